@@ -1,0 +1,1 @@
+"""Emulators of the outside services, for development and tests only: real wire, faults on request. Never imported by `src`."""

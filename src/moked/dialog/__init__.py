@@ -1,0 +1,140 @@
+"""The agent port: what the caller said goes in, what to say and do comes out.
+
+A `Reply` is prepared speculatively, while the caller may still go on: nothing of it lasts and no tool with an effect
+runs before `commit`. An abandoned reply is simply left (its context manager exits) and the agent is as it was.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from moked.records import LeadDraft, ToolUse
+
+
+class Expect(StrEnum):
+    """What the agent's last words asked for. Turn taking waits accordingly; 'כן' after YES_NO is an answer."""
+
+    OPEN = "open"
+    YES_NO = "yes_no"
+    NAME = "name"
+    PHONE = "phone"
+    TIME = "time"
+    NOTHING = "nothing"  # a statement or a farewell
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """More text to speak. Pieces are joined as they are: an LLM's deltas, or whole sentences of a script."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What this reply asks for; comes at any point of the reply, the last one holds."""
+
+    expect: Expect
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """After what was said has been heard, connect the caller to `number` (E.164)."""
+
+    number: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """After what was said has been heard, hang up."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRan:
+    """For the record: a tool was used."""
+
+    use: ToolUse
+
+
+Action = Say | Ask | Transfer | EndCall | ToolRan
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTurn:
+    """What the caller just did: `text` is the transcript, `dtmf` digits pressed, `silent` nothing in time.
+
+    `cut_in`: the caller interrupted the previous reply. `confidence` 0..1 or None.
+    """
+
+    number: int
+    text: str = ""
+    dtmf: str = ""
+    silent: bool = False
+    cut_in: bool = False
+    confidence: float | None = None
+
+
+class Speaker(StrEnum):
+    CALLER = "caller"
+    AGENT = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the conversation as it was *heard*. `cut`: the agent was interrupted after these words."""
+
+    speaker: Speaker
+    text: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What is known when the call begins. `now` is local business time (aware)."""
+
+    call_sid: str
+    caller: str  # E.164, or '' when withheld
+    now: datetime
+    known_name: str = ""  # from the CRM, for a returning caller
+    last_need: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+class Reply(Protocol):
+    """One prepared answer. Enter it to get its actions as they become known."""
+
+    def actions(self) -> AbstractAsyncContextManager[AsyncIterator[Action]]: ...
+
+    def commit(self) -> None:
+        """The turn is the agent's now: state moves on, tools with effects may run. Called at most once."""
+
+
+class Agent(Protocol):
+    """One a call. Methods other than entering a reply never wait."""
+
+    def greet(self) -> Reply: ...
+
+    def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
+        """Prepare the answer to `turn`. `history` holds everything heard before it, without the turn itself."""
+
+    def lead(self) -> LeadDraft:
+        """What was learned so far; asked for at any moment, also after a break."""
+
+
+class AgentFactory(Protocol):
+    """One a process: makes an agent for each call."""
+
+    name: str  # 'script', 'llm'
+
+    def __call__(self, context: CallContext) -> Agent: ...
+
+    def phrases(self) -> Sequence[str]:
+        """Every fixed sentence that may be said, most urgent first: rendered ahead of time and cached."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Connect, load and warm up on entry, serve while entered, release on exit. Entered once, by the role."""

@@ -1,0 +1,123 @@
+"""What the planes tell one another about a call: plain frozen values, no behaviour, standard library only.
+
+`media` fills them, `crm.service` stores them, `web` and `simulate` show them. Times in a call are whole milliseconds
+since the `start` message of the media stream; wall-clock times are timezone-aware UTC.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a call ended, for people and statistics."""
+
+    COMPLETED = "completed"  # the agent finished the conversation
+    CALLER_HUNG_UP = "caller_hung_up"
+    TRANSFERRED = "transferred"
+    REFUSED = "refused"  # overload or drain: never reached the agent
+    BROKEN = "broken"  # we failed; a lead says so
+    NO_STREAM = "no_stream"  # the webhook answered, the media stream never came
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSource:
+    """Where a lead field came from: the turn's number, the caller's words, and how sure we are (0..1)."""
+
+    turn: int
+    quote: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class LeadDraft:
+    """What the agent learned so far. Empty strings mean "not known". `phone` is E.164 or empty."""
+
+    name: str = ""
+    phone: str = ""
+    need: str = ""
+    best_time: str = ""
+    summary: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, FieldSource] = field(default_factory=dict)
+    phone_confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """One turn's latency, each value in call ms, None where it did not happen.
+
+    All from one monotonic clock: speech_end -> transcript -> endpoint (the turn was committed) -> llm_first (first text
+    from the agent) -> tts_first (first audio from the synthesizer) -> sent (first frame on the socket) -> heard (first
+    mark of the reply came back).
+    """
+
+    speech_end_ms: int | None = None
+    transcript_ms: int | None = None
+    endpoint_ms: int | None = None
+    llm_first_ms: int | None = None
+    tts_first_ms: int | None = None
+    sent_ms: int | None = None
+    heard_ms: int | None = None
+
+    @property
+    def response_ms(self) -> int | None:
+        """From the caller's last sound to our first frame on the socket."""
+        if self.speech_end_ms is None or self.sent_ms is None:
+            return None
+        return self.sent_ms - self.speech_end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    name: str
+    arguments: str  # JSON as the agent gave it
+    result: str
+    ok: bool
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """One turn: what the caller said and what the agent answered. `number` 0 is the greeting.
+
+    `said` is all the agent meant to say, `heard` what reached the caller's ear, `cut` whether the caller cut in.
+    """
+
+    number: int
+    caller_text: str
+    said: str
+    heard: str
+    cut: bool
+    started_ms: int
+    ended_ms: int
+    engine: str = ""
+    confidence: float | None = None
+    dtmf: str = ""
+    waterfall: Waterfall = field(default_factory=Waterfall)
+    tools: tuple[ToolUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallStart:
+    """What the webhook knows. Phone numbers are as the carrier sent them (E.164 or 'anonymous')."""
+
+    call_sid: str
+    account_sid: str
+    caller: str
+    called: str
+    direction: str = "inbound"
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnd:
+    """How it ended. `detail` is a stable short code such as 'agent_hangup', 'socket_lost', 'llm_failed'."""
+
+    call_sid: str
+    outcome: Outcome
+    detail: str
+    duration_ms: int
+    lead: LeadDraft
+    engines: tuple[str, ...] = ()  # in the order they served
+    ended_at: datetime | None = None
