@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -25,7 +26,7 @@ def serve(config):
 
 @pytest.fixture
 async def child(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     part = Child("tests.test_childproc", {"prefix": "<"}, name="echo", max_pending=3)
     async with part.running():
         yield part
