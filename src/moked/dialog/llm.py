@@ -1,0 +1,348 @@
+"""The LLM agent: a model's words streamed as they come, with tools, on any OpenAI-compatible server.
+
+One turn is one or a few streamed completions: words go out as `Say` at once, tool calls are collected, run, and
+answered until the model has said its piece. What former turns' tools learned is told to the model as known facts, so
+the history holds only what was heard. The server's quirks are met here: tool calls without or with repeated `index`,
+a finish of "stop" in spite of tool calls, extra fields that must come back verbatim (Gemini's compatible endpoint).
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.resources import files
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import anyio
+import httpx2
+import openai
+
+from moked.dialog import (
+    Action,
+    Agent,
+    Ask,
+    CallContext,
+    CallerTurn,
+    EndCall,
+    Entry,
+    Expect,
+    Reply,
+    Say,
+    Speaker,
+    ToolRan,
+)
+from moked.dialog.business import Business
+from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
+from moked.errors import Failure, ProviderError
+from moked.records import LeadDraft, ToolUse
+
+log = logging.getLogger(__name__)
+
+PROVIDER: Final = "llm"
+_ROUNDS: Final = 4
+_CONNECT_S: Final = 2.0
+_BETWEEN_WORDS_S: Final = 3.0
+_HISTORY_ENTRIES: Final = 40
+_CUT_NOTE: Final = " [נקטע]"
+_DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
+
+STILL_THERE: Final = ("אתם איתי?", "אני עדיין כאן. אפשר לדבר.")
+GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז אני מנתק. אפשר להתקשר שוב בכל זמן. להתראות."
+NOT_HEARD: Final = "סליחה, לא שמעתי טוב. אפשר לחזור על זה?"
+
+
+class LlmAgents:
+    """Makes an agent for each call. `base_url` empty means OpenAI itself; `timeout_s` is for the first word."""
+
+    name = "llm"
+
+    def __init__(
+        self,
+        business: Business,
+        *,
+        model: str,
+        api_key: str,
+        base_url: str = "",
+        timeout_s: float = 6.0,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._business = business
+        self._model = model
+        self._timeout_s = timeout_s
+        self._clock = clock or (lambda: datetime.now(ZoneInfo(business.timezone)))
+        self._options: dict[str, Any] = {}
+        if not base_url:
+            self._options["prompt_cache_key"] = f"moked-{business.name}"[:64]
+        if model.startswith(("gpt-5", "o1", "o3", "o4")):
+            self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
+        self._client = openai.AsyncOpenAI(
+            api_key=api_key or "none",
+            base_url=base_url or None,
+            max_retries=0,
+            timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
+        )
+        self._prompt = system_prompt(business)
+
+    def __call__(self, context: CallContext) -> Agent:
+        return LlmAgent(self, context)
+
+    def phrases(self) -> Sequence[str]:
+        return (self._business.greeting, NOT_HEARD, *STILL_THERE, GOODBYE_SILENCE)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await self._client.close()
+
+    @asynccontextmanager
+    async def stream(self, messages: list[dict[str, Any]]) -> AsyncIterator[AsyncIterator[Any]]:
+        """One streamed completion. Raises `ProviderError`; a silent server is a TIMEOUT, also between words."""
+        try:
+            with anyio.fail_after(self._timeout_s):
+                response: Any = await self._client.chat.completions.create(
+                    model=self._model,
+                    messages=messages,  # type: ignore[arg-type]  # built as plain JSON, unknown fields included
+                    tools=[tool.schema() for tool in TOOLS],  # type: ignore[misc]
+                    stream=True,
+                    max_completion_tokens=400,
+                    **self._options,
+                )
+        except (openai.APIError, TimeoutError) as error:
+            raise _failure(error) from error
+        try:
+            yield _paced(response, self._timeout_s)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await response.close()
+
+
+async def _paced(response: Any, first_s: float) -> AsyncIterator[Any]:
+    chunks = aiter(response)
+    wait = first_s
+    while True:
+        try:
+            with anyio.fail_after(wait):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except (openai.APIError, httpx2.HTTPError, TimeoutError, json.JSONDecodeError) as error:
+            raise _failure(error) from error
+        wait = _BETWEEN_WORDS_S
+        yield chunk
+
+
+class LlmAgent:
+    """One call's agent."""
+
+    def __init__(self, house: LlmAgents, context: CallContext) -> None:
+        self._house = house
+        self._business = house._business
+        self._context = context
+        self._tools = Toolbox(self._business, context, house._clock)
+        self._silences = 0
+
+    def greet(self) -> Reply:
+        return _Answer(_fixed(Say(self._business.greeting), Ask(Expect.OPEN)))
+
+    def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
+        if turn.silent:
+            return self._nudge()
+        if not turn.text and not turn.dtmf:
+            return _Answer(_fixed(Say(NOT_HEARD), Ask(Expect.OPEN)))
+        committed = anyio.Event()
+
+        def commit() -> None:
+            self._silences = 0
+            committed.set()
+
+        return _Answer(lambda: self._converse(turn, history, committed), commit)
+
+    def lead(self) -> LeadDraft:
+        return self._tools.lead
+
+    def _nudge(self) -> Reply:
+        said = self._silences
+
+        def commit() -> None:
+            self._silences = said + 1
+
+        if said >= len(STILL_THERE):
+            return _Answer(_fixed(Say(GOODBYE_SILENCE), EndCall("silence")), commit)
+        return _Answer(_fixed(Say(STILL_THERE[said]), Ask(Expect.OPEN)), commit)
+
+    async def _converse(
+        self, turn: CallerTurn, history: Sequence[Entry], committed: anyio.Event
+    ) -> AsyncIterator[Action]:
+        words = turn.text or f"[הקשה במקלדת: {turn.dtmf}]"
+        messages = self._messages(words, history)
+        said, retried = "", False
+        for _ in range(_ROUNDS):
+            calls = _CallCollector()
+            try:
+                async with self._house.stream(messages) as chunks:
+                    async for chunk in chunks:
+                        for choice in chunk.choices:
+                            calls.take(choice.delta)
+                            if choice.delta.content:
+                                said += choice.delta.content
+                                yield Say(choice.delta.content)
+            except ProviderError as error:
+                if retried or said or error.kind in (Failure.AUTH, Failure.CONFIG):
+                    raise
+                retried = True
+                log.warning("language model failed, trying once more", extra={"kind": error.kind.value})
+                continue
+            if not calls.found:
+                break
+            messages.append(calls.message())
+            for call in calls.found:
+                async for action in self._run(call, turn, committed, messages):
+                    yield action
+        if not said.strip():
+            raise ProviderError(PROVIDER, Failure.PROTOCOL, "the model said nothing")
+        yield Ask(expectation(said))
+
+    async def _run(
+        self, call: dict[str, Any], turn: CallerTurn, committed: anyio.Event, messages: list[dict[str, Any]]
+    ) -> AsyncIterator[Action]:
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        tool = BY_NAME.get(name)
+        if tool is not None and tool.has_effect:
+            await committed.wait()
+        began = time.monotonic()
+        result = self._tools.use(name, arguments, turn=turn.number, quote=turn.text)
+        took = int((time.monotonic() - began) * 1000)
+        yield ToolRan(ToolUse(name, arguments, result.text, result.ok, took))
+        if result.then is not None:
+            yield result.then
+        messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.text})
+
+    def _messages(self, words: str, history: Sequence[Entry]) -> list[dict[str, Any]]:
+        """The fixed part first, so that servers can cache it; then the conversation as heard; then what changes."""
+        messages: list[dict[str, Any]] = [{"role": "system", "content": self._house._prompt}]
+        for entry in history[-_HISTORY_ENTRIES:]:
+            role = "user" if entry.speaker is Speaker.CALLER else "assistant"
+            messages.append({"role": role, "content": entry.text + (_CUT_NOTE if entry.cut else "")})
+        messages.append({"role": "system", "content": self._situation()})
+        messages.append({"role": "user", "content": words})
+        return messages
+
+    def _situation(self) -> str:
+        now, lead = self._house._clock(), self._tools.lead
+        facts = {
+            "עכשיו": f"יום {_DAYS[now.weekday()]}, {now:%d.%m.%Y}, {now:%H:%M}",
+            "מספר המתקשרים": self._context.caller or "חסוי",
+            "לקוח חוזר": self._context.known_name,
+            "שם": lead.name,
+            "טלפון לחזרה": lead.phone + (" (אושר)" if lead.phone_confirmed else " (לא אושר)") if lead.phone else "",
+            "צורך": lead.need,
+            "מתי נוח": lead.best_time,
+        }
+        return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+class _Answer:
+    """A `Reply` from a generator of actions."""
+
+    def __init__(self, make: Callable[[], AsyncIterator[Action]], on_commit: Callable[[], None] = lambda: None) -> None:
+        self._make = make
+        self._on_commit = on_commit
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        stream = self._make()
+        try:
+            yield stream
+        finally:
+            await stream.aclose()  # type: ignore[attr-defined]  # every stream here is an async generator
+
+    def commit(self) -> None:
+        self._on_commit()
+
+
+def _fixed(*actions: Action) -> Callable[[], AsyncIterator[Action]]:
+    async def stream() -> AsyncIterator[Action]:
+        for action in actions:
+            yield action
+
+    return stream
+
+
+class _CallCollector:
+    """Tool calls from their fragments. A new id is a new call even where the index repeats or is missing."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+        self._by_index: dict[int, dict[str, Any]] = {}
+        self._text = ""
+
+    def take(self, delta: Any) -> None:
+        self._text += delta.content or ""
+        for part in delta.tool_calls or ():
+            index = part.index if isinstance(part.index, int) else len(self.found) - 1
+            call = self._by_index.get(index)
+            if call is None or (part.id and part.id != call["id"]):
+                call = {
+                    **(part.model_extra or {}),
+                    "id": part.id or f"call_{len(self.found) + 1}",
+                    "type": "function",
+                    "function": {"name": "", "arguments": ""},
+                }
+                self.found.append(call)
+                self._by_index[index if isinstance(part.index, int) else len(self.found) - 1] = call
+            if part.function is not None:
+                call["function"]["name"] += part.function.name or ""
+                call["function"]["arguments"] += part.function.arguments or ""
+
+    def message(self) -> dict[str, Any]:
+        return {"role": "assistant", "content": self._text or None, "tool_calls": self.found}
+
+
+_YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לאשר|מסכימים|זה המספר)[^?]*\?\s*$")
+
+
+def expectation(said: str) -> Expect:
+    """What the last sentence of `said` asks for."""
+    sentence = re.split(r"(?<=[.!?])\s+", said.strip())[-1]
+    if "?" not in sentence:
+        return Expect.NOTHING
+    if _YES_NO.search(sentence):
+        return Expect.YES_NO
+    if "טלפון" in sentence or "מספר" in sentence:
+        return Expect.PHONE
+    if "שמך" in sentence or "השם" in sentence or "קוראים" in sentence:
+        return Expect.NAME
+    if "מתי" in sentence or "שעה" in sentence:
+        return Expect.TIME
+    return Expect.OPEN
+
+
+def system_prompt(business: Business) -> str:
+    """The fixed prompt: persona, rules and the business's facts, in the gender of its voice."""
+    template = files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
+    male = business.voice_gender == "male"
+    text = re.sub(r"\{\{([^|{}]*)\|([^|{}]*)\}\}", lambda found: found[1] if male else found[2], template)
+    return text.replace("{name}", business.name).replace("{facts}", business.facts_text())
+
+
+def _failure(error: Exception) -> ProviderError:
+    match error:
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            kind = Failure.AUTH
+        case openai.RateLimitError():
+            kind = Failure.QUOTA
+        case openai.APITimeoutError() | TimeoutError() | httpx2.TimeoutException():
+            kind = Failure.TIMEOUT
+        case openai.APIStatusError(status_code=code) if code < 500:
+            kind = Failure.CONFIG
+        case openai.APIResponseValidationError() | json.JSONDecodeError():
+            kind = Failure.PROTOCOL
+        case _:
+            kind = Failure.UNAVAILABLE
+    return ProviderError(PROVIDER, kind, str(error)[:300] or type(error).__name__)

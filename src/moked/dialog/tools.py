@@ -1,0 +1,174 @@
+"""The tools an LLM agent may use: their schemas, the validation of their arguments, and what they do.
+
+Names and arguments are English, values are what the caller said. A model's arguments are never trusted: they are parsed
+here, phone numbers by `crm.phone`, and what is wrong goes back to the model as a sentence it can act on. A tool with an
+effect runs only after the turn was committed; one without may run while the reply is still speculative.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from moked.crm.phone import to_e164
+from moked.dialog import CallContext, EndCall, Transfer
+from moked.dialog.business import Business
+from moked.records import FieldSource, LeadDraft
+
+_HEARD_CONFIDENCE: Final = 0.7
+_CONFIRMED_CONFIDENCE: Final = 0.95
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class SaveLead(_Arguments):
+    """Save what the caller told so far. Call it as soon as something is known; only the given fields change."""
+
+    name: str | None = Field(None, max_length=80, description="The caller's name, in Hebrew letters as said.")
+    phone: str | None = Field(None, max_length=30, description="Phone number to call back, digits only.")
+    phone_confirmed: bool | None = Field(None, description="True once the caller agreed to the number read back.")
+    need: str | None = Field(None, max_length=400, description="What the caller needs, one sentence in Hebrew.")
+    best_time: str | None = Field(None, max_length=80, description="When to call back, in Hebrew as said.")
+    summary: str | None = Field(None, max_length=600, description="Summary of the call for the owner, in Hebrew.")
+
+
+class LookUpCaller(_Arguments):
+    """What is known about this caller from earlier calls."""
+
+
+class OpeningHours(_Arguments):
+    """The opening hours, and whether the business is open now."""
+
+
+class TransferToPerson(_Arguments):
+    """Connect the caller to a person. First say one short sentence that you are connecting them."""
+
+    reason: str = Field(max_length=200, description="Why, in Hebrew, for the person who picks up.")
+
+
+class EndConversation(_Arguments):
+    """Hang up. First say a short goodbye."""
+
+    reason: str = Field("done", max_length=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    name: str
+    arguments: type[_Arguments]
+    has_effect: bool
+
+    def schema(self) -> dict[str, Any]:
+        """The function definition as OpenAI-compatible servers take it."""
+        parameters = self.arguments.model_json_schema()
+        parameters.pop("title", None)
+        description = parameters.pop("description", "")
+        for field in parameters.get("properties", {}).values():
+            field.pop("title", None)
+        return {
+            "type": "function",
+            "function": {"name": self.name, "description": description, "parameters": parameters},
+        }
+
+
+TOOLS: Final = (
+    Tool("save_lead", SaveLead, has_effect=True),
+    Tool("look_up_caller", LookUpCaller, has_effect=False),
+    Tool("opening_hours", OpeningHours, has_effect=False),
+    Tool("transfer_to_person", TransferToPerson, has_effect=True),
+    Tool("end_call", EndConversation, has_effect=True),
+)
+BY_NAME: Final = {tool.name: tool for tool in TOOLS}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model is told, and what the call does after the reply was heard."""
+
+    text: str
+    ok: bool = True
+    then: Transfer | EndCall | None = None
+
+
+class Toolbox:
+    """The tools of one call. `lead` is what they have saved."""
+
+    def __init__(self, business: Business, context: CallContext, clock: Callable[[], datetime]) -> None:
+        self._business = business
+        self._context = context
+        self._clock = clock
+        self.lead = LeadDraft(phone=context.caller)
+
+    def use(self, name: str, arguments: str, *, turn: int, quote: str) -> Result:
+        """Run the tool. Never raises for what a model can get wrong: the result says what is wrong."""
+        tool = BY_NAME.get(name)
+        if tool is None:
+            return Result(f"There is no tool {name!r}. Tools: {', '.join(BY_NAME)}.", ok=False)
+        try:
+            given = tool.arguments.model_validate_json(arguments or "{}")
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in error.errors())
+            return Result(f"Not done, the arguments are wrong: {wrong}", ok=False)
+        match given:
+            case SaveLead():
+                return self._save(given, turn, quote)
+            case LookUpCaller():
+                return self._look_up()
+            case OpeningHours():
+                now = self._clock()
+                state = "פתוח עכשיו" if self._business.is_open(now) else "סגור עכשיו"
+                return Result(f"{state}. {self._business.hours_text(now)}")
+            case TransferToPerson(reason=reason):
+                return self._transfer(reason)
+            case EndConversation(reason=reason):
+                return Result("The call ends after your goodbye.", then=EndCall(reason))
+            case _:
+                raise AssertionError(given)
+
+    def _save(self, given: SaveLead, turn: int, quote: str) -> Result:
+        told = given.model_dump(exclude_none=True)
+        phone = told.pop("phone", None)
+        confirmed = bool(told.pop("phone_confirmed", False))
+        problems = []
+        if phone is not None:
+            e164 = to_e164(phone)
+            if e164 is None:
+                problems.append(f"{phone!r} is not an Israeli phone number: ask the caller to repeat it slowly")
+            else:
+                told["phone"] = e164
+        sources = dict(self.lead.sources)
+        for field in told:
+            sure = _CONFIRMED_CONFIDENCE if field == "phone" and confirmed else _HEARD_CONFIDENCE
+            sources[field] = FieldSource(turn, quote, sure)
+        self.lead = replace(
+            self.lead,
+            **told,
+            sources=sources,
+            phone_confirmed=self.lead.phone_confirmed or (confirmed and not problems),
+        )
+        if problems:
+            return Result("; ".join(problems), ok=False)
+        return Result("Saved." + self._missing())
+
+    def _missing(self) -> str:
+        missing = [name for name in ("name", "phone", "need", "best_time") if not getattr(self.lead, name)]
+        return f" Still unknown: {', '.join(missing)}." if missing else " Everything is known: sum up and say goodbye."
+
+    def _look_up(self) -> Result:
+        known = self._context
+        if not known.known_name:
+            return Result("A new caller.")
+        need = f" Last time: {known.last_need}." if known.last_need else ""
+        return Result(f"A returning caller: {known.known_name}.{need}")
+
+    def _transfer(self, reason: str) -> Result:
+        number = self._business.transfer_number
+        if not number:
+            return Result("Nobody can take the call now: offer that someone calls back.", ok=False)
+        if not self._business.is_open(self._clock()):
+            return Result("The business is closed now: offer that someone calls back.", ok=False)
+        return Result("They are connected after your sentence.", then=Transfer(number, reason))

@@ -1,0 +1,179 @@
+"""The journal: what a call leaves behind, written off the loop, in order, and never lost.
+
+One writer a process takes records from a bounded queue and writes them in a worker thread. When the database fails
+it is tried again; when it stays away, or the queue is full, the record goes to the spill file, one JSON object a
+line, which is written into the database at the next start. `metrics` counts what was spilt.
+"""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import msgspec
+from anyio import to_thread
+
+from moked.records import CallEnd, TurnRecord
+
+log = logging.getLogger(__name__)
+
+QUEUE_BOUND = 256
+_RETRY_DELAYS = (0.1, 0.5, 2.0)
+
+
+class Store(Protocol):
+    """The part of `crm.service.Crm` the media plane writes to. Synchronous; each call is one transaction."""
+
+    def add_turn(self, call_sid: str, turn: TurnRecord) -> None: ...
+
+    def add_event(self, call_sid: str, kind: str, data: dict[str, Any]) -> None: ...
+
+    def finish_call(self, end: CallEnd) -> object: ...
+
+    def touch(self, call_sids: list[str]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    kind: str  # 'turn', 'event', 'end'
+    call_sid: str
+    data: dict[str, Any]
+
+
+class Journal:
+    """`put_*` never wait and never fail. `flush` waits until everything put before it is safe."""
+
+    def __init__(self, store: Store, spill: Path, *, on_spill: Callable[[], None] = lambda: None) -> None:
+        self._store = store
+        self._spill = spill
+        self._on_spill = on_spill
+        self._send, self._receive = anyio.create_memory_object_stream[_Entry | anyio.Event](QUEUE_BOUND)
+        self._live: set[str] = set()
+
+    def put_turn(self, call_sid: str, turn: TurnRecord) -> None:
+        self._put(_Entry("turn", call_sid, asdict(turn)))
+
+    def put_event(self, call_sid: str, kind: str, data: dict[str, Any]) -> None:
+        self._put(_Entry("event", call_sid, {"kind": kind, "data": data}))
+
+    def put_end(self, end: CallEnd) -> None:
+        self._put(_Entry("end", end.call_sid, asdict(end)))
+
+    async def flush(self) -> None:
+        done = anyio.Event()
+        await self._send.send(done)
+        await done.wait()
+
+    @asynccontextmanager
+    async def call(self, call_sid: str) -> AsyncIterator[None]:
+        """While entered the call counts as alive: its heartbeat is kept."""
+        self._live.add(call_sid)
+        try:
+            yield
+        finally:
+            self._live.discard(call_sid)
+
+    @asynccontextmanager
+    async def running(self, *, heartbeat_s: float = 10.0) -> AsyncIterator[None]:
+        """Write while entered; on exit everything queued is written first."""
+        await to_thread.run_sync(self._replay)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write_all)
+            tasks.start_soon(self._beat, heartbeat_s)
+            try:
+                yield
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(10):
+                    await self.flush()
+                tasks.cancel_scope.cancel()
+
+    def _put(self, entry: _Entry) -> None:
+        try:
+            self._send.send_nowait(entry)
+        except anyio.WouldBlock:
+            self._keep([entry])
+
+    async def _write_all(self) -> None:
+        async for entry in self._receive:
+            if isinstance(entry, anyio.Event):
+                entry.set()
+                continue
+            batch = [entry]
+            markers: list[anyio.Event] = []
+            while True:
+                try:
+                    more = self._receive.receive_nowait()
+                except anyio.WouldBlock:
+                    break
+                if isinstance(more, anyio.Event):
+                    markers.append(more)
+                    break
+                batch.append(more)
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._write_batch, batch)
+            for marker in markers:
+                marker.set()
+
+    def _write_batch(self, batch: list[_Entry]) -> None:
+        for entry in batch:
+            for delay in (*_RETRY_DELAYS, None):
+                try:
+                    self._write(entry)
+                    break
+                except Exception as error:  # whatever the database says, the record must survive it
+                    if delay is None:
+                        log.exception("record could not be written, spilling it", extra={"kind": entry.kind})
+                        self._keep([entry])
+                        break
+                    log.warning("record could not be written yet", extra={"kind": entry.kind, "error": str(error)})
+                    time.sleep(delay)  # a worker thread
+
+    def _write(self, entry: _Entry) -> None:
+        match entry.kind:
+            case "turn":
+                self._store.add_turn(entry.call_sid, msgspec.convert(entry.data, TurnRecord))
+            case "event":
+                self._store.add_event(entry.call_sid, entry.data["kind"], entry.data["data"])
+            case "end":
+                self._store.finish_call(msgspec.convert(entry.data, CallEnd))
+            case other:
+                raise AssertionError(other)
+
+    def _keep(self, entries: list[_Entry]) -> None:
+        self._spill.parent.mkdir(parents=True, exist_ok=True)
+        with self._spill.open("a", encoding="utf-8") as file:
+            for entry in entries:
+                self._on_spill()
+                file.write(json.dumps(asdict(entry), ensure_ascii=False, default=_plain) + "\n")
+
+    def _replay(self) -> None:
+        """Write what a former run had to spill. What still cannot be written is spilt again."""
+        if not self._spill.exists():
+            return
+        taken = self._spill.with_suffix(f".{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        self._spill.rename(taken)
+        entries = [_Entry(**json.loads(line)) for line in taken.read_text(encoding="utf-8").splitlines() if line]
+        log.info("writing spilt records", extra={"count": len(entries)})
+        self._write_batch(entries)
+        taken.unlink()
+
+    async def _beat(self, every_s: float) -> None:
+        while True:
+            await anyio.sleep(every_s)
+            if self._live:
+                try:
+                    await to_thread.run_sync(self._store.touch, sorted(self._live))
+                except Exception as error:  # the next beat may do
+                    log.warning("heartbeat could not be written", extra={"error": str(error)})
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,180 @@
+"""One reply on its way from the agent's words to audio: clause by clause, speculatively until it is committed.
+
+    agent actions -> clauses (at most 4 ahead) -> synthesizer -> `Outgoing`
+
+Two tasks, so that the agent's next words and the voice's next clause overlap. Before `commit` what was made is kept
+(10 s at most, then the voice waits); at `commit` it is let out at once. Cancelling `scope` abandons the reply at any
+point.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from moked.audio import ms
+from moked.dialog import Action, Ask, EndCall, Expect, Reply, Say, ToolRan, Transfer
+from moked.records import ToolUse
+from moked.tts import Synthesizer
+from moked.tts.clauses import ClauseCutter
+
+_CLAUSES_AHEAD = 4
+_KEPT_MS = 10_000
+_ROOM_POLL_S = 0.05
+
+
+class Outgoing(Protocol):
+    """Where a committed reply's audio goes: the session's playout."""
+
+    @property
+    def room_ms(self) -> int: ...
+
+    def add(self, audio: bytes) -> None: ...
+
+    def end_clause(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    text: str
+    audio: bytes | None  # at hand already
+
+
+class ReplyRun:
+    """One begun reply. `said` is what it means to say so far; the `*_ms` are call times of its first text and audio."""
+
+    def __init__(self, number: int, turn: int, reply: Reply, voice: Synthesizer, clock: Callable[[], int]) -> None:
+        self.number = number
+        self.turn = turn
+        self.scope = anyio.CancelScope()
+        self.said = ""
+        self.expect: Expect | None = None
+        self.after: Transfer | EndCall | None = None
+        self.tools: list[ToolUse] = []
+        self.first_text_ms: int | None = None
+        self.first_audio_ms: int | None = None
+        self.done = False
+        self._reply = reply
+        self._voice = voice
+        self._clock = clock
+        self._kept: list[bytes | str] = []
+        self._kept_ms = 0
+        self._out: Outgoing | None = None
+        self._committed = anyio.Event()
+
+    @property
+    def committed(self) -> bool:
+        return self._out is not None
+
+    def commit(self, out: Outgoing) -> None:
+        """The turn is the agent's: let out what is made, and the rest as it comes."""
+        assert self._out is None
+        self._out = out
+        self._reply.commit()
+        for item in self._kept:
+            self._let_out(item)
+        self._kept.clear()
+        self._committed.set()
+
+    async def run(self, on_news: Callable[[], None]) -> None:
+        """Make the reply. `on_news` is called when something became audible or known. Raises `ProviderError`."""
+        with self.scope:
+            send, receive = anyio.create_memory_object_stream[_Clause](_CLAUSES_AHEAD)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen_to_agent, send)
+                await self._voice_clauses(receive, on_news)
+            await self._committed.wait()
+            self.done = True
+        on_news()
+
+    async def _listen_to_agent(self, clauses: MemoryObjectSendStream[_Clause]) -> None:
+        cutter = ClauseCutter()
+        async with clauses, self._reply.actions() as actions:
+            async for action in actions:
+                match action:
+                    case Say(text):
+                        if self.first_text_ms is None and text.strip():
+                            self.first_text_ms = self._clock()
+                        self.said += text
+                        for clause in self._cut(cutter, text):
+                            await clauses.send(clause)
+                    case Ask(expect):
+                        self.expect = expect
+                    case Transfer() | EndCall():
+                        self.after = action
+                    case ToolRan(use):
+                        self.tools.append(use)
+            for text in cutter.flush():
+                await clauses.send(_Clause(text, self._voice.cached(text)))
+
+    def _cut(self, cutter: ClauseCutter, text: str) -> list[_Clause]:
+        """Whole sentences that are in the cache are spoken whole; everything else as early as its clauses allow."""
+        if not cutter.pending and text.rstrip().endswith((".", "?", "!", ",")):
+            audio = self._voice.cached(text)
+            if audio is not None:
+                return [_Clause(text, audio)]
+        return [_Clause(clause, self._voice.cached(clause)) for clause in cutter.feed(text)]
+
+    async def _voice_clauses(self, clauses: MemoryObjectReceiveStream[_Clause], on_news: Callable[[], None]) -> None:
+        async with clauses:
+            async for clause in clauses:
+                async with self._audio(clause) as chunks:
+                    async for chunk in chunks:
+                        if chunk and self.first_audio_ms is None:
+                            self.first_audio_ms = self._clock()
+                        await self._deliver(chunk)
+                        on_news()
+                await self._deliver(clause.text)
+                on_news()
+
+    def _audio(self, clause: _Clause) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return _at_hand(clause.audio) if clause.audio is not None else self._voice.speak(clause.text)
+
+    async def _deliver(self, item: bytes | str) -> None:
+        if self._out is None and isinstance(item, bytes) and self._kept_ms + ms(item) > _KEPT_MS:
+            await self._committed.wait()
+        if self._out is None:
+            self._kept.append(item)
+            self._kept_ms += ms(item) if isinstance(item, bytes) else 0
+            return
+        while isinstance(item, bytes) and self._out.room_ms < min(ms(item), _KEPT_MS // 2):
+            await anyio.sleep(_ROOM_POLL_S)
+        self._let_out(item)
+
+    def _let_out(self, item: bytes | str) -> None:
+        assert self._out is not None
+        if isinstance(item, bytes):
+            self._out.add(item)
+        else:
+            self._out.end_clause(item)
+
+
+@asynccontextmanager
+async def _at_hand(audio: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def once() -> AsyncIterator[bytes]:
+        yield audio
+
+    async with aclosing(once()) as chunks:
+        yield chunks
+
+
+class FixedReply:
+    """A reply that was decided already: an apology, a goodbye at the limit of the call's length."""
+
+    def __init__(self, *actions: Action) -> None:
+        self._actions = actions
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        async def all_of_them() -> AsyncIterator[Action]:
+            for action in self._actions:
+                yield action
+
+        async with aclosing(all_of_them()) as actions:
+            yield actions
+
+    def commit(self) -> None:
+        """Nothing to move on."""

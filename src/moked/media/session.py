@@ -1,0 +1,532 @@
+"""One call: everything that happens on it goes through `CallSession.handle` or one of its `_on_*` doors, synchronously.
+
+The session carries out and decides nothing that a core can decide: `TurnTaking` says who has the floor, `Playout`
+what is sent when, the agent what is said. It owns the call's tasks: the recognizer, the driver (the only writer to
+the socket), and one task a reply. Whoever has news calls a door; doors never wait.
+
+    carrier -> handle -> Ear, Recognizer -> TurnTaking -> _act -> ReplyRun -> Playout -> carrier
+"""
+
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from moked import metrics
+from moked.bus import Bus
+from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, EndCall, Reply, Say, Transfer
+from moked.dialog.history import History
+from moked.errors import ProviderError
+from moked.media import playout as out
+from moked.media import turns
+from moked.media.ear import Ear
+from moked.media.journal import Journal
+from moked.media.playout import Playout
+from moked.media.reply import FixedReply, ReplyRun
+from moked.media.speech import SpeechEnded, SpeechEvent, SpeechStarted
+from moked.media.turnlog import TurnLog
+from moked.media.turns import TurnPolicy, TurnTaking
+from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
+from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
+from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
+from moked.stt.transcripts import TurnText
+from moked.tts import Synthesizer
+
+log = logging.getLogger(__name__)
+
+
+class Encoder(Protocol):
+    """The outgoing half of the carrier's wire."""
+
+    def media(self, audio: bytes) -> str: ...
+
+    def mark(self, name: str) -> str: ...
+
+    def clear(self) -> str: ...
+
+
+class Control(Protocol):
+    """Acts on the call itself. False where the carrier's REST interface is not configured."""
+
+    async def hang_up(self, call_sid: str) -> bool: ...
+
+    async def transfer(self, call_sid: str, number: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """Fixed sentences the session itself needs when the agent cannot speak."""
+
+    sorry_again: str
+    sorry_broken: str
+    too_long: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What every call of the process shares. The callables make a call's own parts."""
+
+    agents: AgentFactory
+    voice: Synthesizer
+    recognizer: Callable[[Callable[[Transcript], None]], Recognizer]
+    ear: Callable[[Callable[[SpeechEvent], None]], Ear]
+    context: Callable[[CallStart], Awaitable[CallContext]]
+    journal: Journal
+    bus: Bus
+    control: Control
+    phrases: Phrases
+    policy: TurnPolicy
+    transfer_number: str = ""
+    max_call_ms: int = 1_800_000
+    log_transcripts: bool = False
+
+
+_FINAL_WORDS_S = 2.5
+_CONTROL_S = 5.0
+_FAREWELL_S = 15.0
+
+
+class CallSession:
+    """Made for each accepted stream; `run` it, and feed it through `handle`."""
+
+    def __init__(
+        self, parts: SessionParts, start: CallStart, send: Callable[[str], Awaitable[None]], encoder: Encoder
+    ) -> None:
+        self._parts = parts
+        self._start = start
+        self._send = send
+        self._encoder = encoder
+        self._t0 = anyio.current_time()
+        self._turns = TurnTaking(parts.policy)
+        self._playout = Playout()
+        self._history = History()
+        self._text = TurnText()
+        self._log = TurnLog(start.call_sid, parts.journal, parts.bus, self._clock, transcripts=parts.log_transcripts)
+        self._recognizer = parts.recognizer(self._on_transcript)
+        self._ear = parts.ear(self._on_speech)
+        self._agent: Agent | None = None
+        self._tasks: TaskGroup | None = None
+        self._runs: dict[int, ReplyRun] = {}
+        self._wake = anyio.Event()
+        self._over = anyio.Event()
+        self._listened = anyio.Event()
+        self._outgoing: deque[str] = deque()
+        self._unheard_of: deque[Event] = deque(maxlen=500)  # what came before the agent was there: 10 s of frames
+        self._engines: list[str] = []
+        self._end: tuple[Outcome, str] | None = None
+        self._after: Transfer | EndCall | None = None
+        self._failures = 0
+        self._closing = False
+        self._recorded = False
+        self._turn_engine = ""
+
+    # --- doors
+
+    def handle(self, event: Event) -> None:
+        """News from the carrier. Never waits, never raises."""
+        if self._agent is None:
+            self._unheard_of.append(event)
+            return
+        now = self._clock()
+        match event:
+            case Media(audio=audio):
+                self._recognizer.feed(audio)
+                self._ear.feed(audio)
+            case Mark(name):
+                if self._playout.marked(now, name) is not None:
+                    self._log.mark_returned(now)
+                self._nudge()
+            case Dtmf(digit):
+                self._log.event("dtmf")
+                self._act(self._turns.dtmf(now, digit))
+            case Stop():
+                self._finish(Outcome.CALLER_HUNG_UP, "carrier_stop")
+            case Connected() | Start() | Bad():
+                pass  # the server has dealt with it
+
+    def _on_speech(self, event: SpeechEvent) -> None:
+        now = self._clock()
+        match event:
+            case SpeechStarted(at_ms):
+                self._recognizer.speech_started(at_ms)
+                self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
+            case SpeechEnded(at_ms):
+                self._recognizer.speech_ended(at_ms)
+                self._act(self._turns.speech_ended(now, self._call_time(now, at_ms)))
+
+    def _on_transcript(self, transcript: Transcript) -> None:
+        now = self._clock()
+        match transcript:
+            case EngineSwitched(before, after, reason):
+                self._engines.append(after)
+                metrics.stt_switches.labels(before, after, reason).inc()
+                self._log.publish("engine", before=before, after=after, reason=reason)
+                self._log.event("engine_switched", before=before, after=after, reason=reason)
+                return
+            case Interim() as interim:
+                self._log.interim(interim.text, interim.engine)
+            case Final() as final:
+                self._log.final(final.text, final.engine)
+        self._turn_engine = transcript.engine
+        if transcript.engine not in self._engines:
+            self._engines.append(transcript.engine)
+        self._text.hear(transcript, now)
+        if self._text.amended and self._turns.replying:
+            amended, self._text.amended = self._text.amended, ""
+            self._log.caller_corrected(self._turns.turn, amended)
+            self._act(self._turns.corrected(now, amended))
+        end = self._call_time(now, transcript.end_ms)
+        self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
+
+    def _on_reply_news(self) -> None:
+        self._nudge()
+
+    # --- the call
+
+    async def run(self) -> None:
+        """Serve the call; returns when the socket should close. Every end is recorded, also a cancelled or broken
+        one."""
+        outcome, detail = Outcome.BROKEN, "internal_error"
+        try:
+            async with self._parts.journal.call(self._start.call_sid), anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._listen)
+                context = await self._parts.context(self._start)
+                self._agent = self._parts.agents(context)
+                self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
+                self._act(self._turns.greet(self._clock()))
+                while self._unheard_of:
+                    self.handle(self._unheard_of.popleft())
+                tasks.start_soon(self._drive)
+                with anyio.move_on_after(self._parts.max_call_ms / 1000):
+                    await self._over.wait()
+                if not self._over.is_set():
+                    await self._say_goodbye_at_the_limit()
+                assert self._end is not None
+                outcome, detail = self._end
+                await self._last_words()
+                tasks.cancel_scope.cancel()
+            if outcome in (Outcome.COMPLETED, Outcome.TRANSFERRED):
+                await self._record_end(outcome, detail)  # first: the carrier may ask us what to do next at once
+                await self._let_go()
+        except BaseException:
+            if self._end is not None:
+                outcome, detail = self._end
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._record_end(outcome, detail)
+
+    def lost(self, detail: str) -> None:
+        """The carrier's socket died or fell silent: the call is over for us."""
+        self._finish(Outcome.CALLER_HUNG_UP, detail)
+
+    async def _record_end(self, outcome: Outcome, detail: str) -> None:
+        if self._recorded:
+            return
+        self._recorded = True
+        metrics.calls.labels(outcome.value).inc()
+        end = CallEnd(
+            call_sid=self._start.call_sid,
+            outcome=outcome,
+            detail=detail,
+            duration_ms=self._clock(),
+            lead=self._agent.lead() if self._agent is not None else LeadDraft(),
+            engines=tuple(dict.fromkeys(self._engines)),
+            ended_at=datetime.now(UTC),
+        )
+        self._parts.journal.put_end(end)
+        with anyio.move_on_after(_CONTROL_S):
+            await self._parts.journal.flush()
+        self._log.publish("call.ended", outcome=outcome.value, detail=detail)
+        log.info("call ended", extra={"outcome": outcome.value, "detail": detail, "duration_ms": end.duration_ms})
+
+    async def _let_go(self) -> None:
+        """Hang up or transfer by the carrier's REST interface; without one, closing the socket lets the TwiML
+        decide."""
+        with anyio.move_on_after(_CONTROL_S):
+            try:
+                if isinstance(self._after, Transfer):
+                    await self._parts.control.transfer(self._start.call_sid, self._after.number)
+                else:
+                    await self._parts.control.hang_up(self._start.call_sid)
+            except ProviderError as error:
+                log.warning("carrier refused", extra={"kind": error.kind.value, "error": str(error)})
+
+    async def _listen(self) -> None:
+        await self._recognizer.run()
+        self._listened.set()
+
+    async def _last_words(self) -> None:
+        """The recognizer may still owe us what was said last; it belongs in the transcript."""
+        for run in self._runs.values():
+            run.scope.cancel()
+        self._recognizer.finish()
+        with anyio.move_on_after(_FINAL_WORDS_S):
+            await self._listened.wait()
+        if self._turns.text.strip() and self._turns.turn > 0:
+            self._log.leftover(self._turns.turn, self._turns.text, self._turn_engine, self._clock())
+
+    def _finish(self, outcome: Outcome, detail: str) -> None:
+        if self._end is None:
+            self._close_open_reply()
+            self._end = (outcome, detail)
+            self._over.set()
+
+    def _close_open_reply(self) -> None:
+        """The call ends while we speak: what was heard so far is on record."""
+        for run in self._runs.values():
+            if run.committed:
+                heard = self._playout.heard(self._clock())
+                self._history.heard(run.number, heard.text, cut=not heard.complete)
+                self._log.over(run, heard.text, cut=not heard.complete)
+
+    async def _say_goodbye_at_the_limit(self) -> None:
+        """The call has lasted as long as it may: one sentence, then the end."""
+        self._close_open_reply()
+        for run in self._runs.values():
+            run.scope.cancel()
+        self._runs.clear()
+        self._closing = True
+        self._playout.clear(self._clock())
+        self._outgoing.clear()
+        self._outgoing.append(self._encoder.clear())
+        farewell = FixedReply(Say(self._parts.phrases.too_long), EndCall("max_length"))
+        run = ReplyRun(0, self._turns.turn, farewell, self._parts.voice, self._clock)
+        self._launch(run, turns.Begin(0, self._turns.turn))
+        self._playout.begin_reply(0)
+        run.commit(self._playout)
+        with anyio.move_on_after(_FAREWELL_S):
+            await self._over.wait()
+        self._finish(Outcome.COMPLETED, "max_length")
+
+    # --- what the turn taking wants
+
+    def _act(self, actions: Sequence[turns.Action]) -> None:
+        now = self._clock()
+        for action in () if self._closing else actions:
+            match action:
+                case turns.Begin():
+                    self._begin(action)
+                case turns.Commit():
+                    self._commit(action, now)
+                case turns.Cancel(reply, reason):
+                    self._cancel(reply, reason)
+                case turns.HoldAudio():
+                    self._playout.hold()
+                case turns.ResumeAudio():
+                    self._playout.resume()
+                case turns.CutAudio(reply):
+                    self._cut(reply, now)
+                case turns.Ignored(text):
+                    self._text.take()
+                    self._log.event("back_channel")
+                    self._log.publish("turn.ignored", text=text)
+        self._nudge()
+
+    def _begin(self, begin: turns.Begin) -> None:
+        assert self._agent is not None
+        if begin.turn == 0:
+            reply = self._agent.greet()
+        else:
+            turn = CallerTurn(
+                number=begin.turn,
+                text=begin.text,
+                dtmf=begin.dtmf,
+                silent=begin.silent,
+                cut_in=begin.cut_in,
+                confidence=self._text.confidence,
+            )
+            reply = self._agent.reply(turn, self._history.entries)
+        self._launch(ReplyRun(begin.reply, begin.turn, reply, self._parts.voice, self._clock), begin)
+
+    def _launch(self, run: ReplyRun, begin: turns.Begin) -> None:
+        assert self._tasks is not None
+        run.begun = begin
+        self._runs[run.number] = run
+        self._tasks.start_soon(self._make_reply, run)
+
+    async def _make_reply(self, run: ReplyRun) -> None:
+        try:
+            await run.run(self._on_reply_news)
+        except* ProviderError as errors:
+            self._reply_failed(run, errors)
+            return
+        if run.committed and not run.scope.cancelled_caught:
+            self._failures = 0
+            self._reply_made(run)
+
+    def _reply_made(self, run: ReplyRun) -> None:
+        """All of it is in the playout."""
+        now = self._clock()
+        self._log.said(run)
+        if run.expect is not None:
+            self._act(self._turns.expect(now, run.expect))
+        self._after = run.after
+        if run.first_audio_ms is None:
+            self._reply_over(run, now)
+        else:
+            self._playout.end_reply()
+        self._nudge()
+
+    def _reply_failed(self, run: ReplyRun, errors: BaseExceptionGroup[ProviderError]) -> None:
+        """The agent or the voice failed: say so from the cache; the second time in a row, end it well."""
+        first = next(iter(_leaves(errors)))
+        log.warning("reply failed", extra={"provider": first.provider, "kind": first.kind.value, "error": str(first)})
+        self._log.event("reply_failed", provider=first.provider, kind=first.kind.value)
+        if run.number not in self._runs or self._end is not None:
+            return
+        self._failures += 1
+        self._runs.pop(run.number)
+        phrases = self._parts.phrases
+        reply: Reply
+        if self._failures == 1:
+            reply = FixedReply(Say(phrases.sorry_again))
+        elif self._failures == 2:
+            number = self._parts.transfer_number
+            after = Transfer(number, "agent_failed") if number else EndCall("agent_failed")
+            reply = FixedReply(Say(phrases.sorry_broken), after)
+        else:
+            self._finish(Outcome.BROKEN, "cannot_speak")
+            return
+        again = ReplyRun(run.number, run.turn, reply, self._parts.voice, self._clock)
+        assert run.begun is not None
+        self._launch(again, run.begun)
+        if run.committed:
+            again.commit(self._playout)
+
+    def _commit(self, commit: turns.Commit, now: int) -> None:
+        run = self._runs[commit.reply]
+        begin = run.begun
+        assert begin is not None
+        changed_ms, confidence = self._text.stable_since, self._text.confidence
+        self._text.take()
+        if begin.text or begin.dtmf:
+            self._history.caller(commit.turn, begin.text or begin.dtmf)
+        ended = now - commit.silence_ms if commit.turn else None
+        record = TurnRecord(
+            number=commit.turn,
+            caller_text=begin.text,
+            said="",
+            heard="",
+            cut=False,
+            started_ms=now,
+            ended_ms=now,
+            engine=self._turn_engine if begin.text else "",
+            confidence=confidence,
+            dtmf=begin.dtmf,
+        )
+        transcript_ms = changed_ms if begin.text else None
+        waterfall = Waterfall(speech_end_ms=ended, transcript_ms=transcript_ms, endpoint_ms=now)
+        self._log.committed(record, waterfall)
+        log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
+        self._after = None
+        self._playout.begin_reply(run.number)
+        run.commit(self._playout)
+
+    def _cancel(self, reply: int, reason: str) -> None:
+        run = self._runs.pop(reply, None)
+        if run is None:
+            return
+        run.scope.cancel()
+        if run.committed and not reason.startswith("barge_in"):
+            self._history.withdraw(run.turn)
+            self._log.withdrawn()
+
+    def _cut(self, reply: int, now: int) -> None:
+        heard = self._playout.clear(now)
+        self._outgoing.clear()
+        self._outgoing.append(self._encoder.clear())
+        run = self._runs.get(reply)
+        if run is not None:
+            self._history.heard(run.turn, heard.text, cut=True)
+            self._log.over(run, heard.text, cut=True)
+        self._after = None
+
+    def _reply_over(self, run: ReplyRun, now: int) -> None:
+        heard = self._playout.heard(now)
+        self._runs.pop(run.number, None)
+        self._history.heard(run.turn, heard.text, cut=False)
+        self._log.over(run, heard.text, cut=False)
+        self._act(self._turns.reply_finished(now, run.number))
+
+    # --- the driver: the one task that writes to the socket
+
+    async def _drive(self) -> None:
+        while True:
+            wake = self._wake
+            now = self._clock()
+            due = self._turns.deadline
+            if due is not None and due <= now:
+                self._act(self._turns.tick(now))
+            first_of: int | None = None
+            for action in self._playout.poll(now):
+                match action:
+                    case out.Audio(audio, reply):
+                        self._outgoing.append(self._encoder.media(audio))
+                        first_of = reply
+                    case out.Mark(name):
+                        self._outgoing.append(self._encoder.mark(name))
+                    case out.Finished(reply):
+                        run = self._runs.get(reply)
+                        if run is not None:
+                            self._reply_over(run, now)
+            while self._outgoing:
+                await self._send(self._outgoing.popleft())
+                if first_of is not None:
+                    self._log.sent(self._clock())
+                    self._act(self._turns.reply_audible(self._clock(), first_of))
+                    first_of = None
+            self._leave_when_heard(self._clock())
+            await self._sleep_until_news(wake)
+
+    async def _sleep_until_news(self, wake: anyio.Event) -> None:
+        times = [self._turns.deadline, self._playout.deadline]
+        if self._after is not None and not self._runs:
+            times.append(self._playout.confirm_deadline)
+        due = min((time for time in times if time is not None), default=None)
+        if due is None:
+            await wake.wait()
+            return
+        # Never sooner than the clock can tell: a core that wants a tick "now" gets it in the next millisecond.
+        with anyio.move_on_at(self._t0 + max(due, self._clock() + 1) / 1000):
+            await wake.wait()
+
+    def _leave_when_heard(self, now: int) -> None:
+        if self._after is None or self._runs or not self._playout.confirmed(now):
+            return
+        match self._after:
+            case EndCall("agent_failed"):
+                self._finish(Outcome.BROKEN, "agent_failed")
+            case EndCall(reason):
+                self._finish(Outcome.COMPLETED, reason)
+            case Transfer(_, reason):
+                self._finish(Outcome.TRANSFERRED, reason)
+
+    def _nudge(self) -> None:
+        self._wake.set()
+        self._wake = anyio.Event()
+
+    # --- time
+
+    def _clock(self) -> int:
+        return int((anyio.current_time() - self._t0) * 1000)
+
+    def _call_time(self, now: int, audio_ms: int) -> int:
+        """When, on the call's clock, the sample at `audio_ms` arrived."""
+        return max(0, min(now, now - (self._ear.received_ms - audio_ms)))
+
+
+def _leaves(group: BaseExceptionGroup[ProviderError]) -> Sequence[ProviderError]:
+    found: list[ProviderError] = []
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found.extend(_leaves(error))
+        else:
+            found.append(error)
+    return found

@@ -1,0 +1,144 @@
+"""What a call tells the world as it goes: the turns with their waterfall, to the journal, the bus and the metrics.
+
+The session says what happened and when; what is recorded, published and counted is decided here. A turn is written when
+it is committed and again when its reply is over, so that a crash in between loses the words of neither side.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from moked import metrics
+from moked.bus import Bus
+from moked.media.journal import Journal
+from moked.media.reply import ReplyRun
+from moked.records import TurnRecord, Waterfall
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _OpenTurn:
+    record: TurnRecord
+    waterfall: Waterfall = field(default_factory=Waterfall)
+
+
+class TurnLog:
+    """One a call. All times are call ms."""
+
+    def __init__(
+        self, call_sid: str, journal: Journal, bus: Bus, clock: Callable[[], int], *, transcripts: bool
+    ) -> None:
+        self._sid = call_sid
+        self._journal = journal
+        self._bus = bus
+        self._clock = clock
+        self._transcripts = transcripts
+        self._open: _OpenTurn | None = None
+
+    def publish(self, event: str, **data: Any) -> None:
+        """Tell the live viewers of this call."""
+        self._bus.publish(f"call:{self._sid}", event, {"at_ms": self._clock(), **data})
+
+    def event(self, kind: str, **data: Any) -> None:
+        """For the record of the call."""
+        self._journal.put_event(self._sid, kind, {"at_ms": self._clock(), **data})
+
+    def interim(self, text: str, engine: str) -> None:
+        metrics.stt_interims.labels(engine).inc()
+        self.publish("turn.partial", text=text, engine=engine)
+        if self._transcripts:
+            log.info("🟡 Partial", extra={"pii_text": text, "engine": engine})
+
+    def final(self, text: str, engine: str) -> None:
+        metrics.stt_finals.labels(engine).inc()
+        self.publish("turn.final", text=text, engine=engine)
+        if self._transcripts:
+            log.info("🟢 Final", extra={"pii_text": text, "engine": engine})
+
+    def committed(self, record: TurnRecord, waterfall: Waterfall) -> None:
+        """The caller's half is known."""
+        self._open = _OpenTurn(record, waterfall)
+        self._journal.put_turn(self._sid, replace(record, waterfall=waterfall))
+        if record.number:
+            self.publish("turn.committed", turn=record.number, text=record.caller_text, dtmf=record.dtmf)
+
+    def caller_corrected(self, number: int, text: str) -> None:
+        """A final came late: the turn's words on record are these."""
+        if self._open is not None and self._open.record.number == number:
+            self._open.record = replace(self._open.record, caller_text=text)
+
+    def said(self, run: ReplyRun) -> None:
+        self.publish("reply.text", turn=run.turn, text=run.said)
+
+    def sent(self, now: int) -> None:
+        """The first frame of the open turn's reply is on the socket."""
+        if self._open is not None and self._open.waterfall.sent_ms is None:
+            self._open.waterfall = replace(self._open.waterfall, sent_ms=now)
+
+    def mark_returned(self, now: int) -> None:
+        if self._open is not None and self._open.waterfall.heard_ms is None:
+            self._open.waterfall = replace(self._open.waterfall, heard_ms=now)
+
+    def withdrawn(self) -> None:
+        """The open turn goes on: nobody heard its reply, so it is not over."""
+        self._open = None
+
+    def over(self, run: ReplyRun, heard: str, *, cut: bool) -> None:
+        """The reply is over, heard in full or as far as `heard`."""
+        turn = self._open
+        if turn is None or turn.record.number != run.turn:
+            return
+        self._open = None
+        waterfall = replace(turn.waterfall, llm_first_ms=run.first_text_ms, tts_first_ms=run.first_audio_ms)
+        record = replace(
+            turn.record,
+            said=run.said.strip(),
+            heard=heard,
+            cut=cut,
+            ended_ms=self._clock(),
+            tools=tuple(run.tools),
+            waterfall=waterfall,
+        )
+        self._journal.put_turn(self._sid, record)
+        self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
+        self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
+        _measure(waterfall)
+        if cut:
+            metrics.barge_ins.inc()
+
+    def leftover(self, number: int, text: str, engine: str, started_ms: int) -> None:
+        """Words that got no answer because the call ended."""
+        now = self._clock()
+        self._journal.put_turn(
+            self._sid,
+            TurnRecord(
+                number=number,
+                caller_text=text,
+                said="",
+                heard="",
+                cut=False,
+                started_ms=started_ms,
+                ended_ms=now,
+                engine=engine,
+            ),
+        )
+
+
+def _measure(waterfall: Waterfall) -> None:
+    start = waterfall.speech_end_ms
+    if start is None:
+        return
+    parts = {
+        "transcript": waterfall.transcript_ms,
+        "endpoint": waterfall.endpoint_ms,
+        "llm_ttft": waterfall.llm_first_ms,
+        "tts_ttfb": waterfall.tts_first_ms,
+        "sent": waterfall.sent_ms,
+    }
+    for name, at in parts.items():
+        if at is not None:
+            metrics.turn_component.labels(name).observe(max(0, at - start) / 1000)
+    if waterfall.response_ms is not None:
+        metrics.turn_response.observe(max(0, waterfall.response_ms) / 1000)

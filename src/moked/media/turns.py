@@ -1,0 +1,458 @@
+"""Turn taking (pure): who has the floor. Every rule about starting, committing, holding and cutting a reply lives here.
+
+    open ----- silence ------> speculating -- hold over --> committed -- first audio --> audible -- all heard --> open
+      ^  ^                         |                            |                          |
+      |  '---- caller goes on -----'                            |                          |
+      '------- caller goes on: the turn is re-opened -----------'                          |
+      '------- barge-in confirmed (hold, confirm, cut) -------------------------------------'
+
+Methods take `now` (call ms) and return actions in order; the shell carries them out and decides nothing. `deadline` is
+when `tick` must be called if nothing else happens. A reply is begun speculatively: nothing of it is heard and
+nothing it does lasts before its `Commit`. A turn that is re-opened keeps its number: the next `Begin` of it replaces
+the former one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from moked.dialog import Expect, slots
+from moked.media.endpoint import hold
+from moked.stt.transcripts import normalise
+
+_NEVER = 1 << 62
+_PICKUP = frozenset({"הלו", "אלו", "שלום", "כן", "היי"})  # what people say into a phone before they listen
+
+
+@dataclass(frozen=True, slots=True)
+class TurnPolicy:
+    """All in ms. `hold_ms` is the silence that ends an ordinary sentence; `media.endpoint` bends it by what was
+    said."""
+
+    hold_ms: int = 450
+    speculate_ms: int = 200
+    stable_ms: int = 120  # an interim must have stood this long before it is acted on
+    transcript_wait_ms: int = 3000  # voiced audio without words: wait this long for the recogniser
+    unheard_ms: int = 400  # less voiced audio than this without words is noise
+    confirm_ms: int = 300  # speech this long over our voice takes the floor
+    backchannel_ms: int = 900  # ... unless all it says is "אהה"
+    resume_ms: int = 300  # silence after unconfirmed speech before we go on
+    guard_ms: int = 600  # the first moments of the greeting are not cut: callers say "הלו"
+    reopen_ms: int = 240  # speech this long between commit and our first sound re-opens the turn
+    silence_ms: int = 8000  # nobody speaks: ask whether the caller is there
+    stuck_ms: int = 2500  # the VAD says speech, but the words stopped changing this long ago
+    dtmf_gap_ms: int = 2000  # digits end this long after the last one, or at '#'
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Prepare a reply to this turn. Nothing of it may be heard or last before its `Commit`."""
+
+    reply: int
+    turn: int
+    text: str = ""
+    dtmf: str = ""
+    silent: bool = False
+    cut_in: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The turn is over: the reply may be heard. `silence_ms` since the caller's last sound, `reason` for tuning."""
+
+    reply: int
+    turn: int
+    reason: str
+    silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Abandon the reply. What of it was heard stays in the history."""
+
+    reply: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAudio:
+    """Stop feeding audio, discard nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAudio:
+    """Go on from the same syllable."""
+
+
+@dataclass(frozen=True, slots=True)
+class CutAudio:
+    """The caller has the floor: discard what is queued, tell the carrier to clear."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """These words did not take the floor (a back-channel); they are on record only."""
+
+    text: str
+
+
+Action = Begin | Commit | Cancel | HoldAudio | ResumeAudio | CutAudio | Ignored
+
+
+@dataclass(slots=True)
+class _Reply:
+    number: int
+    turn: int
+    text: str = ""
+    carried: str = ""  # the part of `text` from before the turn was re-opened
+    committed: bool = False
+    audible_at: int | None = None
+
+    @property
+    def audible(self) -> bool:
+        return self.audible_at is not None
+
+
+class TurnTaking:
+    """One a call. Times given must not go back."""
+
+    def __init__(self, policy: TurnPolicy) -> None:
+        self._policy = policy
+        self._expect = Expect.OPEN
+        self._replies = 0
+        self._turn = 0
+        self._reply: _Reply | None = None
+        self._held = False
+        self._cut_in = False
+        # The caller's side of the open turn:
+        self._speaking = False
+        self._stretch_start: int | None = None  # current or last voiced stretch, since the turn opened
+        self._voiced_end = 0  # end of the last voiced stretch
+        self._voiced_ms = 0
+        self._text = ""
+        self._carried = ""  # words of a re-opened turn
+        self._text_end = 0  # how far into the audio the words reach
+        self._text_at = 0  # when they last changed
+        self._text_final = True
+        self._dtmf = ""
+        self._dtmf_at = 0
+        self._waiting_since = 0  # since when it is the caller's turn to say something
+
+    # --- what others may know
+
+    @property
+    def replying(self) -> bool:
+        """A committed reply is being prepared or heard."""
+        return self._reply is not None and self._reply.committed
+
+    @property
+    def caller_speaking(self) -> bool:
+        return self._speaking
+
+    @property
+    def turn(self) -> int:
+        """Number of the open turn, or of the one being answered; 0 is the greeting."""
+        return self._turn
+
+    @property
+    def text(self) -> str:
+        """The open turn's words so far."""
+        return _join(self._carried, self._text)
+
+    # --- news
+
+    def greet(self, now: int) -> Sequence[Action]:
+        """The call begins with our greeting: turn 0."""
+        self._replies += 1
+        self._reply = _Reply(self._replies, 0, committed=True)
+        self._waiting_since = now
+        return (Begin(self._replies, 0), Commit(self._replies, 0, "greeting", 0))
+
+    def expect(self, now: int, what: Expect) -> Sequence[Action]:
+        """The committed reply asks for `what`."""
+        self._expect = what
+        return self._advance(now)
+
+    def speech_started(self, now: int, at: int) -> Sequence[Action]:
+        """The VAD hears speech since `at`."""
+        if not self._speaking:
+            self._speaking = True
+            self._stretch_start = at
+        return self._advance(now)
+
+    def speech_ended(self, now: int, at: int) -> Sequence[Action]:
+        """The last voiced sound was at `at`."""
+        if self._speaking:
+            self._speaking = False
+            self._voiced_end = at
+            if self._stretch_start is not None:
+                self._voiced_ms += max(0, at - self._stretch_start)
+        return self._advance(now)
+
+    def heard(self, now: int, text: str, *, end: int, final: bool) -> Sequence[Action]:
+        """The open turn reads `text` now, for audio up to `end`; `final` if no part of it is an interim."""
+        if text != self._text:
+            self._text, self._text_at = text, now
+        self._text_end = max(self._text_end, end)
+        self._text_final = final
+        return self._advance(now)
+
+    def corrected(self, now: int, text: str) -> Sequence[Action]:
+        """A late final: the committed turn reads `text`. Answered anew if nothing of the answer was heard yet."""
+        reply = self._reply
+        if reply is None or not reply.committed or reply.audible or not reply.text:
+            return ()
+        text = _join(reply.carried, text)
+        if _same(text, reply.text):
+            return ()
+        actions: list[Action] = [*self._release(), Cancel(reply.number, "corrected")]
+        self._reply = None
+        self._carried = reply.carried
+        began = self._begin(text=text)
+        self._reply_now.committed = True
+        self._carried = ""
+        return (*actions, began, Commit(began.reply, began.turn, "corrected", now - self._voiced_end))
+
+    def dtmf(self, now: int, digit: str) -> Sequence[Action]:
+        """A key was pressed. It always has the floor."""
+        self._dtmf += digit
+        self._dtmf_at = now
+        return (*self._take_floor("dtmf"), *self._advance(now))
+
+    def reply_audible(self, now: int, reply: int) -> Sequence[Action]:
+        """The first audio of the reply is on its way."""
+        if self._reply is not None and self._reply.number == reply and not self._reply.audible:
+            self._reply.audible_at = now
+            return self._advance(now)
+        return ()
+
+    def reply_finished(self, now: int, reply: int) -> Sequence[Action]:
+        """All of the reply was heard, or there was nothing to hear."""
+        if self._reply is None or self._reply.number != reply:
+            return ()
+        self._turn = self._reply.turn + 1
+        self._reply = None
+        self._waiting_since = now
+        return (*self._release(), *self._advance(now))
+
+    def tick(self, now: int) -> Sequence[Action]:
+        return self._advance(now)
+
+    # --- the rules
+
+    def _advance(self, now: int) -> Sequence[Action]:
+        reply = self._reply
+        if reply is not None and reply.committed:
+            return self._over_our_voice(now, reply)
+        return self._open_turn(now, reply)
+
+    def _open_turn(self, now: int, reply: _Reply | None) -> Sequence[Action]:
+        if self._dtmf:
+            if self._dtmf.endswith("#") or now >= self._dtmf_at + self._policy.dtmf_gap_ms:
+                return (*self._drop(reply, "dtmf"), *self._commit(now, "dtmf", dtmf=self._dtmf))
+            return ()
+        if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
+            return self._drop(reply, "caller_goes_on")
+        text = self.text
+        if text:
+            return self._answer_words(now, text, reply)
+        if reply is not None:
+            return (*self._drop(reply, "text_changed"), *self._advance(now))
+        if self._voiced_ms >= self._policy.unheard_ms:
+            if now >= self._voiced_end + self._policy.transcript_wait_ms:
+                return self._commit(now, "unheard")
+            return ()
+        if now >= self._silence_due():
+            return self._commit(now, "silence", silent=True)
+        return ()
+
+    def _answer_words(self, now: int, text: str, reply: _Reply | None) -> Sequence[Action]:
+        actions: list[Action] = []
+        if reply is not None and not _same(reply.text, text):
+            actions += self._drop(reply, "text_changed")
+            reply = None
+        due = self._words_due(text)
+        if now < due.speculate:
+            return actions
+        if reply is None:
+            began = self._begin(text=text)
+            actions.append(began)
+        if now >= due.commit:
+            current = self._reply_now
+            current.committed = True
+            actions.append(Commit(current.number, current.turn, due.reason, now - due.since))
+            self._opened()
+        return actions
+
+    def _words_due(self, text: str) -> "_Due":
+        """When to speculate on and when to commit `text`, if nothing changes."""
+        policy = self._policy
+        since = self._voiced_end if self._stretch_start is not None and not self._speaking else self._text_at
+        bent = hold(text, self._expect, policy.hold_ms)
+        speculate, commit = since + policy.speculate_ms, since + bent.ms
+        if not self._covered():
+            wait = self._voiced_end + policy.transcript_wait_ms
+            return _Due(wait, max(commit, wait), since, "late_words")
+        if not self._text_final:
+            speculate, commit = max(speculate, self._text_at), max(commit, self._text_at + policy.stable_ms)
+        return _Due(speculate, max(speculate, commit), since, bent.reason)
+
+    def _covered(self) -> bool:
+        """Do the words reach into the last voiced stretch? If not, the recogniser still owes us some."""
+        if self._stretch_start is None or self._speaking:
+            return True
+        length = self._voiced_end - self._stretch_start
+        return self._text_end >= self._stretch_start + min(200, length // 2) or length < self._policy.confirm_ms // 2
+
+    def _over_our_voice(self, now: int, reply: _Reply) -> Sequence[Action]:
+        """The caller makes a sound while we think or speak: hold, then cut or go on."""
+        policy = self._policy
+        if now < self._guarded_until(reply):
+            return ()
+        if self._text and not self._is_backchannel(reply, self._text):
+            return (*self._take_floor("words"), *self._advance(now))
+        if self._speaking:
+            if now >= self._floor_due(reply):
+                return (*self._take_floor("speech"), *self._advance(now))
+            if not self._held:
+                self._held = True
+                return (HoldAudio(),)
+            return ()
+        if now < self._voiced_end + policy.resume_ms:
+            return ()
+        actions: list[Action] = self._release()
+        if self._text:
+            actions.append(Ignored(self._text))
+        self._forget_caller()
+        return actions
+
+    def _guarded_until(self, reply: _Reply) -> int:
+        """Only the greeting is guarded; one that nobody heard yet is not cut at all."""
+        if reply.turn > 0:
+            return 0
+        return reply.audible_at + self._policy.guard_ms if reply.audible_at is not None else _NEVER
+
+    def _floor_due(self, reply: _Reply) -> int:
+        """When speech that goes on without words takes the floor."""
+        assert self._stretch_start is not None
+        if self._text:
+            return self._stretch_start + self._policy.backchannel_ms
+        return self._stretch_start + (self._policy.confirm_ms if reply.audible else self._policy.reopen_ms)
+
+    def _take_floor(self, reason: str) -> tuple[Action, ...]:
+        """After our first sound the caller opens a new turn, before it the old one goes on."""
+        reply = self._reply
+        if reply is None or not reply.committed:
+            return ()
+        self._reply = None
+        if reply.audible or reply.turn == 0:
+            self._held = False
+            self._cut_in = True
+            self._turn = reply.turn + 1
+            return (CutAudio(reply.number), Cancel(reply.number, f"barge_in_{reason}"))
+        self._carried = reply.text
+        return (*self._release(), Cancel(reply.number, f"went_on_{reason}"))
+
+    def _is_backchannel(self, reply: _Reply, text: str) -> bool:
+        if reply.turn == 0 and set(normalise(text).split()) <= _PICKUP:
+            return True
+        return self._expect is not Expect.YES_NO and slots.back_channel(text)
+
+    @property
+    def _may_be_stuck(self) -> bool:
+        """Speech goes on though the recogniser reached into it: if it has nothing new for long, it is noise."""
+        return bool(self._text) and self._stretch_start is not None and self._text_end > self._stretch_start + 300
+
+    # --- small steps
+
+    @property
+    def _reply_now(self) -> _Reply:
+        assert self._reply is not None
+        return self._reply
+
+    def _begin(self, *, text: str = "", dtmf: str = "", silent: bool = False) -> Begin:
+        self._replies += 1
+        self._reply = _Reply(self._replies, self._turn, text, self._carried)
+        return Begin(self._replies, self._turn, text, dtmf, silent, self._cut_in)
+
+    def _commit(self, now: int, reason: str, *, dtmf: str = "", silent: bool = False) -> Sequence[Action]:
+        began = self._begin(text=self.text, dtmf=dtmf, silent=silent)
+        self._reply_now.committed = True
+        since = max(self._voiced_end, self._dtmf_at, self._waiting_since if silent else 0)
+        self._opened()
+        return (began, Commit(began.reply, began.turn, reason, now - since))
+
+    def _opened(self) -> None:
+        """A turn was committed: its words are the reply's now."""
+        self._forget_caller()
+        self._carried = ""
+        self._cut_in = False
+
+    def _forget_caller(self) -> None:
+        self._text = ""
+        self._text_final = True
+        self._dtmf = ""
+        self._voiced_ms = 0
+        if not self._speaking:
+            self._stretch_start = None
+
+    def _drop(self, reply: _Reply | None, reason: str) -> list[Action]:
+        if reply is None:
+            return []
+        self._reply = None
+        return [Cancel(reply.number, reason)]
+
+    def _release(self) -> list[Action]:
+        if not self._held:
+            return []
+        self._held = False
+        return [ResumeAudio()]
+
+    def _silence_due(self) -> int:
+        last = max(self._waiting_since, self._voiced_end, self._dtmf_at)
+        return last + self._policy.silence_ms
+
+    @property
+    def deadline(self) -> int | None:
+        """When `tick` must run next. None only while the caller's next sound, or our own reply, will tell."""
+        reply = self._reply
+        if reply is not None and reply.committed:
+            return self._floor_deadline(reply)
+        if self._dtmf:
+            return self._dtmf_at + self._policy.dtmf_gap_ms
+        if self._speaking:
+            return self._text_at + self._policy.stuck_ms if self._may_be_stuck else None
+        if self.text:
+            due = self._words_due(self.text)
+            return due.speculate if reply is None else due.commit
+        if self._voiced_ms >= self._policy.unheard_ms:
+            return self._voiced_end + self._policy.transcript_wait_ms
+        return self._silence_due()
+
+    def _floor_deadline(self, reply: _Reply) -> int | None:
+        guarded = self._guarded_until(reply)
+        if guarded == _NEVER:
+            return None
+        if self._speaking:
+            return max(guarded, self._floor_due(reply) if self._held else 0)
+        if self._held or self._text or self._stretch_start is not None:
+            return max(guarded, self._voiced_end + self._policy.resume_ms)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    speculate: int
+    commit: int
+    since: int
+    reason: str
+
+
+def _join(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _same(one: str, other: str) -> bool:
+    """Equal but for spaces and the punctuation a final adds."""
+    return normalise(one) == normalise(other)

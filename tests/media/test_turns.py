@@ -1,0 +1,337 @@
+"""Turn taking: calls written as calls on virtual milliseconds, and invariants for whatever else may happen."""
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moked.dialog import Expect
+from moked.media.turns import (
+    Begin,
+    Cancel,
+    Commit,
+    CutAudio,
+    HoldAudio,
+    Ignored,
+    ResumeAudio,
+    TurnPolicy,
+    TurnTaking,
+)
+
+POLICY = TurnPolicy()
+
+
+@dataclass
+class Call:
+    """Runs a `TurnTaking` against a clock: ticks exactly at its deadlines, keeps what it did and when."""
+
+    turns: TurnTaking = field(default_factory=lambda: TurnTaking(POLICY))
+    now: int = 0
+    log: list = field(default_factory=list)
+
+    def note(self, actions):
+        self.log += [(self.now, action) for action in actions]
+
+    def until(self, when):
+        for _ in range(1000):
+            due = self.turns.deadline
+            if due is None or due > when:
+                break
+            self.now = max(self.now, due)
+            before = (self.turns.deadline, len(self.log))
+            self.note(self.turns.tick(self.now))
+            assert (self.turns.deadline, len(self.log)) != before, "a tick at the deadline must move it"
+        else:
+            raise AssertionError("the deadline never comes to rest")
+        self.now = max(self.now, when)
+
+    def at(self, when, method, *arguments, **named):
+        self.until(when)
+        self.note(getattr(self.turns, method)(self.now, *arguments, **named))
+
+    def greeted(self, when=1000):
+        self.note(self.turns.greet(self.now))
+        self.at(self.now + 50, "reply_audible", 1)
+        self.at(when, "reply_finished", 1)
+        self.log.clear()
+        return self
+
+    def says(self, start, end, text, *, final_after=300):
+        """VAD and a streaming recogniser with one interim and a final."""
+        self.at(start + 70, "speech_started", start)
+        if text:
+            self.at(end - 50, "heard", text, end=end - 200, final=False)
+        self.at(end + 160, "speech_ended", end)
+        if text:
+            self.at(end + final_after, "heard", text, end=end, final=True)
+
+    def reply_to_last(self, when):
+        number = [a for _, a in self.log if isinstance(a, Begin)][-1].reply
+        self.at(when, "reply_audible", number)
+        return number
+
+    def did(self, *kinds):
+        return [(when, action) for when, action in self.log if isinstance(action, kinds)]
+
+
+def test_the_greeting_is_turn_zero_and_needs_no_caller():
+    call = Call()
+    call.note(call.turns.greet(0))
+    assert [a for _, a in call.log] == [Begin(1, 0), Commit(1, 0, "greeting", 0)]
+
+
+def test_a_finished_sentence_is_speculated_on_at_200_ms_and_committed_after_the_hold():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.until(5000)
+    begun, begin = call.did(Begin)[0]
+    done, commit = call.did(Commit)[0]
+    assert 3200 <= begun <= 3250
+    assert begin.text == "אני צריך אינסטלטור"
+    assert begin.turn == 1
+    assert done == 3000 + POLICY.hold_ms
+    assert commit.silence_ms == POLICY.hold_ms
+
+
+def test_an_open_sentence_waits_longer():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך תיקון של")
+    call.until(5000)
+    assert call.did(Commit)[0][0] == 3000 + POLICY.hold_ms + 600
+
+
+def test_digits_in_progress_wait_and_a_whole_number_does_not():
+    call = Call().greeted()
+    call.turns.expect(call.now, Expect.PHONE)
+    call.says(2000, 3000, "אפס חמש אפס שתיים")
+    call.until(4300)
+    assert not call.did(Commit)
+    call.says(4300, 6000, "אפס חמש אפס שתיים שלוש ארבע חמש שש שבע שמונה")
+    call.until(9000)
+    assert call.did(Commit)[0][0] == 6400
+
+
+def test_a_pause_within_the_sentence_costs_only_the_speculation():
+    call = Call().greeted()
+    call.says(2000, 2800, "אני צריך", final_after=210)
+    call.says(3100, 4000, "אני צריך אינסטלטור בתל אביב")
+    call.until(6000)
+    texts = [begin.text for _, begin in call.did(Begin)]
+    assert texts == ["אני צריך", "אני צריך אינסטלטור בתל אביב"]
+    assert [cancel.reason for _, cancel in call.did(Cancel)] == ["caller_goes_on"]
+    assert len(call.did(Commit)) == 1
+
+
+def test_words_that_are_still_owed_are_waited_for():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(3160, "speech_ended", 3000)  # an utterance engine: the words come 1.2 s later
+    call.at(4200, "heard", "אני צריך אינסטלטור", end=3000, final=True)
+    assert call.did(Commit)[0][0] == 4200
+
+
+def test_a_second_piece_in_recognition_holds_the_turn():
+    call = Call().greeted()  # an utterance engine: the first piece arrives while the second is spoken
+    call.at(2070, "speech_started", 2000)
+    call.at(2760, "speech_ended", 2600)
+    call.at(2970, "speech_started", 2900)
+    call.at(3300, "heard", "שלום", end=2600, final=True)
+    call.at(6160, "speech_ended", 6000)
+    call.until(7000)
+    assert not call.did(Commit)
+    call.at(7100, "heard", "שלום אני צריך עזרה", end=6000, final=True)
+    assert call.did(Begin)[-1][1].text == "שלום אני צריך עזרה"
+
+
+def test_sound_without_words_is_answered_in_the_end():
+    call = Call().greeted()
+    call.says(2000, 3000, "")
+    call.until(8000)
+    when, begin = call.did(Begin)[0]
+    assert (when, begin.text, begin.silent) == (3000 + POLICY.transcript_wait_ms, "", False)
+
+
+def test_silence_is_asked_about():
+    call = Call().greeted(1000)
+    call.until(9500)
+    when, begin = call.did(Begin)[0]
+    assert (when, begin.silent, begin.turn) == (1000 + POLICY.silence_ms, True, 1)
+
+
+def test_a_cough_holds_and_resumes_within_700_ms():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.until(4000)
+    call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.at(5280, "speech_ended", 5120)
+    call.until(6000)
+    assert [type(a) for t, a in call.log if t > 4500] == [HoldAudio, ResumeAudio]
+    held, resumed = (t for t, a in call.log if t > 4500)
+    assert resumed - held <= 700
+
+
+def test_words_over_our_voice_take_the_floor():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.until(4000)
+    number = call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.at(5250, "heard", "רגע לא", end=5200, final=False)
+    assert [a for t, a in call.log if t > 4500] == [HoldAudio(), CutAudio(number), Cancel(number, "barge_in_words")]
+    call.at(5760, "speech_ended", 5600)
+    call.at(5900, "heard", "רגע לא בשבת", end=5600, final=True)
+    call.until(8000)
+    begin = call.did(Begin)[-1][1]
+    assert (begin.turn, begin.text, begin.cut_in) == (2, "רגע לא בשבת", True)
+
+
+def test_long_speech_takes_the_floor_without_words():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.until(4000)
+    call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.until(5500)
+    assert call.did(CutAudio)[0][0] == 5000 + POLICY.confirm_ms
+
+
+def test_a_back_channel_is_put_aside_unless_it_is_an_answer():
+    for expect, cuts in ((Expect.OPEN, 0), (Expect.YES_NO, 1)):
+        call = Call().greeted()
+        call.says(2000, 3000, "אני צריך אינסטלטור")
+        call.until(4000)
+        call.reply_to_last(4000)
+        call.turns.expect(call.now, expect)
+        call.at(5070, "speech_started", 5000)
+        call.at(5200, "heard", "כן", end=5150, final=False)
+        call.at(5460, "speech_ended", 5250)
+        call.until(6500)
+        assert len(call.did(CutAudio)) == cuts
+        assert len(call.did(Ignored)) == 1 - cuts
+
+
+def test_a_caller_who_goes_on_before_our_first_sound_reopens_the_turn():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.until(3500)
+    assert len(call.did(Commit)) == 1
+    call.says(3600, 4600, "בתל אביב")
+    call.until(7000)
+    begin = call.did(Begin)[-1][1]
+    assert (begin.turn, begin.text) == (1, "אני צריך אינסטלטור בתל אביב")
+    assert not call.did(CutAudio)
+
+
+def test_a_final_that_differs_is_answered_anew_while_nothing_was_heard():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך חשמלאי")
+    call.until(3500)
+    call.at(3550, "corrected", "אני צריך חשמלאי, היום")
+    assert [a.text for _, a in call.did(Begin)] == ["אני צריך חשמלאי", "אני צריך חשמלאי, היום"]
+    assert call.log[-1][1].turn == 1
+    again = call.reply_to_last(3700)
+    call.at(3800, "corrected", "אני צריך משהו אחר")
+    assert call.did(Begin)[-1][1].reply == again
+
+
+def test_keys_are_a_turn_of_their_own():
+    call = Call().greeted()
+    for when, digit in ((2000, "0"), (2300, "5"), (2600, "#")):
+        call.at(when, "dtmf", digit)
+    begin = call.did(Begin)[0][1]
+    assert (begin.dtmf, begin.turn) == ("05#", 1)
+    call = Call().greeted()
+    call.at(2000, "dtmf", "7")
+    call.until(9000)
+    assert call.did(Begin)[0][0] == 2000 + POLICY.dtmf_gap_ms
+
+
+def test_hello_over_the_first_words_of_the_greeting_does_not_cut_it():
+    call = Call()
+    call.note(call.turns.greet(0))
+    call.at(60, "reply_audible", 1)
+    call.at(200, "speech_started", 100)
+    call.at(500, "heard", "הלו", end=400, final=False)
+    call.at(620, "speech_ended", 450)
+    call.until(3000)
+    assert not call.did(CutAudio)
+
+
+def test_noise_that_keeps_the_vad_open_does_not_hold_the_turn_for_ever():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(3000, "heard", "אני צריך אינסטלטור", end=2900, final=True)
+    call.until(8000)
+    assert call.did(Commit)[0][0] == 3000 + POLICY.stuck_ms
+
+
+Step = st.one_of(
+    st.tuples(st.just("wait"), st.integers(0, 3000)),
+    st.tuples(st.just("speech_started"), st.none()),
+    st.tuples(st.just("speech_ended"), st.none()),
+    st.tuples(st.just("interim"), st.sampled_from(["", "כן", "אני צריך", "אפס חמש", "רגע", "תודה להתראות"])),
+    st.tuples(st.just("final"), st.sampled_from(["כן", "אני צריך עזרה", "לא"])),
+    st.tuples(st.just("dtmf"), st.sampled_from("05#")),
+    st.tuples(st.just("audible"), st.none()),
+    st.tuples(st.just("finished"), st.none()),
+    st.tuples(st.just("corrected"), st.sampled_from(["אחרת", "כן"])),
+    st.tuples(st.just("expect"), st.sampled_from(list(Expect))),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(Step, max_size=50))
+def test_whatever_happens(steps):
+    """At most one reply; every begin has one end; nothing is committed twice; whoever waits has a deadline."""
+    call = Call()
+    call.note(call.turns.greet(0))
+    voiced_at = 0
+    for step, value in steps:
+        replies = [a.reply for _, a in call.log if isinstance(a, Begin)]
+        match step:
+            case "wait":
+                call.until(call.now + value)
+            case "speech_started":
+                voiced_at = call.now
+                call.at(call.now + 70, "speech_started", voiced_at)
+            case "speech_ended":
+                call.at(call.now + 160, "speech_ended", max(voiced_at, call.now))
+            case "interim":
+                call.at(call.now + 10, "heard", value, end=call.now, final=False)
+            case "final":
+                call.at(call.now + 10, "heard", value, end=call.now, final=True)
+            case "dtmf":
+                call.at(call.now + 10, "dtmf", value)
+            case "audible":
+                call.at(call.now + 10, "reply_audible", replies[-1])
+            case "finished":
+                call.until(call.now)
+                if call.turns.replying:
+                    call.log.append((call.now, "finished"))
+                    call.at(call.now, "reply_finished", [a.reply for _, a in call.log if isinstance(a, Begin)][-1])
+            case "corrected":
+                call.at(call.now + 10, "corrected", value)
+            case "expect":
+                call.at(call.now + 10, "expect", value)
+        if not call.turns.replying and not call.turns.caller_speaking:
+            assert call.turns.deadline is not None
+    current, committed, turn = None, set(), 0
+    for _, action in call.log:
+        match action:
+            case Begin():
+                assert current is None, "at most one reply"
+                assert action.turn >= turn, "turns never go back"
+                current, turn = action.reply, action.turn
+            case Commit():
+                assert current == action.reply
+                assert action.reply not in committed, "committed once"
+                committed.add(action.reply)
+            case CutAudio():
+                assert current == action.reply
+                assert action.reply in committed, "what was not committed was not heard"
+            case Cancel():
+                assert current == action.reply, "every cancel has its begin"
+                current = None
+            case "finished":
+                current = None
