@@ -19,7 +19,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from moked.records import CallEnd, TurnRecord
+from moked.records import CallEnd, LeadDraft, TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _RETRY_DELAYS = (0.1, 0.5, 2.0)
 class Store(Protocol):
     """The part of `crm.service.Crm` the media plane writes to. Synchronous; each call is one transaction."""
 
-    def add_turn(self, call_sid: str, turn: TurnRecord) -> None: ...
+    def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None: ...
 
     def add_event(self, call_sid: str, kind: str, data: dict[str, Any]) -> None: ...
 
@@ -56,8 +56,9 @@ class Journal:
         self._send, self._receive = anyio.create_memory_object_stream[_Entry | anyio.Event](QUEUE_BOUND)
         self._live: set[str] = set()
 
-    def put_turn(self, call_sid: str, turn: TurnRecord) -> None:
-        self._put(_Entry("turn", call_sid, asdict(turn)))
+    def put_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft) -> None:
+        """A turn, or its newer version, and what the agent knows so far: a crash must not lose it."""
+        self._put(_Entry("turn", call_sid, {"turn": asdict(turn), "lead": asdict(lead)}))
 
     def put_event(self, call_sid: str, kind: str, data: dict[str, Any]) -> None:
         self._put(_Entry("event", call_sid, {"kind": kind, "data": data}))
@@ -67,7 +68,10 @@ class Journal:
 
     async def flush(self) -> None:
         done = anyio.Event()
-        await self._send.send(done)
+        try:
+            await self._send.send(done)
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            return  # what is put now is spilt at once
         await done.wait()
 
     @asynccontextmanager
@@ -85,21 +89,26 @@ class Journal:
         await to_thread.run_sync(self._replay)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_all)
-            tasks.start_soon(self._beat, heartbeat_s)
+            beats = anyio.CancelScope()
+            tasks.start_soon(self._beat, heartbeat_s, beats)
             try:
                 yield
             finally:
-                with anyio.CancelScope(shield=True), anyio.move_on_after(10):
-                    await self.flush()
-                tasks.cancel_scope.cancel()
+                beats.cancel()
+                self._send.close()  # the writer ends when the queue is empty
 
     def _put(self, entry: _Entry) -> None:
         try:
             self._send.send_nowait(entry)
-        except anyio.WouldBlock:
+        except (anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
             self._keep([entry])
 
     async def _write_all(self) -> None:
+        # Shielded: whatever ends the process, what is in the queue is written first.
+        with anyio.CancelScope(shield=True), self._receive:
+            await self._write_until_closed()
+
+    async def _write_until_closed(self) -> None:
         async for entry in self._receive:
             if isinstance(entry, anyio.Event):
                 entry.set()
@@ -109,14 +118,13 @@ class Journal:
             while True:
                 try:
                     more = self._receive.receive_nowait()
-                except anyio.WouldBlock:
+                except (anyio.WouldBlock, anyio.EndOfStream):
                     break
                 if isinstance(more, anyio.Event):
                     markers.append(more)
                     break
                 batch.append(more)
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._write_batch, batch)
+            await to_thread.run_sync(self._write_batch, batch)
             for marker in markers:
                 marker.set()
 
@@ -137,7 +145,10 @@ class Journal:
     def _write(self, entry: _Entry) -> None:
         match entry.kind:
             case "turn":
-                self._store.add_turn(entry.call_sid, msgspec.convert(entry.data, TurnRecord))
+                turn, lead = entry.data["turn"], entry.data["lead"]
+                self._store.add_turn(
+                    entry.call_sid, msgspec.convert(turn, TurnRecord), msgspec.convert(lead, LeadDraft)
+                )
             case "event":
                 self._store.add_event(entry.call_sid, entry.data["kind"], entry.data["data"])
             case "end":
@@ -163,10 +174,12 @@ class Journal:
         self._write_batch(entries)
         taken.unlink()
 
-    async def _beat(self, every_s: float) -> None:
-        while True:
-            await anyio.sleep(every_s)
-            if self._live:
+    async def _beat(self, every_s: float, scope: anyio.CancelScope) -> None:
+        with scope:
+            while True:
+                await anyio.sleep(every_s)
+                if not self._live:
+                    continue
                 try:
                     await to_thread.run_sync(self._store.touch, sorted(self._live))
                 except Exception as error:  # the next beat may do

@@ -7,7 +7,7 @@ Two tasks, so that the agent's next words and the voice's next clause overlap. B
 point.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from moked.audio import ms
 from moked.dialog import Action, Ask, EndCall, Expect, Reply, Say, ToolRan, Transfer
+from moked.media.turns import Begin
 from moked.records import ToolUse
 from moked.tts import Synthesizer
 from moked.tts.clauses import ClauseCutter
@@ -46,9 +47,10 @@ class _Clause:
 class ReplyRun:
     """One begun reply. `said` is what it means to say so far; the `*_ms` are call times of its first text and audio."""
 
-    def __init__(self, number: int, turn: int, reply: Reply, voice: Synthesizer, clock: Callable[[], int]) -> None:
-        self.number = number
-        self.turn = turn
+    def __init__(self, begin: Begin, reply: Reply, voice: Synthesizer, clock: Callable[[], int]) -> None:
+        self.begin = begin
+        self.number = begin.reply
+        self.turn = begin.turn
         self.scope = anyio.CancelScope()
         self.said = ""
         self.expect: Expect | None = None
@@ -64,6 +66,11 @@ class ReplyRun:
         self._kept_ms = 0
         self._out: Outgoing | None = None
         self._committed = anyio.Event()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Not the agent's own words, but ours."""
+        return isinstance(self._reply, FixedReply)
 
     @property
     def committed(self) -> bool:
@@ -83,7 +90,7 @@ class ReplyRun:
         """Make the reply. `on_news` is called when something became audible or known. Raises `ProviderError`."""
         with self.scope:
             send, receive = anyio.create_memory_object_stream[_Clause](_CLAUSES_AHEAD)
-            async with anyio.create_task_group() as tasks:
+            async with send, receive, anyio.create_task_group() as tasks:
                 tasks.start_soon(self._listen_to_agent, send)
                 await self._voice_clauses(receive, on_news)
             await self._committed.wait()
@@ -154,7 +161,7 @@ class ReplyRun:
 
 @asynccontextmanager
 async def _at_hand(audio: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
-    async def once() -> AsyncIterator[bytes]:
+    async def once() -> AsyncGenerator[bytes, None]:
         yield audio
 
     async with aclosing(once()) as chunks:
@@ -169,7 +176,7 @@ class FixedReply:
 
     @asynccontextmanager
     async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
-        async def all_of_them() -> AsyncIterator[Action]:
+        async def all_of_them() -> AsyncGenerator[Action, None]:
             for action in self._actions:
                 yield action
 

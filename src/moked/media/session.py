@@ -24,6 +24,7 @@ from moked.dialog.history import History
 from moked.errors import ProviderError
 from moked.media import playout as out
 from moked.media import turns
+from moked.media.connection import Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.journal import Journal
 from moked.media.playout import Playout
@@ -38,16 +39,6 @@ from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
 
 log = logging.getLogger(__name__)
-
-
-class Encoder(Protocol):
-    """The outgoing half of the carrier's wire."""
-
-    def media(self, audio: bytes) -> str: ...
-
-    def mark(self, name: str) -> str: ...
-
-    def clear(self) -> str: ...
 
 
 class Control(Protocol):
@@ -94,19 +85,18 @@ _FAREWELL_S = 15.0
 class CallSession:
     """Made for each accepted stream; `run` it, and feed it through `handle`."""
 
-    def __init__(
-        self, parts: SessionParts, start: CallStart, send: Callable[[str], Awaitable[None]], encoder: Encoder
-    ) -> None:
+    def __init__(self, parts: SessionParts, start: CallStart, outlet: Outlet) -> None:
         self._parts = parts
         self._start = start
-        self._send = send
-        self._encoder = encoder
+        self._outlet = outlet
         self._t0 = anyio.current_time()
         self._turns = TurnTaking(parts.policy)
         self._playout = Playout()
         self._history = History()
         self._text = TurnText()
-        self._log = TurnLog(start.call_sid, parts.journal, parts.bus, self._clock, transcripts=parts.log_transcripts)
+        self._log = TurnLog(
+            start.call_sid, parts.journal, parts.bus, self._clock, self._lead, transcripts=parts.log_transcripts
+        )
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
         self._agent: Agent | None = None
@@ -116,7 +106,7 @@ class CallSession:
         self._over = anyio.Event()
         self._listened = anyio.Event()
         self._outgoing: deque[str] = deque()
-        self._unheard_of: deque[Event] = deque(maxlen=500)  # what came before the agent was there: 10 s of frames
+        self._early: deque[Event | Gone] = deque(maxlen=500)  # before the agent is there: 10 s of frames
         self._engines: list[str] = []
         self._end: tuple[Outcome, str] | None = None
         self._after: Transfer | EndCall | None = None
@@ -127,10 +117,10 @@ class CallSession:
 
     # --- doors
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: Event | Gone) -> None:
         """News from the carrier. Never waits, never raises."""
         if self._agent is None:
-            self._unheard_of.append(event)
+            self._early.append(event)
             return
         now = self._clock()
         match event:
@@ -146,6 +136,8 @@ class CallSession:
                 self._act(self._turns.dtmf(now, digit))
             case Stop():
                 self._finish(Outcome.CALLER_HUNG_UP, "carrier_stop")
+            case Gone(reason):  # no `stop`: the caller may still be there, so the carrier must find a way on
+                self._finish(Outcome.BROKEN, reason)
             case Connected() | Start() | Bad():
                 pass  # the server has dealt with it
 
@@ -183,9 +175,6 @@ class CallSession:
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
 
-    def _on_reply_news(self) -> None:
-        self._nudge()
-
     # --- the call
 
     async def run(self) -> None:
@@ -200,8 +189,8 @@ class CallSession:
                 self._agent = self._parts.agents(context)
                 self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
                 self._act(self._turns.greet(self._clock()))
-                while self._unheard_of:
-                    self.handle(self._unheard_of.popleft())
+                while self._early:
+                    self.handle(self._early.popleft())
                 tasks.start_soon(self._drive)
                 with anyio.move_on_after(self._parts.max_call_ms / 1000):
                     await self._over.wait()
@@ -222,10 +211,6 @@ class CallSession:
             with anyio.CancelScope(shield=True):
                 await self._record_end(outcome, detail)
 
-    def lost(self, detail: str) -> None:
-        """The carrier's socket died or fell silent: the call is over for us."""
-        self._finish(Outcome.CALLER_HUNG_UP, detail)
-
     async def _record_end(self, outcome: Outcome, detail: str) -> None:
         if self._recorded:
             return
@@ -236,7 +221,7 @@ class CallSession:
             outcome=outcome,
             detail=detail,
             duration_ms=self._clock(),
-            lead=self._agent.lead() if self._agent is not None else LeadDraft(),
+            lead=self._lead(),
             engines=tuple(dict.fromkeys(self._engines)),
             ended_at=datetime.now(UTC),
         )
@@ -272,6 +257,9 @@ class CallSession:
         if self._turns.text.strip() and self._turns.turn > 0:
             self._log.leftover(self._turns.turn, self._turns.text, self._turn_engine, self._clock())
 
+    def _lead(self) -> LeadDraft:
+        return self._agent.lead() if self._agent is not None else LeadDraft()
+
     def _finish(self, outcome: Outcome, detail: str) -> None:
         if self._end is None:
             self._close_open_reply()
@@ -283,7 +271,7 @@ class CallSession:
         for run in self._runs.values():
             if run.committed:
                 heard = self._playout.heard(self._clock())
-                self._history.heard(run.number, heard.text, cut=not heard.complete)
+                self._history.heard(run.turn, heard.text, cut=not heard.complete)
                 self._log.over(run, heard.text, cut=not heard.complete)
 
     async def _say_goodbye_at_the_limit(self) -> None:
@@ -295,10 +283,10 @@ class CallSession:
         self._closing = True
         self._playout.clear(self._clock())
         self._outgoing.clear()
-        self._outgoing.append(self._encoder.clear())
+        self._outgoing.append(self._outlet.clear())
         farewell = FixedReply(Say(self._parts.phrases.too_long), EndCall("max_length"))
-        run = ReplyRun(0, self._turns.turn, farewell, self._parts.voice, self._clock)
-        self._launch(run, turns.Begin(0, self._turns.turn))
+        run = ReplyRun(turns.Begin(0, self._turns.turn), farewell, self._parts.voice, self._clock)
+        self._launch(run)
         self._playout.begin_reply(0)
         run.commit(self._playout)
         with anyio.move_on_after(_FAREWELL_S):
@@ -343,22 +331,24 @@ class CallSession:
                 confidence=self._text.confidence,
             )
             reply = self._agent.reply(turn, self._history.entries)
-        self._launch(ReplyRun(begin.reply, begin.turn, reply, self._parts.voice, self._clock), begin)
+        self._launch(ReplyRun(begin, reply, self._parts.voice, self._clock))
 
-    def _launch(self, run: ReplyRun, begin: turns.Begin) -> None:
+    def _launch(self, run: ReplyRun) -> None:
         assert self._tasks is not None
-        run.begun = begin
         self._runs[run.number] = run
         self._tasks.start_soon(self._make_reply, run)
 
     async def _make_reply(self, run: ReplyRun) -> None:
+        failed: BaseExceptionGroup[ProviderError] | None = None
         try:
-            await run.run(self._on_reply_news)
+            await run.run(self._nudge)
         except* ProviderError as errors:
-            self._reply_failed(run, errors)
-            return
-        if run.committed and not run.scope.cancelled_caught:
-            self._failures = 0
+            failed = errors
+        if failed is not None:
+            self._reply_failed(run, failed)
+        elif run.done:
+            if not run.is_fixed:
+                self._failures = 0
             self._reply_made(run)
 
     def _reply_made(self, run: ReplyRun) -> None:
@@ -378,7 +368,7 @@ class CallSession:
         """The agent or the voice failed: say so from the cache; the second time in a row, end it well."""
         first = next(iter(_leaves(errors)))
         log.warning("reply failed", extra={"provider": first.provider, "kind": first.kind.value, "error": str(first)})
-        self._log.event("reply_failed", provider=first.provider, kind=first.kind.value)
+        self._log.event("reply_failed", provider=first.provider, failure=first.kind.value)
         if run.number not in self._runs or self._end is not None:
             return
         self._failures += 1
@@ -394,16 +384,14 @@ class CallSession:
         else:
             self._finish(Outcome.BROKEN, "cannot_speak")
             return
-        again = ReplyRun(run.number, run.turn, reply, self._parts.voice, self._clock)
-        assert run.begun is not None
-        self._launch(again, run.begun)
+        again = ReplyRun(run.begin, reply, self._parts.voice, self._clock)
+        self._launch(again)
         if run.committed:
             again.commit(self._playout)
 
     def _commit(self, commit: turns.Commit, now: int) -> None:
         run = self._runs[commit.reply]
-        begin = run.begun
-        assert begin is not None
+        begin = run.begin
         changed_ms, confidence = self._text.stable_since, self._text.confidence
         self._text.take()
         if begin.text or begin.dtmf:
@@ -441,7 +429,7 @@ class CallSession:
     def _cut(self, reply: int, now: int) -> None:
         heard = self._playout.clear(now)
         self._outgoing.clear()
-        self._outgoing.append(self._encoder.clear())
+        self._outgoing.append(self._outlet.clear())
         run = self._runs.get(reply)
         if run is not None:
             self._history.heard(run.turn, heard.text, cut=True)
@@ -458,6 +446,12 @@ class CallSession:
     # --- the driver: the one task that writes to the socket
 
     async def _drive(self) -> None:
+        try:
+            await self._drive_on()
+        except anyio.BrokenResourceError:
+            self._finish(Outcome.BROKEN, "socket_dead")
+
+    async def _drive_on(self) -> None:
         while True:
             wake = self._wake
             now = self._clock()
@@ -468,16 +462,16 @@ class CallSession:
             for action in self._playout.poll(now):
                 match action:
                     case out.Audio(audio, reply):
-                        self._outgoing.append(self._encoder.media(audio))
+                        self._outgoing.append(self._outlet.media(audio))
                         first_of = reply
                     case out.Mark(name):
-                        self._outgoing.append(self._encoder.mark(name))
+                        self._outgoing.append(self._outlet.mark(name))
                     case out.Finished(reply):
                         run = self._runs.get(reply)
                         if run is not None:
                             self._reply_over(run, now)
             while self._outgoing:
-                await self._send(self._outgoing.popleft())
+                await self._outlet.send(self._outgoing.popleft())
                 if first_of is not None:
                     self._log.sent(self._clock())
                     self._act(self._turns.reply_audible(self._clock(), first_of))
@@ -515,7 +509,7 @@ class CallSession:
     # --- time
 
     def _clock(self) -> int:
-        return int((anyio.current_time() - self._t0) * 1000)
+        return int((anyio.current_time() - self._t0) * 1000 + 1e-3)  # a float a hair under n ms is n ms
 
     def _call_time(self, now: int, audio_ms: int) -> int:
         """When, on the call's clock, the sample at `audio_ms` arrived."""

@@ -13,7 +13,7 @@ from moked import metrics
 from moked.bus import Bus
 from moked.media.journal import Journal
 from moked.media.reply import ReplyRun
-from moked.records import TurnRecord, Waterfall
+from moked.records import LeadDraft, TurnRecord, Waterfall
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,20 @@ class TurnLog:
     """One a call. All times are call ms."""
 
     def __init__(
-        self, call_sid: str, journal: Journal, bus: Bus, clock: Callable[[], int], *, transcripts: bool
+        self,
+        call_sid: str,
+        journal: Journal,
+        bus: Bus,
+        clock: Callable[[], int],
+        lead: Callable[[], LeadDraft],
+        *,
+        transcripts: bool,
     ) -> None:
         self._sid = call_sid
         self._journal = journal
         self._bus = bus
         self._clock = clock
+        self._lead = lead
         self._transcripts = transcripts
         self._open: _OpenTurn | None = None
 
@@ -60,7 +68,7 @@ class TurnLog:
     def committed(self, record: TurnRecord, waterfall: Waterfall) -> None:
         """The caller's half is known."""
         self._open = _OpenTurn(record, waterfall)
-        self._journal.put_turn(self._sid, replace(record, waterfall=waterfall))
+        self._journal.put_turn(self._sid, replace(record, waterfall=waterfall), self._lead())
         if record.number:
             self.publish("turn.committed", turn=record.number, text=record.caller_text, dtmf=record.dtmf)
 
@@ -101,7 +109,7 @@ class TurnLog:
             tools=tuple(run.tools),
             waterfall=waterfall,
         )
-        self._journal.put_turn(self._sid, record)
+        self._journal.put_turn(self._sid, record, self._lead())
         self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
         self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
         _measure(waterfall)
@@ -110,20 +118,17 @@ class TurnLog:
 
     def leftover(self, number: int, text: str, engine: str, started_ms: int) -> None:
         """Words that got no answer because the call ended."""
-        now = self._clock()
-        self._journal.put_turn(
-            self._sid,
-            TurnRecord(
-                number=number,
-                caller_text=text,
-                said="",
-                heard="",
-                cut=False,
-                started_ms=started_ms,
-                ended_ms=now,
-                engine=engine,
-            ),
+        record = TurnRecord(
+            number=number,
+            caller_text=text,
+            said="",
+            heard="",
+            cut=False,
+            started_ms=started_ms,
+            ended_ms=self._clock(),
+            engine=engine,
         )
+        self._journal.put_turn(self._sid, record, self._lead())
 
 
 def _measure(waterfall: Waterfall) -> None:

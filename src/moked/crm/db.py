@@ -1,0 +1,116 @@
+"""Opening the database, and bringing its tables up to date. The only file that imports Alembic.
+
+SQLite serves a small office: one file, readers never wait for the writer (WAL), writers queue for `_BUSY_MS`. A writing
+transaction takes the write lock at once (BEGIN IMMEDIATE): one that began by reading could not wait for it later, it
+would fail with "database is locked". PostgreSQL serves more than one machine; rows are locked where `service` asks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from moked.errors import SettingsError
+
+READ_ONLY = {"moked_read_only": True}
+"""Execution options of an engine whose transactions only read: on SQLite they do not queue for the write lock."""
+
+_BUSY_MS = 10_000
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK_KEY = 0x4D4F4B4544  # "MOKED": any number nobody else in the database uses
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """`current`: the revision the tables are at, None for an empty database. `head`: the one this program wants."""
+
+    current: str | None
+    head: str
+
+    @property
+    def ready(self) -> bool:
+        return self.current == self.head
+
+
+def connect(url: str) -> Engine:
+    """An engine for `sqlite:///path` or `postgresql://...`; nothing is opened yet, but SQLite's folder is made.
+
+    Raises `SettingsError` naming DATABASE_URL.
+    """
+    try:
+        target = _with_driver(make_url(url))
+    except ArgumentError as error:
+        raise SettingsError("DATABASE_URL is not a database address, for example sqlite:///moked.db") from error
+    try:
+        if target.get_backend_name() == "sqlite":
+            return _sqlite(target)
+        return create_engine(
+            target, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"connect_timeout": 5}
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise SettingsError(
+            f"DATABASE_URL asks for {target.drivername}, which is not installed; "
+            "for PostgreSQL install the extra: pip install 'moked[postgres]'"
+        ) from error
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the tables to this program's revision. Of processes that start together one works, the others wait."""
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        # On SQLite the transaction itself is the lock: it began with BEGIN IMMEDIATE.
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def schema_state(engine: Engine) -> SchemaState:
+    """What the tables are, and what they should be."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    with engine.execution_options(**READ_ONLY).connect() as connection:
+        return SchemaState(MigrationContext.configure(connection).get_current_revision(), head)
+
+
+def _with_driver(url: URL) -> URL:
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        url = url.set(database=str(Path(url.database).expanduser()))
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL: a power cut may lose the last moment, never the file
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("moked_read_only", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,453 @@
+"""The record of calls: every public method is one transaction, may be repeated, and may run in many threads at once.
+
+    webhook   receive_call -> admitted with a ticket | refused, with its lead
+    media     redeem_ticket -> add_turn, touch ... -> finish_call -> lead, or the reason why not
+    carrier   call_status, add_event ('voicemail' and 'dial_result' may still change what an ended call left)
+    anybody   sweep_orphans: what nobody serves any more is finished as broken, from what was stored so far
+
+A method about a call that is not on record (erased, say) logs it and does nothing: a late report is no error.
+Everything here is synchronous and may wait for the database: never on an event loop.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.crm import report, tickets
+from moked.crm.db import READ_ONLY
+from moked.crm.leads import OPEN_STAGES, Stage, move
+from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
+from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
+from moked.crm.tickets import TicketReason, TicketRefusal
+from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_LIMIT_S = 90
+"""A call without a heartbeat for this long holds no place any more. Serving processes beat several times within it."""
+
+_NEVER_CAME = "stream_never_came"
+_ORPHANED = "orphaned"
+_PROVISIONAL = (_NEVER_CAME, _ORPHANED)  # endings that others concluded; the session's own replaces them
+_OVER = ("completed", "busy", "failed", "no-answer", "canceled")  # CallStatus values after which nothing comes
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """The answer to an incoming call: a ticket for the stream, or '' and why ('overload', 'draining', 'ended')."""
+
+    ticket: str
+    refusal: str = ""
+
+
+class Step(StrEnum):
+    """What the carrier does with a call whose stream has closed."""
+
+    HANG_UP = "hang_up"
+    TRANSFER = "transfer"
+    WAY_ON = "way_on"  # it broke: apologise, then a person or a voicemail
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """`number` is where to transfer to, E.164; '' = the business's own transfer number."""
+
+    step: Step
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactSummary:
+    """What is known about a returning caller."""
+
+    id: int
+    phone: str
+    name: str
+    last_need: str
+    calls: int
+    last_call_at: datetime | None
+    open_lead_id: int | None
+
+
+class Crm:
+    """The record on `engine`. `clock` gives aware UTC; `next_opening` tells when the business is next open (now, if it
+    is), for the due time of callbacks.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        next_opening: Callable[[datetime], datetime] | None = None,
+    ) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        # SQLite's own waiting is polling, and unfair: under load a thread waited for seconds. A lock is a queue.
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        self._clock = clock
+        self._next_opening = next_opening
+
+    # ---- businesses and contacts
+
+    def ensure_business(
+        self, name: str, *, key: str = "default", phone: str = "", timezone: str = "Asia/Jerusalem"
+    ) -> int:
+        """The id of business `key`, made or brought up to date."""
+        with self._writing() as session:
+            facts = {"name": name, "phone": phone, "timezone": timezone}
+            return int(
+                session.scalars(
+                    insert(session, Business)
+                    .values(key=key, created_at=self._clock(), **facts)
+                    .on_conflict_do_update(index_elements=["key"], set_=facts)
+                    .returning(Business.id)
+                ).one()
+            )
+
+    def contact_by_phone(self, e164: str, business_id: int | None = None) -> ContactSummary | None:
+        """Who calls from this number. Without `business_id`: of the first business, for a server that has one."""
+        with self._read.begin() as session:
+            business = business_id or select(func.min(Business.id)).scalar_subquery()
+            contact = session.scalars(
+                select(Contact).where(Contact.business_id == business, Contact.phone == e164)
+            ).one_or_none()
+            if contact is None:
+                return None
+            calls, last = session.execute(
+                select(func.count(), func.max(Call.started_at)).where(Call.contact_id == contact.id)
+            ).one()
+            leads = session.scalars(select(Lead).where(Lead.contact_id == contact.id).order_by(Lead.id.desc())).all()
+            return ContactSummary(
+                id=contact.id,
+                phone=e164,
+                name=contact.name,
+                last_need=next((lead.need for lead in leads if lead.need), ""),
+                calls=calls,
+                last_call_at=last,
+                open_lead_id=next((lead.id for lead in leads if lead.stage in OPEN_STAGES), None),
+            )
+
+    def move_lead(self, lead_id: int, to: Stage) -> None:
+        """Raises `leads.IllegalMove`, and `LookupError` where there is no such lead."""
+        with self._writing() as session:
+            lead = session.scalars(select(Lead).where(Lead.id == lead_id).with_for_update(key_share=True)).one_or_none()
+            if lead is None:
+                raise LookupError(f"no lead {lead_id}")
+            if (stage := move(lead.stage, to)) is not lead.stage:
+                lead.stage, lead.updated_at = stage, self._clock()
+
+    # ---- a call comes in
+
+    def receive_call(
+        self, start: CallStart, business_id: int, *, max_calls: int | None = None, refuse: str = "", ttl_s: float = 60
+    ) -> Reception:
+        """Answer the webhook: record the call and mint a ticket, or refuse it and keep its lead; in one transaction.
+
+        `refuse` ('overload', 'draining') refuses without counting. `max_calls` counts calls under a lock, so that two
+        webhooks cannot take the last place. The carrier's retry gets the same answer, with a fresh ticket.
+        """
+        with self._writing() as session:
+            now = self._clock()
+            new = self._open(session, start, business_id, now)
+            call = self._locked(session, start.call_sid)
+            assert call is not None
+            if call.ended_at is not None:
+                return Reception("", call.detail if call.outcome is Outcome.REFUSED else "ended")
+            if not refuse and max_calls is not None:
+                # The lock of admission, taken late to be held shortly: who waits here then sees who came before.
+                # As everywhere FOR NO KEY UPDATE: rows that only refer to this one need not wait.
+                session.execute(select(Business.id).where(Business.id == business_id).with_for_update(key_share=True))
+                refuse = "overload" if self._active(session, now, business_id, but=call) >= max_calls else ""
+            if refuse and call.status is CallState.OPEN:
+                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()), None)
+                return Reception("", refuse)
+            if not new:
+                call.heartbeat_at = now
+            return Reception(tickets.mint(session, call, ttl_s=ttl_s, now=now))
+
+    def open_call(self, start: CallStart, business_id: int) -> None:
+        """Put the call on record; a second time changes nothing."""
+        with self._writing() as session:
+            self._open(session, start, business_id, self._clock())
+
+    def mint_ticket(self, call_sid: str, ttl_s: float = 60) -> str:
+        """A token that opens this call's media stream once within `ttl_s`. Raises `LookupError` for an unknown call."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                raise LookupError(f"no call {call_sid}")
+            return tickets.mint(session, call, ttl_s=ttl_s, now=self._clock())
+
+    def redeem_ticket(self, token: str, call_sid: str) -> CallStart | TicketRefusal:
+        """Use the ticket up; the call is live from then on. At most one attempt succeeds."""
+        now = self._clock()
+        with self._writing() as session:
+            start = tickets.redeem(session, token, call_sid, now=now)
+            if isinstance(start, TicketRefusal):
+                return start
+            opened = _changed(
+                session,
+                update(Call)
+                .where(Call.sid == call_sid, Call.ended_at.is_(None))
+                .values(
+                    status=CallState.LIVE,
+                    answered_at=func.coalesce(Call.answered_at, now),
+                    heartbeat_at=now,
+                    next_step="",  # a second stream of the same call decides anew
+                    transfer_to="",
+                ),
+            )
+            if not opened:  # given up in the meantime, with a lead that says so
+                return TicketRefusal(TicketReason.EXPIRED)
+            return start
+
+    # ---- while it runs
+
+    def active_calls(self, business_id: int | None = None) -> int:
+        """Calls that hold a place: admitted or live, not ended, with a heartbeat."""
+        with self._read.begin() as session:
+            return self._active(session, self._clock(), business_id)
+
+    def touch(self, call_sids: Iterable[str]) -> None:
+        """Heartbeat of the calls this process serves."""
+        with self._writing() as session:
+            _changed(
+                session,
+                update(Call)
+                .where(Call.sid.in_(list(call_sids)), Call.ended_at.is_(None))
+                .values(heartbeat_at=self._clock()),
+            )
+
+    def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None:
+        """Store a turn, or its newer version. `lead`: what the agent knows so far, for the case that we die."""
+        now = self._clock()
+        alive: dict[str, Any] = {"heartbeat_at": now}
+        if lead is not None:
+            alive["draft"] = asdict(lead)
+        with self._writing() as session:
+            found = session.execute(
+                update(Call)
+                .where(Call.sid == call_sid)
+                .values(alive)
+                .returning(Call.id, Call.business_id, Call.ended_at, Call.lead_id)
+                .execution_options(synchronize_session=False)
+            ).one_or_none()
+            if found is None:
+                log.warning("turn of an unknown call", extra={"call_sid": call_sid, "turn": turn.number})
+                return
+            values = asdict(turn)
+            values.update(values.pop("waterfall"))
+            session.execute(
+                insert(session, Turn)
+                .values(call_id=found.id, business_id=found.business_id, created_at=now, **values)
+                .on_conflict_do_update(index_elements=["call_id", "number"], set_=values)
+            )
+            if found.ended_at is not None and found.lead_id is None:  # it came late: there were words after all
+                self._settle_again(session, call_sid)
+
+    def add_event(self, call_sid: str, kind: str, data: dict[str, Any], *, key: str | None = None) -> None:
+        """Store what happened. Events of one kind with the same `key` are one report, repeated.
+
+        'voicemail' {url, ...} and 'dial_result' {status, ...} change what a call that has ended leaves behind.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                log.warning("event of an unknown call", extra={"call_sid": call_sid, "kind": kind})
+                return
+            self._event(session, call, kind, data, key)
+            if call.ended_at is not None and kind in (VOICEMAIL, DIAL_RESULT):
+                self._settle_again(session, call_sid)
+
+    def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
+        """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`.
+
+        A live call is left to its session, which sees the socket close, and to the sweep.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                log.warning("status of an unknown call", extra={"call_sid": call_sid, "status": status})
+                return
+            self._event(session, call, "call_status", {"status": status, **data}, key)
+            if status in _OVER and call.status is CallState.OPEN:
+                self._finish(session, call, self._abandoned(call), None)
+
+    # ---- how it goes on, and ends
+
+    def set_next_step(self, call_sid: str, step: NextStep) -> None:
+        """Decide what the carrier does when the stream closes; to be stored before the socket is closed."""
+        with self._writing() as session:
+            _changed(
+                session,
+                update(Call).where(Call.sid == call_sid).values(next_step=step.step.value, transfer_to=step.number),
+            )
+
+    def next_step(self, call_sid: str) -> NextStep:
+        """What to do with a call whose stream has closed. Not decided, not ended well, not known: it broke."""
+        with self._read.begin() as session:
+            call = session.scalars(select(Call).where(Call.sid == call_sid)).one_or_none()
+            if call is None:
+                return NextStep(Step.WAY_ON)
+            if call.next_step:
+                return NextStep(Step(call.next_step), call.transfer_to)
+            match call.outcome:
+                case Outcome.COMPLETED | Outcome.CALLER_HUNG_UP | Outcome.REFUSED:
+                    return NextStep(Step.HANG_UP)
+                case Outcome.TRANSFERRED:
+                    return NextStep(Step.TRANSFER, call.transfer_to)
+                case Outcome.BROKEN | Outcome.NO_STREAM | None:
+                    return NextStep(Step.WAY_ON)
+
+    def finish_call(self, end: CallEnd, *, callback_at: datetime | None = None) -> LeadResult:
+        """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
+
+        The session's own ending replaces one that a sweep or the carrier concluded. `callback_at`: when the caller
+        wants to be called, as far as somebody understood.
+        """
+        with self._writing() as session:
+            call = self._locked(session, end.call_sid)
+            if call is None:
+                log.error("end of an unknown call", extra={"call_sid": end.call_sid, "outcome": end.outcome.value})
+                return LeadResult(end.call_sid)
+            concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
+            if call.ended_at is not None and not concluded:
+                return stored_result(session, call)
+            return self._finish(session, call, end, callback_at)
+
+    def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
+        """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
+
+        A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets go too.
+        """
+        limit = self._clock() - timedelta(seconds=older_than_s)
+        with self._read.begin() as session:
+            suspects = session.scalars(
+                select(Call.sid).where(Call.ended_at.is_(None), Call.heartbeat_at < limit).order_by(Call.id)
+            ).all()
+        finished = []
+        for sid in suspects:
+            with self._writing() as session:
+                call = self._locked(session, sid)
+                if call is None or call.ended_at is not None or call.heartbeat_at >= limit:
+                    continue  # somebody else was faster, or it came back to life
+                self._finish(session, call, self._abandoned(call), None)
+                finished.append(sid)
+        with self._writing() as session:
+            tickets.prune(session, now=self._clock())
+        if finished:
+            log.warning("calls nobody served were finished", extra={"count": len(finished), "call_sids": finished})
+        return finished
+
+    def call_report(self, call_sid: str) -> dict[str, Any] | None:
+        """Everything about a call, JSON-ready, or None. `ended` tells whether it is final."""
+        with self._read.begin() as session:
+            call = session.scalars(select(Call).where(Call.sid == call_sid)).one_or_none()
+            return report.call_report(session, call) if call else None
+
+    # ---- inside a transaction
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+    def _locked(self, session: Session, call_sid: str) -> Call | None:
+        return session.scalars(
+            select(Call)
+            .where(Call.sid == call_sid)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        ).one_or_none()
+
+    def _open(self, session: Session, start: CallStart, business_id: int, now: datetime) -> bool:
+        """Whether the call is new."""
+        row = session.execute(
+            insert(session, Call)
+            .values(
+                sid=start.call_sid,
+                business_id=business_id,
+                account_sid=start.account_sid,
+                caller=start.caller,
+                called=start.called,
+                direction=start.direction,
+                simulated=start.simulated,
+                status=CallState.OPEN,
+                started_at=now,
+                heartbeat_at=now,
+                detail="",
+                engines=[],
+                next_step="",
+                transfer_to="",
+                draft={},
+            )
+            .on_conflict_do_nothing(index_elements=["sid"])
+            .returning(Call.id)
+        )
+        return row.scalar_one_or_none() is not None
+
+    def _active(self, session: Session, now: datetime, business_id: int | None, but: Call | None = None) -> int:
+        beating = Call.heartbeat_at >= now - timedelta(seconds=HEARTBEAT_LIMIT_S)
+        query = select(func.count()).select_from(Call).where(Call.ended_at.is_(None), beating)
+        if business_id is not None:
+            query = query.where(Call.business_id == business_id)
+        if but is not None:
+            query = query.where(Call.id != but.id)
+        return session.scalar(query) or 0
+
+    def _event(self, session: Session, call: Call, kind: str, data: dict[str, Any], key: str | None) -> None:
+        session.execute(
+            insert(session, CallEvent)
+            .values(
+                business_id=call.business_id, call_id=call.id, kind=kind, key=key, at=self._clock(), data=dict(data)
+            )
+            .on_conflict_do_nothing(index_elements=["call_id", "kind", "key"])
+        )
+
+    def _abandoned(self, call: Call) -> CallEnd:
+        draft = msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
+        if call.status is CallState.OPEN:
+            return CallEnd(call.sid, Outcome.NO_STREAM, _NEVER_CAME, 0, draft)
+        lasted = call.heartbeat_at - (call.answered_at or call.started_at)
+        duration = int(lasted / timedelta(milliseconds=1))
+        return CallEnd(call.sid, Outcome.BROKEN, _ORPHANED, duration, draft, ended_at=call.heartbeat_at)
+
+    def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:
+        now = self._clock()
+        call.status = CallState.ENDED
+        call.outcome = end.outcome
+        call.detail = end.detail
+        call.duration_ms = end.duration_ms
+        call.engines = list(end.engines)
+        call.ended_at = end.ended_at or now
+        if end.lead != LeadDraft():
+            call.draft = asdict(end.lead)
+        session.flush()
+        return self._settle(session, call, learn=True, callback_at=callback_at)
+
+    def _settle_again(self, session: Session, call_sid: str) -> None:
+        call = self._locked(session, call_sid)
+        if call is not None and call.outcome is not None:
+            self._settle(session, call, learn=call.lead_id is None)
+
+    def _settle(self, session: Session, call: Call, *, learn: bool, callback_at: datetime | None = None) -> LeadResult:
+        now = self._clock()
+        opening = self._next_opening(now) if self._next_opening else None
+        return settle(session, call, learn=learn, now=now, callback_at=callback_at, opening=opening)
+
+
+def _changed(session: Session, statement: Any) -> int:
+    """Run an UPDATE or DELETE whose rows no loaded object mirrors; returns how many rows it hit."""
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)
+    return result.rowcount

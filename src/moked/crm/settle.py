@@ -1,0 +1,262 @@
+"""Carrying out what `leads` decided: contact, lead, note and task rows, inside the caller's transaction.
+
+Settling a call again changes nothing that stands, and adds what has come since (a voicemail, a transfer nobody
+answered, a turn that was written late). Rows are locked in one order, call, contacts by number, lead, so that calls of
+one family on PostgreSQL wait for each other and never in a circle; SQLite has one writer anyway.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from moked.crm.leads import (
+    OPEN_STAGES,
+    CallFacts,
+    FollowUp,
+    LeadState,
+    NoLead,
+    Origin,
+    Provenance,
+    Stage,
+    caller_phone,
+    decide,
+    follow_up,
+    merge,
+)
+from moked.crm.models import Base, Call, CallEvent, Contact, Lead, Task, TaskKind, Turn
+from moked.records import LeadDraft
+
+VOICEMAIL = "voicemail"
+DIAL_RESULT = "dial_result"
+ANSWERED = ("completed", "answered")
+"""DialCallStatus of a transfer that reached a person; anything else (busy, no-answer, failed, canceled) did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadResult:
+    """What a finished call left behind: a lead, or `reason` why not. `created`: the lead is new with this call."""
+
+    call_sid: str
+    lead_id: int | None = None
+    reason: NoLead | None = None
+    task_id: int | None = None
+    contact_id: int | None = None
+    created: bool = False
+
+
+def insert(session: Session, table: type[Base]) -> Any:
+    """An INSERT that knows ON CONFLICT; both databases spell it the same, SQLAlchemy keeps two constructs."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement: Insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    return statement
+
+
+def settle(
+    session: Session,
+    call: Call,
+    *,
+    learn: bool,
+    now: datetime,
+    callback_at: datetime | None = None,
+    opening: datetime | None = None,
+) -> LeadResult:
+    """Give an ended call its contact, lead and task, or the reason why not. `call` is locked by the caller.
+
+    `learn`: the call's words are news. Without it a lead the call already has only gets remark, note and task.
+    """
+    facts = _facts(session, call)
+    wanted = decide(facts)
+    contacts = _contacts(session, call, facts, now)
+    if who := contacts.get(facts.phone) or next(iter(contacts.values()), None):
+        call.contact_id = who.id
+    lead = _locked_lead(session, call.lead_id)
+    if isinstance(wanted, NoLead):
+        if lead is None:
+            call.lead_missing_reason = wanted
+        return stored_result(session, call)
+    if lead is not None and not learn:
+        # Its words are in the lead already, and newer ones may be: only what has happened since is added.
+        _write(lead, merge(_state(lead), CallFacts(facts.call_sid, facts.outcome), wanted))
+    elif lead := lead or _open_lead(session, call.business_id, contacts):
+        _write(lead, merge(_state(lead), facts, wanted))
+    else:
+        lead = _new_lead(session, call, who, merge(None, facts, wanted), now)
+    created = lead.source_call_sid == call.sid and call.lead_id is None
+    lead.origin = wanted.origin
+    lead.updated_at = now
+    _add_notes(session, call, lead)
+    call.lead_id, call.lead_missing_reason = lead.id, None
+    call.contact_id = call.contact_id or lead.contact_id
+    if todo := follow_up(facts, wanted, now=now, callback_at=callback_at, opening=opening):
+        _keep_task(session, call, lead, todo, asked=callback_at is not None, now=now)
+    session.flush()
+    return replace(stored_result(session, call), created=created)
+
+
+def stored_result(session: Session, call: Call) -> LeadResult:
+    """What is on record for an ended call."""
+    task_id = None
+    if call.lead_id is not None:
+        task_id = session.scalar(
+            select(Task.id).where(Task.lead_id == call.lead_id, Task.done_at.is_(None)).order_by(Task.due_at).limit(1)
+        )
+    return LeadResult(call.sid, call.lead_id, call.lead_missing_reason, task_id, call.contact_id)
+
+
+def _facts(session: Session, call: Call) -> CallFacts:
+    assert call.outcome is not None, "only an ended call is settled"
+    turns = session.execute(select(Turn.caller_text, Turn.dtmf).where(Turn.call_id == call.id).order_by(Turn.number))
+    words = [(text.strip(), digits) for text, digits in turns]
+    happened = session.execute(
+        select(CallEvent.kind, CallEvent.data)
+        .where(CallEvent.call_id == call.id, CallEvent.kind.in_((VOICEMAIL, DIAL_RESULT)))
+        .order_by(CallEvent.id)
+    ).all()
+    dials = [data.get("status", "") for kind, data in happened if kind == DIAL_RESULT]
+    return CallFacts(
+        call_sid=call.sid,
+        outcome=call.outcome,
+        phone=caller_phone(call.caller),
+        draft=msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft(),
+        said=" ".join(text for text, _ in words if text),
+        pressed="".join(digits for _, digits in words),
+        voicemail=any(kind == VOICEMAIL for kind, _ in happened),
+        transfer_failed=bool(dials) and not any(status in ANSWERED for status in dials),
+    )
+
+
+def _contacts(session: Session, call: Call, facts: CallFacts, now: datetime) -> dict[str, Contact]:
+    """The people this call tells about, by number: whoever called, and whoever's number was confirmed. Locked."""
+    given = facts.draft.phone if facts.draft.phone_confirmed or not facts.phone else ""
+    numbers = sorted({number for number in (facts.phone, given) if number})
+    found = {}
+    for number in numbers:
+        session.execute(
+            insert(session, Contact)
+            .values(business_id=call.business_id, phone=number, name="", created_at=now, updated_at=now)
+            .on_conflict_do_nothing(index_elements=["business_id", "phone"])
+        )
+        contact = session.scalars(
+            select(Contact)
+            .where(Contact.business_id == call.business_id, Contact.phone == number)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        ).one()
+        # A name belongs to the number that was given with it; whose phone they borrowed keeps the name it has.
+        theirs = not contact.name or number == (given or facts.phone)
+        if facts.draft.name and theirs and contact.name != facts.draft.name:
+            contact.name, contact.updated_at = facts.draft.name, now
+        found[number] = contact
+    return found
+
+
+def _locked_lead(session: Session, lead_id: int | None) -> Lead | None:
+    if lead_id is None:
+        return None
+    return session.scalars(
+        select(Lead).where(Lead.id == lead_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _open_lead(session: Session, business_id: int, contacts: dict[str, Contact]) -> Lead | None:
+    """The oldest lead of these people that nobody has closed yet: a second call belongs to it."""
+    if not contacts:
+        return None
+    theirs = or_(Lead.contact_id.in_([contact.id for contact in contacts.values()]), Lead.phone.in_(list(contacts)))
+    return session.scalars(
+        select(Lead)
+        .where(Lead.business_id == business_id, Lead.stage.in_(OPEN_STAGES), theirs)
+        .order_by(Lead.id)
+        .limit(1)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one_or_none()
+
+
+def _new_lead(session: Session, call: Call, contact: Contact | None, state: LeadState, now: datetime) -> Lead:
+    if contact is None:  # withheld, and no number was given: a person all the same
+        contact = Contact(business_id=call.business_id, name=state.name, created_at=now, updated_at=now)
+        session.add(contact)
+        session.flush()
+    lead = Lead(
+        business_id=call.business_id,
+        contact_id=contact.id,
+        source_call_sid=call.sid,
+        stage=Stage.NEW,
+        origin=Origin.CONVERSATION,
+        created_at=now,
+        updated_at=now,
+        notes=[],
+    )
+    _write(lead, state)
+    session.add(lead)
+    session.flush()
+    return lead
+
+
+def _state(lead: Lead) -> LeadState:
+    return LeadState(
+        name=lead.name,
+        phone=lead.phone,
+        confirmed=lead.confirmed,
+        need=lead.need,
+        best_time=lead.best_time,
+        summary=lead.summary,
+        extra=lead.extra,
+        sources={name: msgspec.convert(source, Provenance) for name, source in lead.sources.items()},
+    )
+
+
+def _write(lead: Lead, state: LeadState) -> None:
+    for name, value in asdict(state).items():
+        setattr(lead, name, value)
+
+
+def _add_notes(session: Session, call: Call, lead: Lead) -> None:
+    """One note a voicemail: when, and where to hear it."""
+    notes = list(lead.notes)
+    known = {note.get("url") for note in notes}
+    for event in session.scalars(
+        select(CallEvent).where(CallEvent.call_id == call.id, CallEvent.kind == VOICEMAIL).order_by(CallEvent.id)
+    ):
+        url = event.data.get("url", "")
+        if url and url not in known:
+            known.add(url)
+            notes.append({"kind": VOICEMAIL, "call": call.sid, "at": event.at.isoformat(), "url": url})
+    if len(notes) != len(lead.notes):
+        lead.notes = notes
+
+
+def _keep_task(session: Session, call: Call, lead: Lead, todo: FollowUp, *, asked: bool, now: datetime) -> None:
+    """The lead's one open callback: made, or moved to the hour the caller just asked for, else to the earlier one."""
+    task = session.scalars(
+        select(Task)
+        .where(
+            Task.lead_id == lead.id,
+            Task.kind == TaskKind.CALLBACK,
+            or_(Task.done_at.is_(None), Task.call_id == call.id),  # done for this very call: stays done
+        )
+        .order_by(Task.done_at.is_not(None), Task.id)
+        .limit(1)
+    ).one_or_none()
+    if task is None:
+        session.add(
+            Task(
+                business_id=call.business_id,
+                lead_id=lead.id,
+                call_id=call.id,
+                kind=TaskKind.CALLBACK,
+                note=todo.note,
+                due_at=todo.due_at,
+                created_at=now,
+            )
+        )
+    elif task.done_at is None:
+        task.due_at = todo.due_at if asked else min(task.due_at, todo.due_at)
+        if todo.note and todo.note not in task.note:
+            task.note = f"{task.note}\n{todo.note}".strip()

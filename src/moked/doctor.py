@@ -1,0 +1,394 @@
+"""What `moked doctor` looks at. Each check returns findings that say what is so, and what to do about it.
+
+Nothing here prints or changes anything, and no finding holds a secret. Checks take plain values; `checks_for` makes
+the list from the settings, and `examine` runs them side by side.
+"""
+
+import ipaddress
+import json
+import re
+import shutil
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import httpx2
+
+from moked import weights
+from moked.errors import ModelError, ProviderError, SettingsError
+
+if TYPE_CHECKING:
+    from moked.settings import Settings
+
+TIMEOUT_S: Final = 3.0
+AT_ONCE: Final = 4
+MAX_CLOCK_SKEW_S: Final = 30
+MIN_FREE_MB: Final = 200
+GOOD_FREE_MB: Final = 2000
+
+
+class Status(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`what_to_do` is empty when nothing has to be done."""
+
+    name: str
+    status: Status
+    detail: str
+    what_to_do: str = ""
+
+
+class Schema(Protocol):
+    """The state of the tables: the revision they are at (None for an empty database) and the one wanted."""
+
+    @property
+    def current(self) -> str | None: ...
+
+    @property
+    def head(self) -> str: ...
+
+
+Check = Callable[[], Awaitable[Sequence[Finding]]]
+
+_ok = partial(Finding, status=Status.OK)
+_warn = partial(Finding, status=Status.WARN)
+_fail = partial(Finding, status=Status.FAIL)
+
+
+async def examine(checks: Sequence[tuple[str, Check]]) -> list[Finding]:
+    """Run the checks, `AT_ONCE` at a time. Findings come in the order of the checks."""
+    found: list[Sequence[Finding]] = [()] * len(checks)
+    limit = anyio.CapacityLimiter(AT_ONCE)
+
+    async def run(number: int, name: str, check: Check) -> None:
+        async with limit:
+            try:
+                found[number] = await check()
+            except Exception as error:  # a sick installation must not keep the other findings from being seen
+                detail = f"this could not be checked: {type(error).__name__}: {error}"
+                found[number] = [_fail(name, detail=detail, what_to_do="Report this as a defect of Moked.")]
+
+    async with anyio.create_task_group() as tasks:
+        for number, (name, check) in enumerate(checks):
+            tasks.start_soon(run, number, name, check)
+    return [finding for findings in found for finding in findings]
+
+
+def checks_for(
+    settings: "Settings",
+    *,
+    needed_weights: Sequence[str],
+    schema: Callable[[], Schema],
+    redis_ping: Callable[[str], Awaitable[None]],
+    serving: bool = False,
+) -> list[tuple[str, Check]]:
+    """The checks that these settings call for.
+
+    `schema` reaches the database (`crm.db.schema_state`). `serving`: the server runs, so its
+    port is meant to be in use.
+    """
+    s = settings
+    key = s.openai_api_key.get_secret_value() if s.openai_api_key else ""
+    token = s.twilio_auth_token.get_secret_value() if s.twilio_auth_token else ""
+    credentials = s.google_application_credentials
+    google = bool(credentials or (s.speech_emulator_host and s.texttospeech_emulator_host))
+    return [
+        ("settings", partial(_settings, s.warnings)),
+        ("google", partial(google_credentials, credentials, replaced=google)),
+        ("speech emulator", partial(emulator, "SPEECH_EMULATOR_HOST", s.speech_emulator_host)),
+        ("voice emulator", partial(emulator, "TEXTTOSPEECH_EMULATOR_HOST", s.texttospeech_emulator_host)),
+        ("language model", partial(language_model, s.openai_base_url, key, s.llm_model)),
+        ("twilio", partial(twilio_keys, s.twilio_account_sid, token)),
+        ("webhook", partial(webhook, s.public_base_url)),
+        ("port", partial(port, s.host, s.port, serving=serving)),
+        ("weights", partial(model_weights, needed_weights, s.models_root)),
+        ("database", partial(database, schema)),
+        ("redis", partial(redis, s.redis_url, redis_ping)),
+        ("disk", partial(disk, {"DATA_DIR": s.data_dir, "MODELS_DIR": s.models_root})),
+        ("audio", audio_parts),
+        ("node", node),
+    ]
+
+
+async def _settings(warnings: Sequence[str]) -> list[Finding]:
+    if not warnings:
+        return [_ok("settings", detail="valid")]
+    return [_warn("settings", detail=line, what_to_do="Correct the line in .env or remove it.") for line in warnings]
+
+
+def bad_settings(error: SettingsError) -> list[Finding]:
+    """The findings when the settings do not even load; nothing else can be checked then."""
+    what = "Correct it in the environment or in .env; docs/reference/settings.md has them all."
+    return [_fail("settings", detail=line, what_to_do=what) for line in str(error).splitlines()]
+
+
+# --- what Moked talks to --------------------------------------------------------------------------------------------
+
+_KEY_FIELDS: Final = {
+    "service_account": ("client_email", "private_key", "token_uri"),
+    "authorized_user": ("client_id", "client_secret", "refresh_token"),
+    "external_account": ("audience", "subject_token_type", "token_url", "credential_source"),
+}
+
+
+async def google_credentials(path: Path | None, *, replaced: bool = False) -> list[Finding]:
+    """The key file is there and is what Google issues. Whether Google accepts it is seen at the first call."""
+    if path is None:
+        detail = "not used: emulators are set" if replaced else "not used: Moked hears and speaks on its own models"
+        return [_ok("google", detail=detail)]
+    again = "Download the service account's JSON key from the Google Cloud console again."
+    try:
+        key = json.loads(await anyio.Path(path).read_text("utf-8"))
+    except OSError as error:
+        what = "Set GOOGLE_APPLICATION_CREDENTIALS to a file that this user can read."
+        return [_fail("google", detail=f"{path} cannot be read: {error.strerror}", what_to_do=what)]
+    except ValueError:
+        return [_fail("google", detail=f"{path} is not JSON", what_to_do=again)]
+    kind = key.get("type") if isinstance(key, dict) else None
+    if kind not in _KEY_FIELDS:
+        return [_fail("google", detail=f"{path} is no Google credential (type {kind!r})", what_to_do=again)]
+    if missing := [name for name in _KEY_FIELDS[kind] if not key.get(name)]:
+        return [_fail("google", detail=f"{path} lacks {', '.join(missing)}", what_to_do=again)]
+    project = f", project {key['project_id']}" if key.get("project_id") else ""
+    return [_ok("google", detail=f"{kind} key{project}; Google is asked at the first call")]
+
+
+async def emulator(variable: str, host_port: str) -> list[Finding]:
+    """Something listens at the emulator's address. No finding when none is set."""
+    if not host_port:
+        return []
+    host, _, number = host_port.rpartition(":")
+    try:
+        with anyio.fail_after(TIMEOUT_S):
+            await (await anyio.connect_tcp(host.strip("[]"), int(number))).aclose()
+    except (OSError, TimeoutError):
+        what = f"Start the emulator, or remove {variable}."
+        return [_fail(variable, detail=f"nothing answers at {host_port}", what_to_do=what)]
+    return [_ok(variable, detail=f"answers at {host_port}")]
+
+
+async def language_model(base_url: str, key: str, model: str) -> list[Finding]:
+    """The server is there, takes the key and has the model."""
+    name = "language model"
+    if not base_url and not key:
+        return [_ok(name, detail="not set: the scripted agent talks")]
+    url = base_url or "https://api.openai.com/v1"
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    try:
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S) as client:
+            answer = await client.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"} if key else {})
+    except httpx2.HTTPError as error:
+        what = "Check OPENAI_BASE_URL and the network. Until then the scripted agent talks."
+        return [_fail(name, detail=f"{host} does not answer ({type(error).__name__})", what_to_do=what)]
+    if answer.status_code in {401, 403}:
+        what = "Put a valid key into OPENAI_API_KEY."
+        return [_fail(name, detail=f"{host} refuses the key (HTTP {answer.status_code})", what_to_do=what)]
+    if answer.status_code != 200:
+        what = "Check OPENAI_BASE_URL: most servers want it to end in /v1."
+        return [_warn(name, detail=f"{host} answers /models with HTTP {answer.status_code}", what_to_do=what)]
+    models = _model_names(answer)
+    if models and model not in models:
+        what = f"Set LLM_MODEL to one it has, such as {min(models)}."
+        return [_warn(name, detail=f"{host} does not list the model {model}", what_to_do=what)]
+    return [_ok(name, detail=f"{host} takes the key; model {model}")]
+
+
+def _model_names(answer: httpx2.Response) -> set[str]:
+    """Gemini's endpoint writes "models/name" and takes the bare name."""
+    try:
+        listed: Any = answer.json()["data"]
+        return {str(item["id"]).removeprefix("models/") for item in listed}
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
+async def twilio_keys(account_sid: str, auth_token: str) -> list[Finding]:
+    """The keys have the form Twilio gives them. (Not tried: a wrong token is refused at the first webhook.)"""
+    if not account_sid and not auth_token:
+        what = "For real calls set TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN from the Twilio console."
+        return [_warn("twilio", detail="no account: only simulated calls (`moked call`) can come in", what_to_do=what)]
+    found = []
+    if not re.fullmatch(r"AC[0-9a-fA-F]{32}", account_sid):
+        detail = "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits" if account_sid else "no TWILIO_ACCOUNT_SID"
+        found.append(_fail("twilio", detail=detail, what_to_do="Copy the Account SID from the Twilio console."))
+    if not re.fullmatch(r"[0-9a-fA-F]{32}", auth_token):
+        detail = "TWILIO_AUTH_TOKEN is not 32 hexadecimal digits" if auth_token else "no TWILIO_AUTH_TOKEN"
+        what = "Copy the Auth Token (not an API key's secret) from the Twilio console."
+        found.append(_fail("twilio", detail=detail, what_to_do=what))
+    return found or [_ok("twilio", detail=f"account …{account_sid[-4:]}")]
+
+
+async def webhook(base_url: str) -> list[Finding]:
+    """Twilio can reach us at `base_url`, and our clock agrees with the server's there."""
+    unseen = _warn("clock", detail="could not be compared with another", what_to_do="Keep the clock set by NTP.")
+    if not base_url:
+        what = "For real calls set PUBLIC_BASE_URL to the https:// address at which Twilio finds this server."
+        return [_warn("webhook", detail="PUBLIC_BASE_URL is not set", what_to_do=what), unseen]
+    found = []
+    local = _is_local(urlsplit(base_url).hostname or "")
+    if not base_url.startswith("https://") and not local:
+        what = "Use https://: Twilio opens the media stream only over an encrypted connection."
+        found.append(_fail("webhook", detail="PUBLIC_BASE_URL is not https", what_to_do=what))
+    try:
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S) as client:
+            answer = await client.get(f"{base_url}/healthz")
+    except httpx2.HTTPError as error:
+        detail = f"{base_url}/healthz does not answer ({type(error).__name__})"
+        what = "Start the server (`moked up`), and check the tunnel or proxy, its certificate, and the firewall."
+        return [*found, _fail("webhook", detail=detail, what_to_do=what), unseen]
+    if answer.status_code == 200:
+        found.append(_ok("webhook", detail=f"{base_url}/healthz answers"))
+    else:
+        detail = f"{base_url}/healthz answers HTTP {answer.status_code}"
+        what = "Another server answers there, or the proxy does not pass requests on to Moked's port."
+        found.append(_fail("webhook", detail=detail, what_to_do=what))
+    # A server on this machine shares our clock: agreeing with it says nothing.
+    return [*found, unseen if local else clock(answer.headers.get("date", ""), datetime.now(UTC), otherwise=unseen)]
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def clock(date_header: str, now: datetime, *, otherwise: Finding) -> Finding:
+    """Our clock against an HTTP Date header (whole seconds)."""
+    try:
+        theirs = parsedate_to_datetime(date_header)
+    except ValueError:
+        return otherwise
+    if theirs.tzinfo is None:
+        return otherwise
+    skew = round((now - theirs).total_seconds())
+    if abs(skew) <= MAX_CLOCK_SKEW_S:
+        return _ok("clock", detail="agrees with the public server's")
+    what = "Set the clock by NTP: call times, tickets and Google's credentials depend on it."
+    return _fail("clock", detail=f"{abs(skew)} s {'ahead' if skew > 0 else 'behind'}", what_to_do=what)
+
+
+async def redis(url: str, ping: Callable[[str], Awaitable[None]]) -> list[Finding]:
+    """Redis answers. No finding when none is set."""
+    if not url:
+        return []
+    try:
+        await ping(url)
+    except ImportError:
+        return [_fail("redis", detail="its client is not installed", what_to_do="pip install 'moked[redis]'")]
+    except ProviderError as error:
+        what = "Start Redis, correct REDIS_URL, or remove it to keep live events within one process."
+        return [_fail("redis", detail=f"does not answer ({error.kind.value})", what_to_do=what)]
+    return [_ok("redis", detail="answers")]
+
+
+async def database(schema: Callable[[], Schema]) -> list[Finding]:
+    """It can be reached, and its tables are those of this version."""
+    try:
+        state = await anyio.to_thread.run_sync(schema)
+    except Exception as error:  # whatever the driver raises means the same here; its text may hold the password
+        what = "Check DATABASE_URL, that the server runs, and that the folder of a SQLite file can be written to."
+        return [_fail("database", detail=f"cannot be used ({type(error).__name__})", what_to_do=what)]
+    if state.current is None:
+        return [_ok("database", detail="empty: the tables are made at the first start")]
+    if state.current != state.head:
+        what = "Make a backup, then start this version: it brings the tables up to date. An older version cannot."
+        return [_warn("database", detail=f"tables of revision {state.current}, wanted {state.head}", what_to_do=what)]
+    return [_ok("database", detail=f"reachable, revision {state.current}")]
+
+
+# --- this machine ---------------------------------------------------------------------------------------------------
+
+
+async def port(host: str, number: int, *, serving: bool = False) -> list[Finding]:
+    """We could listen there; or, while the server runs, somebody does."""
+    name = f"port {number}"
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except socket.gaierror:
+        return [_fail(name, detail=f"HOST {host} is no address", what_to_do="Set HOST to 127.0.0.1 or 0.0.0.0.")]
+    except PermissionError:
+        what = "Set PORT to 1024 or more, or allow this program to use low ports."
+        return [_fail(name, detail="may not be used by this user", what_to_do=what)]
+    except OSError as error:
+        if serving:
+            return [_ok(name, detail="in use, as it should be")]
+        what = "Stop the other program (perhaps Moked itself runs already), or set PORT to a free one."
+        return [_fail(name, detail=f"cannot be opened on {host}: {error.strerror}", what_to_do=what)]
+    return [_ok(name, detail=f"free on {host}")]
+
+
+async def model_weights(names: Sequence[str], root: Path) -> list[Finding]:
+    """Each set of weights is installed and has its published hash."""
+    found = []
+    for name in names:
+        try:
+            where = await anyio.to_thread.run_sync(partial(weights.path, name, root=root))
+        except ModelError as error:
+            what = "Run `moked models install`."
+            found.append(_fail(f"weights {name}", detail=str(error).partition(";")[0], what_to_do=what))
+        else:
+            found.append(_ok(f"weights {name}", detail=f"checked, in {where if where.is_dir() else where.parent}"))
+    return found
+
+
+async def disk(folders: dict[str, Path]) -> list[Finding]:
+    """Room for the database, recordings and weights. Folders on one disk give one finding."""
+    found: dict[int, Finding] = {}
+    for variable, folder in folders.items():
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        free = shutil.disk_usage(there).free // 1_000_000
+        name, detail = f"disk of {variable}", f"{free:,} MB free at {there}"
+        if free < MIN_FREE_MB:
+            finding = _fail(name, detail=detail, what_to_do="Free some space: calls cannot be recorded on a full disk.")
+        elif free < GOOD_FREE_MB:
+            finding = _warn(name, detail=detail, what_to_do=f"Free some space or move {variable} to a larger disk.")
+        else:
+            finding = _ok(name, detail=detail)
+        found.setdefault(there.stat().st_dev, finding)
+    return list(found.values())
+
+
+_AUDIO: Final = ("audioop", "numpy", "soxr", "onnxruntime", "faster_whisper", "phonikud")
+
+
+async def audio_parts() -> list[Finding]:
+    """The compiled parts that sound goes through can be found."""
+    if missing := [name for name in _AUDIO if find_spec(name) is None]:
+        what = "Install Moked again with `make install` (or `pip install moked`) for this Python."
+        return [_fail("audio", detail=f"missing: {', '.join(missing)}", what_to_do=what)]
+    return [_ok("audio", detail="all parts are installed")]
+
+
+async def node() -> list[Finding]:
+    """Node is needed for the WhatsApp bridge only."""
+    program = shutil.which("node")
+    if program is None:
+        return [_ok("node", detail="not installed; only the WhatsApp bridge needs it (Node 20 or newer)")]
+    try:
+        with anyio.fail_after(TIMEOUT_S):
+            answer = await anyio.run_process([program, "--version"], check=False)
+    except (OSError, TimeoutError):
+        return [_warn("node", detail=f"{program} does not run", what_to_do="Install Node 20 or newer again.")]
+    version = answer.stdout.decode(errors="replace").strip()
+    if (match := re.match(r"v(\d+)\.", version)) and int(match[1]) >= 20:
+        return [_ok("node", detail=version)]
+    return [_warn("node", detail=f"{version or 'unknown'} is too old", what_to_do="Install Node 20 or newer.")]

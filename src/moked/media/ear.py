@@ -1,0 +1,96 @@
+"""The ear of a call: carrier audio of any length in, "the caller speaks" and "has stopped" out.
+
+    feed(mu-law) -> 32 ms windows -> detector slot (batched over all calls) -> SpeechGate -> on_speech
+
+It glues two things that know nothing of each other: the detector, which answers a little later, and the gate, which
+counts windows and wants to know how loud each was. `received_ms` is therefore ahead of what the gate has judged, by
+some ten milliseconds.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from moked import audio
+from moked.media.speech import WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
+from moked.media.vad import Floats, OnResult
+
+
+class Slot(Protocol):
+    """A call's place at the detector: `moked.media.vad.VadSlot`, or a script in tests."""
+
+    def submit(self, window: Floats) -> None: ...
+
+    def close(self) -> None: ...
+
+
+SlotSource = Callable[[OnResult], Slot]
+
+
+def level_db(window: Floats) -> float:
+    """Loudness in dB below full scale; -90 for digital silence."""
+    return 10.0 * math.log10(float(np.dot(window, window)) / len(window) + 1e-9)
+
+
+class Ear:
+    """One call's. `on_speech` is called on the loop thread and must not wait. Close it when the call ends."""
+
+    def __init__(
+        self, slot_source: SlotSource, on_speech: Callable[[SpeechEvent], None], policy: SpeechPolicy | None = None
+    ) -> None:
+        self._gate = SpeechGate(policy)
+        self._on_speech = on_speech
+        self._slot = slot_source(self._result)
+        self._levels: deque[float] = deque()  # of the windows without a result yet: the slot bounds them
+        self._rest = b""  # less than a window
+        self._received = 0  # samples
+
+    def feed(self, mulaw: bytes) -> None:
+        """The next audio of the call, in order, any length. Never waits."""
+        self._received += len(mulaw)
+        heard = self._rest + mulaw
+        whole = len(heard) - len(heard) % WINDOW_SAMPLES
+        self._rest = heard[whole:]
+        if not whole:
+            return
+        samples = audio.to_float(heard[:whole])
+        for start in range(0, whole, WINDOW_SAMPLES):
+            window = samples[start : start + WINDOW_SAMPLES]
+            self._levels.append(level_db(window))
+            self._slot.submit(window)
+
+    def close(self) -> None:
+        """Nothing is heard after this, also not what was fed before and not yet judged."""
+        self._slot.close()
+
+    @property
+    def received_ms(self) -> int:
+        """Call audio fed so far."""
+        return self._received // audio.SAMPLES_PER_MS
+
+    @property
+    def judged_ms(self) -> int:
+        """Call audio that the gate has decided about: a little less than `received_ms`."""
+        return self._gate.now_ms
+
+    @property
+    def speaking(self) -> bool:
+        return self._gate.speaking
+
+    @property
+    def voiced_ms(self) -> int:
+        """Voiced audio in the current stretch of speech, or in the last one."""
+        return self._gate.voiced_ms
+
+    @property
+    def last_voiced_ms(self) -> int:
+        """The end of the last voiced window, in call audio time; 0 before the first."""
+        return self._gate.last_voiced_ms
+
+    def _result(self, probability: float | None) -> None:
+        event = self._gate.feed(probability, self._levels.popleft())
+        if event is not None:
+            self._on_speech(event)

@@ -1,0 +1,338 @@
+"""The composition root: builds the parts of a role from the settings and serves them. No logic of the product.
+
+web     Flask: webhooks, reports                 media   the calls
+worker  ends what nobody serves any more         all     everything in one process, for a small office
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import anyio
+from anyio import to_thread
+
+from moked import asgi, metrics, parts, telephony, weights
+from moked.bus import Bus, MemoryBus, RedisBus
+from moked.crm import db
+from moked.crm.phone import to_e164
+from moked.crm.service import Crm, NextStep, Step
+from moked.crm.tickets import TicketRefusal
+from moked.dialog import CallContext
+from moked.dialog.business import Business, load_business
+from moked.errors import ProviderError
+from moked.jobs.sweeper import sweep
+from moked.media.ear import Ear
+from moked.media.journal import Journal
+from moked.media.server import MediaServer, Outlet
+from moked.media.session import CallSession, SessionParts
+from moked.media.speech import SpeechEvent
+from moked.media.turns import TurnPolicy
+from moked.media.twilio import Start
+from moked.media.vad import VadBatcher
+from moked.records import CallStart
+from moked.server import Server
+from moked.settings import Settings, ensure_local_secret
+from moked.stt import Transcript
+from moked.stt.failover import Breaker
+from moked.stt.relay import Relay
+from moked.tts import Progress, Synthesizer
+from moked.web import WebParts, create_app
+
+log = logging.getLogger(__name__)
+
+
+class Role(StrEnum):
+    ALL = "all"
+    WEB = "web"
+    MEDIA = "media"
+    WORKER = "worker"
+
+
+@dataclass(slots=True)
+class House:
+    """What every role of the process stands on."""
+
+    settings: Settings
+    business: Business
+    business_id: int
+    crm: Crm
+    bus: Bus
+    auth_token: str
+    host: str
+    port: int
+    draining: bool = False
+    missing: dict[str, str] = field(default_factory=dict)
+    media: MediaServer | None = None
+    choices: list[parts.Choice] = field(default_factory=list)
+
+    @property
+    def base_url(self) -> str:
+        """How the carrier reaches us; without PUBLIC_BASE_URL only callers on this machine do."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  (compared, not bound)
+        return self.settings.public_base_url or f"http://{host}:{self.port}"
+
+    @property
+    def media_url(self) -> str:
+        scheme, address = urlsplit(self.base_url)[:2]
+        return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.MEDIA_PATH}"
+
+    @property
+    def rest(self) -> bool:
+        """Ends of calls can be commanded over the carrier's REST interface."""
+        return bool(self.settings.twilio_account_sid and self.settings.twilio_auth_token)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Told by `serve` as it comes up: the CLI shows it to the owner."""
+
+    choices: Callable[[list[parts.Choice]], None] = lambda choices: None
+    loading: Callable[[str], None] = lambda what: None
+    phrases: Progress = lambda done, total: None
+    listening: Callable[[House], None] = lambda house: None
+
+
+async def serve(
+    settings: Settings,
+    role: Role,
+    host: str,
+    port: int,
+    *,
+    watcher: Watcher | None = None,
+    stop: anyio.Event | None = None,
+) -> None:
+    """Serve `role` until a signal, or until `stop` is set; then drain. Raises `MokedError` when it cannot start."""
+    watcher = watcher or Watcher()
+    async with AsyncExitStack() as stack:
+        house = await _house(settings, host, port, stack)
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        tasks.start_soon(metrics.watch_loop_lag)
+        if role in (Role.ALL, Role.MEDIA):
+            await _media(house, stack, watcher)
+        flask = create_app(_web_parts(house)) if role in (Role.ALL, Role.WEB) else None
+        if role in (Role.ALL, Role.WORKER):
+            tasks.start_soon(sweep, house.crm)
+        app = asgi.build(
+            ready=lambda: house.missing,
+            media=house.media,
+            flask=flask,
+            bus=house.bus if house.media is not None else None,
+            events_allowed=lambda path, signature: telephony.signature_valid(
+                house.auth_token, house.base_url + path, {}, signature
+            ),
+        )
+        server = Server(app, host, port)
+        async with anyio.create_task_group() as serving:
+            serving.start_soon(server.serve)
+            house.port = await server.listening()
+            watcher.listening(house)
+            if stop is not None:
+                serving.start_soon(_stop_on, stop, server)
+            await server.stopping.wait()
+            await _drain(house, settings.drain_seconds)
+            server.end()
+            if stop is not None:
+                stop.set()
+        tasks.cancel_scope.cancel()
+
+
+async def _stop_on(stop: anyio.Event, server: Server) -> None:
+    await stop.wait()
+    server.stop()
+
+
+async def _drain(house: House, seconds: float) -> None:
+    house.draining = True
+    house.missing["draining"] = "no new calls are taken"
+    if house.media is None:
+        return
+    log.info("draining", extra={"active_calls": house.media.active, "seconds": seconds})
+    await house.media.drain(seconds)
+
+
+async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
+    business = load_business(settings.business_profile)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    engine = await to_thread.run_sync(db.connect, settings.database)
+    stack.callback(engine.dispose)
+    await to_thread.run_sync(db.migrate, engine)
+    crm = Crm(engine, next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at)
+    business_id = await to_thread.run_sync(lambda: crm.ensure_business(business.name, timezone=business.timezone))
+    bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
+    await stack.enter_async_context(bus.running())
+    token = settings.twilio_auth_token
+    secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
+    return House(settings, business, business_id, crm, bus, secret, host, port)
+
+
+async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
+    settings, business = house.settings, house.business
+    weights_needed = parts.needed_weights(settings)
+    watcher.loading("models")
+    await to_thread.run_sync(lambda: weights.ensure(weights_needed, root=settings.models_root))
+    engines, hearing = parts.hearing(settings, business)
+    voice, speaking = parts.voice(settings, business)
+    factory, agent = parts.agents(settings, business)
+    house.choices = [hearing, speaking, agent]
+    watcher.choices(house.choices)
+    vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
+    spill = settings.data_dir / "spill.jsonl"
+    journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
+    control = None
+    if house.rest:
+        control = await stack.enter_async_context(
+            telephony.CallControl(settings.twilio_account_sid, house.auth_token, settings.twilio_api_base_url or None)
+        )
+    for part in (vad, journal, factory, voice, *engines):
+        await stack.enter_async_context(part.running())
+    fixed = parts.phrases(business)
+    breakers = {one.name: Breaker() for one in engines}
+
+    def recognizer(sink: Callable[[Transcript], None]) -> Relay:
+        return Relay(
+            engines,
+            sink,
+            breakers=breakers,
+            debounce_ms=settings.stt_partial_debounce_ms,
+            hints=business.hints,
+        )
+
+    def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
+        return Ear(vad.open, on_speech)
+
+    shared = SessionParts(
+        agents=factory,
+        voice=voice,
+        recognizer=recognizer,
+        ear=ear,
+        context=_context(house),
+        journal=journal,
+        bus=house.bus,
+        control=RestControl(control, house),
+        phrases=fixed,
+        policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
+        transfer_number=business.transfer_number,
+        max_call_ms=settings.max_call_seconds * 1000,
+        log_transcripts=settings.log_transcripts,
+    )
+    house.media = _media_server(house, shared)
+    await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+
+
+URGENT_PHRASES = 3
+"""Rendered before the first call is taken: the greeting and what follows it. The rest comes in the background."""
+
+
+async def _prepare_voice(
+    house: House, voice: Synthesizer, phrases: Sequence[str], stack: AsyncExitStack, watcher: Watcher
+) -> None:
+    total = len(phrases)
+    watcher.phrases(0, total)
+    await voice.prepare(phrases[:URGENT_PHRASES], lambda done, _: watcher.phrases(done, total))
+
+    async def the_rest() -> None:
+        try:
+            await voice.prepare(phrases, watcher.phrases)
+        except ProviderError as error:  # they are made when they are needed, then
+            log.warning("phrases could not be rendered ahead", extra={"error": str(error)})
+
+    tasks = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(tasks.cancel_scope.cancel)
+    tasks.start_soon(the_rest)
+
+
+def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
+    zone = ZoneInfo(house.business.timezone)
+
+    async def context(start: CallStart) -> CallContext:
+        number = to_e164(start.caller) or ""
+        known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
+        return CallContext(
+            call_sid=start.call_sid,
+            caller=number,
+            now=datetime.now(zone),
+            known_name=known.name if known is not None else "",
+            last_need=known.last_need if known is not None else "",
+        )
+
+    return context
+
+
+def _media_server(house: House, shared: SessionParts) -> MediaServer:
+    async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
+        return await to_thread.run_sync(house.crm.redeem_ticket, token, call_sid)
+
+    def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
+        return CallSession(shared, call, outlet)
+
+    return MediaServer(
+        sessions=session,
+        redeem=redeem,
+        signature_ok=lambda header: telephony.signature_valid(house.auth_token, house.media_url, {}, header),
+        account_sid=house.settings.twilio_account_sid or None,
+        max_calls=house.settings.max_calls,
+        count=_count_media,
+    )
+
+
+def _count_media(name: str, **labels: str) -> None:
+    match name:
+        case "refused":
+            metrics.socket_refusals.labels(labels.get("reason", "")).inc()
+        case "bad_message":
+            metrics.bad_messages.labels(labels.get("reason", "")).inc()
+        case _:
+            metrics.queue_drops.labels(name).inc()
+
+
+def _web_parts(house: House) -> WebParts:
+    media = house.media
+
+    def admit() -> bool:
+        return media is None or media.active < house.settings.max_calls
+
+    return WebParts(
+        crm=house.crm,
+        business_id=house.business_id,
+        business_name=house.business.name,
+        auth_token=house.auth_token,
+        public_base_url=lambda: house.base_url,
+        media_ws_url=lambda: house.media_url,
+        transfer_number=house.business.transfer_number,
+        rest=house.rest,
+        max_calls=house.settings.max_calls,
+        admit=admit,
+        draining=lambda: house.draining,
+    )
+
+
+class RestControl:
+    """`session.Control` over the carrier's REST interface; without credentials the TwiML after the stream decides."""
+
+    def __init__(self, control: telephony.CallControl | None, house: House) -> None:
+        self._control = control
+        self._house = house
+
+    async def hang_up(self, call_sid: str) -> bool:
+        if self._control is None:
+            return False
+        await self._control.hang_up(call_sid)
+        return True
+
+    async def transfer(self, call_sid: str, number: str) -> bool:
+        if self._control is None:  # the TwiML after the stream asks us, so the answer must be on record by then
+            await to_thread.run_sync(self._house.crm.set_next_step, call_sid, NextStep(Step.TRANSFER, number))
+            return False
+        base = self._house.base_url
+        then = telephony.WayOn(
+            voicemail_action=f"{base}/webhook/voicemail",
+            dial_action=f"{base}/webhook/dial_result",
+            transfer_number=number,
+        )
+        await self._control.update_twiml(call_sid, telephony.dial(number, then, announce=False))
+        return True

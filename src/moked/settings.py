@@ -1,0 +1,400 @@
+"""Every setting: its name, default, limits and meaning. The only reader of the environment.
+
+A setting comes from the environment, else from `.env` in the working directory, else from its default; an empty value
+counts as not set. Composition roots call `load_settings` once; everything else is given values.
+
+The table below is also the source of two files:
+
+    python -m moked.settings env > .env.example
+    python -m moked.settings doc > docs/reference/settings.md
+"""
+
+import difflib
+import os
+import re
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from moked.errors import SettingsError
+
+_ENV_FILE: Final = ".env"
+_HOST_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+_DATABASES: Final = ("sqlite", "postgresql", "postgresql+psycopg")
+
+
+def _host_port(value: str) -> str:
+    match = _HOST_PORT.fullmatch(value)
+    if value and (match is None or not 0 < int(match[1]) < 65536):
+        raise ValueError("it is not host:port")
+    return value
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    _ = parts.port  # raises when it is not a port
+    if value and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment):
+        raise ValueError("it is not http:// or https:// with a host name and nothing after the path")
+    return value.rstrip("/")
+
+
+def _public_url(value: str) -> str:
+    value = _base_url(value)
+    parts = urlsplit(value)
+    if parts.path or parts.username:
+        raise ValueError("it has more than a scheme, a host and a port")
+    return value
+
+
+def _database_url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if value and (scheme not in _DATABASES or not separator or not rest):
+        raise ValueError(f"it does not begin with one of {', '.join(_DATABASES)}")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("it does not begin with redis://, rediss:// or unix://")
+    return value
+
+
+def _existing_file(value: Path | None) -> Path | None:
+    if value is not None and not value.is_file():
+        raise ValueError("there is no such file")
+    return value
+
+
+def _folded(how: Literal["upper", "lower"]) -> BeforeValidator:
+    return BeforeValidator(lambda value: getattr(value, how)() if isinstance(value, str) else value)
+
+
+HostPort = Annotated[str, AfterValidator(_host_port)]
+ExistingFile = Annotated[Path | None, AfterValidator(_existing_file)]
+
+
+def _is(default: Any, about: str, right: str, **limits: Any) -> Any:
+    """One setting. `right` is what a right value looks like; it completes the error message."""
+    return Field(default, description=about, json_schema_extra={"right": right}, **limits)
+
+
+_YES_NO: Final = "true or false"
+_FILE: Final = "the path of a file that can be read"
+_ADDRESS: Final = "host:port, such as localhost:9090"
+
+# The first setting of each group, and the group's heading in the generated files.
+_GROUPS: Final = {
+    "host": "Server",
+    "log_level": "Logs",
+    "business_profile": "The business and its agent",
+    "twilio_account_sid": "Twilio",
+    "database_url": "Storage",
+    "enable_streaming_stt": "Hearing",
+    "tts_voice": "Talking",
+    "openai_api_key": "Language model",
+}
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Secrets are not in its `repr`. Make it with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_file=_ENV_FILE, env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+    _warnings: tuple[str, ...] = PrivateAttr(default=())
+
+    host: str = _is("127.0.0.1", "Address to listen on.", "an address such as 127.0.0.1 or 0.0.0.0")
+    port: int = _is(8080, "TCP port to listen on.", "a number from 1 to 65535", ge=1, le=65535)
+    public_base_url: Annotated[str, AfterValidator(_public_url)] = _is(
+        "",
+        "How the carrier reaches this server from outside; its signatures are checked against it.",
+        "a scheme, a host and perhaps a port, such as https://phone.example.com",
+    )
+    data_dir: Path = _is(
+        Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
+    )
+    models_dir: Path | None = _is(
+        None, "Folder of the embedded model weights. Empty: `moked/models` in the user's cache.", "the path of a folder"
+    )
+    max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
+    max_call_seconds: int = _is(
+        1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
+    )
+    drain_seconds: int = _is(
+        30, "After SIGTERM running calls may finish for this long.", "seconds from 0 to 3600", ge=0, le=3600
+    )
+
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _folded("upper")] = _is(
+        "INFO", "How much is logged.", "DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Annotated[Literal["auto", "json", "text"], _folded("lower")] = _is(
+        "auto", "`json`, `text`, or `auto`: text on a terminal, JSON elsewhere.", "auto, json or text"
+    )
+    log_transcripts: bool = _is(
+        False, "Write what people say, their names and numbers to the log (`pii.*`, 🟡 and 🟢 lines).", _YES_NO
+    )
+
+    business_profile: ExistingFile = _is(
+        None, "YAML file: name, hours, services, greeting, transfer number. Empty: a sample business.", _FILE
+    )
+    agent_script: ExistingFile = _is(
+        None, "YAML file of the scripted conversation. Empty: the intake that comes with Moked.", _FILE
+    )
+    endpoint_hold_ms: int = _is(
+        450,
+        "How much silence ends the caller's turn before Moked has learned this caller's own pauses.",
+        "milliseconds from 250 to 1400",
+        ge=250,
+        le=1400,
+    )
+
+    twilio_account_sid: str = _is("", "Account SID from the Twilio console.", "AC and 32 hexadecimal digits")
+    twilio_auth_token: SecretStr | None = _is(
+        None, "Auth token from the Twilio console. Empty: a random local one, for simulated calls.", "the token"
+    )
+    twilio_auth_token_file: ExistingFile = _is(None, "A file that holds `TWILIO_AUTH_TOKEN` instead.", _FILE)
+    twilio_api_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
+        "", "Another server for Twilio's REST API, for an emulator.", "a URL such as http://localhost:4010"
+    )
+
+    database_url: Annotated[str, AfterValidator(_database_url)] = _is(
+        "",
+        "SQLite or PostgreSQL. Empty: `moked.db` in `DATA_DIR`.",
+        "sqlite:///path/to/moked.db or postgresql+psycopg://user:password@host/name",
+        repr=False,
+    )
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = _is(
+        "", "Redis for live events between processes. Empty: within one process.", "redis://host:6379/0", repr=False
+    )
+
+    enable_streaming_stt: bool = _is(
+        True, "Recognise while the caller speaks. `false`: whole utterances in single requests.", _YES_NO
+    )
+    stt_batch_ms: int = _is(
+        150, "Audio in one request to the recogniser.", "milliseconds from 20 to 1000", ge=20, le=1000
+    )
+    stt_partial_debounce_ms: int = _is(
+        180, "Shortest time between two interim transcripts.", "milliseconds from 0 to 2000", ge=0, le=2000
+    )
+    stt_fallback: Annotated[Literal["whisper", "none"], _folded("lower")] = _is(
+        "whisper",
+        "What takes over a call when Google fails. `none` saves the memory of a local Whisper.",
+        "whisper or none",
+    )
+    gcp_stt_model: str = _is("phone_call", "Google's recognition model, the first to be tried.", "a model's name")
+    gcp_stt_language: str = _is(
+        "he-IL", "Language of the callers.", "a BCP 47 tag such as he-IL", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$"
+    )
+    gcp_stt_punctuation_interim: bool = _is(False, "Punctuation in interim transcripts.", _YES_NO)
+    gcp_stt_punctuation_final: bool = _is(True, "Punctuation in final transcripts.", _YES_NO)
+    google_application_credentials: ExistingFile = _is(
+        None, "Google service account key. Empty: Moked hears and speaks with its embedded models.", _FILE
+    )
+    speech_emulator_host: HostPort = _is(
+        "", "Another Google Speech server, without encryption or credentials.", _ADDRESS
+    )
+    whisper_model: str = _is(
+        "base",
+        "Local Whisper: `base` is embedded; else a folder, or a name on a model hub "
+        "(`ivrit-ai/whisper-large-v3-turbo-ct2` is better at Hebrew and needs a GPU or many cores).",
+        "base, the path of a folder, or a model's name",
+    )
+
+    tts_voice: str = _is("he-IL-Wavenet-D", "Google's voice.", "a voice's name such as he-IL-Wavenet-D")
+    tts_rate: float = _is(
+        0.96, "Speaking rate; 1 is the voice's own.", "a number from 0.25 to 2.0", ge=0.25, le=2.0, allow_inf_nan=False
+    )
+    tts_pitch: float = _is(
+        -2.0, "Pitch in semitones.", "a number from -20.0 to 20.0", ge=-20.0, le=20.0, allow_inf_nan=False
+    )
+    texttospeech_emulator_host: HostPort = _is(
+        "", "Another Google Text-to-Speech server, without encryption or credentials.", _ADDRESS
+    )
+
+    openai_api_key: SecretStr | None = _is(
+        None, "Key of the language model. With neither key nor URL the scripted agent talks.", "the key"
+    )
+    openai_api_key_file: ExistingFile = _is(None, "A file that holds `OPENAI_API_KEY` instead.", _FILE)
+    openai_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
+        "", "Any OpenAI-compatible server. Empty: OpenAI.", "a URL such as https://api.openai.com/v1"
+    )
+    llm_model: str = _is("gpt-5.4-mini", "The model's name on that server.", "a model's name")
+    llm_timeout_s: float = _is(
+        6.0, "Longest wait for the model's first word.", "seconds from 0.5 to 60", ge=0.5, le=60, allow_inf_nan=False
+    )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at although Moked can start: likely typos in `.env`."""
+        return self._warnings
+
+    @property
+    def database(self) -> str:
+        """`DATABASE_URL`, or the SQLite file in `DATA_DIR`."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
+
+    @property
+    def models_root(self) -> Path:
+        """`MODELS_DIR`, or the folder in the user's cache."""
+        return self.models_dir or default_root()
+
+
+_SECRETS: Final = ("twilio_auth_token", "openai_api_key")
+_NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
+
+
+def default_root() -> Path:
+    """`moked/models` in the user's cache folder, where clean clones share the weights."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "moked" / "models"
+
+
+def load_settings() -> Settings:
+    """Read and validate everything. Raises `SettingsError` that names every wrong variable, one a line."""
+    try:
+        warnings = _env_file_warnings(Path(_ENV_FILE))
+        settings = Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(problem) for problem in error.errors(include_url=False))) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{_ENV_FILE} cannot be read: {error}. Use a readable UTF-8 text file.") from None
+    loaded = settings.model_copy(update=_secrets_from_files(settings))
+    loaded._warnings = warnings
+    return loaded
+
+
+def _explain(problem: Any) -> str:
+    name = str(problem["loc"][0])
+    wrong = str(problem.get("ctx", {}).get("error") or problem["msg"]).replace("Input should", "it should")
+    shown = "" if name in _NOT_SHOWN else f" {str(problem['input'])[:80]!r}"
+    return f"{name.upper()}: the value{shown} cannot be used: {wrong}. Use {_right(Settings.model_fields[name])}."
+
+
+def _right(field: FieldInfo) -> str:
+    assert isinstance(field.json_schema_extra, dict)
+    return str(field.json_schema_extra["right"])
+
+
+def _secrets_from_files(settings: Settings) -> dict[str, SecretStr]:
+    found, problems = {}, []
+    for name in _SECRETS:
+        path: Path | None = getattr(settings, f"{name}_file")
+        variable = f"{name.upper()}_FILE"
+        if path is None:
+            continue
+        if getattr(settings, name) is not None:
+            problems.append(f"{variable}: {name.upper()} is set too. Use one of them.")
+            continue
+        try:
+            secret = path.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(f"{variable}: the file cannot be read ({type(error).__name__}). Use {_FILE}.")
+            continue
+        if not secret:
+            problems.append(f"{variable}: the file is empty. Write the secret into it.")
+        found[name] = SecretStr(secret)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return found
+
+
+def _env_file_warnings(path: Path) -> tuple[str, ...]:
+    """Lines of `.env` that do nothing though somebody meant something by them. Foreign variables are nobody's error."""
+    if not path.is_file():
+        return ()
+    known = [name.upper() for name in Settings.model_fields]
+    warnings = []
+    with path.open(encoding="utf-8") as stream:
+        for binding in parse_stream(stream):
+            if binding.error:
+                warnings.append(f"{path}, line {binding.original.line}: this is not NAME=value, and is ignored.")
+            elif binding.key is not None and (name := binding.key.upper()) not in known:
+                close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+                warnings += [f"{path}: {binding.key} is not a setting. Did you mean {close[0]}?"] if close else []
+    return tuple(warnings)
+
+
+def ensure_local_secret(data_dir: Path) -> str:
+    """The random auth token of a server without a Twilio account; made on first use, readable by its owner alone.
+
+    It signs simulated calls, so that the keyless server checks signatures like any other. Processes that start
+    together agree on one: the file appears complete (a hard link of a finished file), and the first one stays.
+    """
+    path = data_dir / "local_auth_token"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            descriptor, name = tempfile.mkstemp(dir=data_dir, prefix=".token-")  # mode 0600
+            try:
+                with os.fdopen(descriptor, "w") as stream:
+                    stream.write(secrets.token_hex(16) + "\n")
+                os.link(name, path)
+            except FileExistsError:
+                pass  # another process was first
+            finally:
+                Path(name).unlink()
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"DATA_DIR: {path} cannot be used: {error}. Use a folder Moked may write to.") from None
+    if len(token) < 32:
+        raise SettingsError(f"DATA_DIR: {path} holds no token. Delete the file; a new one is made.")
+    return token
+
+
+# --- the generated files --------------------------------------------------------------------------------------------
+
+
+def _shown_default(field: FieldInfo) -> str:
+    match field.default:
+        case None:
+            return ""
+        case bool(value):
+            return str(value).lower()
+        case value:
+            return str(value)
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting with its meaning and default."""
+    lines = [
+        "# Settings of Moked. Copy this file to `.env` and change what you need; the environment wins over the file.",
+        "# Everything has a default: with no settings at all Moked runs on its embedded models.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name in _GROUPS:
+            lines += ["", f"# --- {_GROUPS[name]} ---"]
+        default = _shown_default(field)
+        lines += ["", f"# {field.description} ({_right(field)})", f"{'' if default else '# '}{name.upper()}={default}"]
+    return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """The text of `docs/reference/settings.md`."""
+    lines = [
+        "# Settings",
+        "",
+        "From the environment, else from `.env` in the working directory, else the default. An empty value counts as",
+        "not set. A wrong value stops the start with a message that names the variable. This page is generated:",
+        "`python -m moked.settings doc`.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name in _GROUPS:
+            lines += ["", f"## {_GROUPS[name]}", "", "| Name | Default | Meaning | Right values |", "|---|---|---|---|"]
+        default = _shown_default(field)
+        lines.append(
+            f"| `{name.upper()}` | {f'`{default}`' if default else ''} | {field.description} | {_right(field)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write({"env": env_example, "doc": reference}[sys.argv[1]]())

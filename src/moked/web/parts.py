@@ -1,0 +1,44 @@
+"""What the web plane is given by whoever starts it: values and callables, so that nothing here reads settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moked.crm.service import Crm
+from moked.telephony import VOICE
+
+
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
+def _nowhere(event: str, reason: str) -> None:
+    """Nobody counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebParts:
+    """`public_base_url`: how the carrier reaches us, 'https://host' without a slash at the end; signatures are checked
+    against it. `media_ws_url`: the stream's address, 'wss://host/media/twilio'. Both are asked at every request.
+
+    `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead. `rest`:
+    ends of calls are commanded over REST, so TwiML needs no `action`. `count(event, reason)` feeds the metrics:
+    'incoming_call' admitted|overload|draining|ended, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    """
+
+    crm: Crm
+    business_id: int
+    business_name: str
+    auth_token: str
+    public_base_url: Callable[[], str]
+    media_ws_url: Callable[[], str]
+    transfer_number: str = ""
+    voice: str = VOICE
+    rest: bool = False
+    max_calls: int | None = None
+    admit: Callable[[], bool] = _always
+    draining: Callable[[], bool] = _never
+    count: Callable[[str, str], None] = _nowhere

@@ -1,0 +1,189 @@
+"""Twilio's webhooks. A view parses, calls one service function, and answers; nothing here decides about leads.
+
+    incoming_call -> <Connect><Stream>, and a way on if the stream breaks      | all busy, we call back
+    after_stream  -> hang up | a person | apology and way on                   (only without REST credentials)
+    dial_result   -> hang up | nobody free, leave a message
+    voicemail     -> thanks
+    call_status, stream_status -> stored
+
+Whatever fails, a caller hears Hebrew and gets a way on: to an error page Twilio would say "an application error".
+"""
+
+import logging
+import re
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+
+from moked import telephony
+from moked.crm.leads import caller_phone
+from moked.crm.service import Step
+from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
+from moked.records import CallStart
+from moked.telephony import WayOn
+from moked.web.parts import WebParts
+from moked.web.signed import plain, refused
+
+log = logging.getLogger(__name__)
+
+SIMULATED = "MokedSimulated"
+"""Form field of a rehearsal call ('true'); it is signed like any other, so nobody else can set it."""
+
+_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_ADDRESS = 128
+_UNNEEDED = ("CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called")  # the call has them already
+
+
+def blueprint(parts: WebParts) -> Blueprint:
+    """All of `/webhook/...`."""
+    views = Blueprint("twilio", __name__, url_prefix="/webhook")
+
+    @views.before_request
+    def check() -> Response | None:
+        if (no := refused(parts)) is not None:
+            return no
+        if not _SID.fullmatch(request.form.get("CallSid", "")):
+            parts.count("webhook_refused", "no_call_sid")
+            log.warning("request refused: it names no call", extra={"path": request.path})
+            return plain("CallSid is missing or malformed.", 400)
+        return None
+
+    @views.post("/incoming_call")
+    def incoming_call() -> Response:
+        start = _start()
+        refusal = "draining" if parts.draining() else "" if parts.admit() else "overload"
+        reception = parts.crm.receive_call(start, parts.business_id, max_calls=parts.max_calls, refuse=refusal)
+        parts.count("incoming_call", reception.refusal or "admitted")
+        log.info(
+            "incoming call",
+            extra={
+                "call_sid": start.call_sid,
+                "answer": reception.refusal or "admitted",
+                "simulated": start.simulated,
+                "pii_caller": start.caller,
+            },
+        )
+        then = _way_on(parts)
+        if reception.ticket:
+            return _twiml(
+                telephony.connect_stream(
+                    parts.media_ws_url(),
+                    {"token": reception.ticket, "caller": start.caller, "called": start.called},
+                    _url(parts, "stream_status"),
+                    then=then,
+                    action=None if parts.rest else _url(parts, "after_stream"),
+                )
+            )
+        if reception.refusal == "ended":  # Twilio asks again about a call we gave up: it must not end in silence
+            return _twiml(telephony.way_on(then))
+        return _twiml(telephony.refuse(then, number_known=bool(caller_phone(start.caller))))
+
+    @views.post("/after_stream")
+    def after_stream() -> Response:
+        then = _way_on(parts)
+        go = parts.crm.next_step(request.form["CallSid"])
+        match go.step:
+            case Step.HANG_UP:
+                return _twiml(telephony.hang_up())
+            case Step.TRANSFER if number := go.number or parts.transfer_number:
+                return _twiml(telephony.dial(number, then))
+            case Step.TRANSFER | Step.WAY_ON:
+                return _twiml(telephony.way_on(then))
+
+    @views.post("/dial_result")
+    def dial_result() -> Response:
+        status = request.form.get("DialCallStatus", "")
+        key = request.form.get("DialCallSid") or status
+        parts.crm.add_event(request.form["CallSid"], DIAL_RESULT, {"status": status, **_reported()}, key=key)
+        if status in ANSWERED:
+            return _twiml(telephony.hang_up())
+        return _twiml(telephony.voicemail(_way_on(parts), telephony.NOBODY_FREE))
+
+    @views.post("/voicemail")
+    def voicemail() -> Response:
+        # Comes twice for one recording, as the verb's action and as its status callback: one key, one event.
+        url = request.form.get("RecordingUrl", "")
+        if not url or request.form.get("RecordingStatus", "completed") != "completed":
+            return _twiml(telephony.say(telephony.GOODBYE, voice=parts.voice))
+        data = {"url": url, "seconds": request.form.get("RecordingDuration", "")}
+        parts.crm.add_event(request.form["CallSid"], VOICEMAIL, data, key=request.form.get("RecordingSid") or url)
+        return _twiml(telephony.say(telephony.THANKS_FOR_MESSAGE, voice=parts.voice))
+
+    @views.post("/call_status")
+    def call_status() -> Response:
+        status = request.form.get("CallStatus", "")
+        key = f"{status} {request.form.get('SequenceNumber', '')}"
+        parts.crm.call_status(request.form["CallSid"], status, _reported(), key=key)
+        return Response(status=204)
+
+    @views.post("/stream_status")
+    def stream_status() -> Response:
+        event = request.form.get("StreamEvent", "")
+        if event == "stream-error":
+            log.warning(
+                "twilio reports a broken stream",
+                extra={"call_sid": request.form["CallSid"], "error": request.form.get("StreamError", "")},
+            )
+        key = f"{event} {request.form.get('StreamSid', '')} {request.form.get('Timestamp', '')}"
+        parts.crm.add_event(request.form["CallSid"], "stream_status", _reported(), key=key)
+        return Response(status=204)
+
+    @views.errorhandler(HTTPException)
+    def not_understood(error: HTTPException) -> Response:
+        return plain(error.description or error.name, error.code or 400)
+
+    @views.errorhandler(Exception)
+    def failed(error: Exception) -> Response:
+        name = (request.endpoint or "").rpartition(".")[2]
+        parts.count("webhook_failed", name)
+        log.error("webhook failed", exc_info=error, extra={"endpoint": name, "call_sid": request.form.get("CallSid")})
+        if name in ("call_status", "stream_status"):  # nobody listens: let Twilio's debugger show it
+            return plain("The report could not be stored.", 503)
+        return _twiml(_last_words(parts, name))
+
+    return views
+
+
+def _last_words(parts: WebParts, endpoint: str) -> str:
+    """What a caller hears when the view itself failed. Nobody is sent twice to what just failed them."""
+    then = _way_on(parts)
+    match endpoint:
+        case "dial_result":
+            return telephony.voicemail(then, telephony.NOBODY_FREE)
+        case "voicemail":
+            return telephony.say(telephony.THANKS_FOR_MESSAGE, voice=parts.voice)
+        case _:
+            return telephony.way_on(then)
+
+
+def _start() -> CallStart:
+    form = request.form
+    return CallStart(
+        call_sid=form["CallSid"],
+        account_sid=form.get("AccountSid", "")[:64],
+        caller=form.get("From", "")[:_LONGEST_ADDRESS] or "anonymous",
+        called=form.get("To", "")[:_LONGEST_ADDRESS],
+        direction=form.get("Direction", "inbound")[:16],
+        simulated=form.get(SIMULATED, "").lower() == "true",
+    )
+
+
+def _way_on(parts: WebParts) -> WayOn:
+    return WayOn(
+        voicemail_action=_url(parts, "voicemail"),
+        transfer_number=parts.transfer_number,
+        dial_action=_url(parts, "dial_result"),
+        voice=parts.voice,
+    )
+
+
+def _url(parts: WebParts, name: str) -> str:
+    return f"{parts.public_base_url()}/webhook/{name}"
+
+
+def _reported() -> dict[str, str]:
+    return {name: value for name, value in request.form.items() if name not in _UNNEEDED}
+
+
+def _twiml(document: str) -> Response:
+    return Response(document, 200, mimetype="text/xml")

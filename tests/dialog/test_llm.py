@@ -1,0 +1,212 @@
+"""The LLM agent with the real client against the emulator: words, tools, quirks, faults."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import anyio
+import pytest
+
+from emulators.llm import Answer, Fault, LlmEmulator
+from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Speaker, ToolRan, Transfer
+from moked.dialog.business import Business
+from moked.dialog.hours import Span
+from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt
+from moked.errors import Failure, ProviderError
+from tests.serving import serving
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=ZoneInfo("Asia/Jerusalem"))
+BUSINESS = Business(
+    name="שרברבות הצפון",
+    greeting="שלום, מדבר העוזר הקולי של שרברבות הצפון. במה אפשר לעזור?",
+    hours=((Span(8 * 60, 17 * 60),),) * 7,
+    transfer_number="+97248123456",
+)
+
+
+class Bench:
+    def __init__(self, emulator, house):
+        self.emulator, self.house = emulator, house
+        self.agent = house(CallContext("CA1", "+972502345678", NOON, known_name="דנה"))
+
+    async def say(self, text="", *, history=(), commit=True, number=1, **turn):
+        reply = self.agent.reply(CallerTurn(number, text, **turn), history)
+        got = []
+        if commit:
+            reply.commit()
+        async with reply.actions() as actions:
+            async for action in actions:
+                got.append(action)
+        return got
+
+
+@pytest.fixture
+async def bench():
+    emulator = LlmEmulator(first_token_ms=5, tokens_per_s=2000)
+    async with serving(emulator.app()) as url:
+        house = LlmAgents(
+            BUSINESS, model="emulated", api_key="k", base_url=f"{url}/v1", timeout_s=1, clock=lambda: NOON
+        )
+        async with house.running():
+            yield Bench(emulator, house)
+
+
+def words(actions):
+    return "".join(action.text for action in actions if isinstance(action, Say))
+
+
+async def test_words_stream_and_the_question_is_known(bench):
+    bench.emulator.brain = lambda body: Answer("בשמחה. מה מספר הטלפון לחזרה?")
+    got = await bench.say("יש לי נזילה")
+    assert words(got) == "בשמחה. מה מספר הטלפון לחזרה?"
+    assert len([a for a in got if isinstance(a, Say)]) == 5
+    assert got[-1] == Ask(Expect.PHONE)
+
+
+async def test_the_model_is_told_what_was_heard_and_what_is_known(bench):
+    bench.emulator.brain = lambda body: Answer("כן.")
+    history = [Entry(Speaker.CALLER, "שלום"), Entry(Speaker.AGENT, "אפשר להגיע", cut=True)]
+    await bench.say("מתי?", history=history)
+    messages = bench.emulator.requests[-1]["messages"]
+    assert messages[0]["content"] == system_prompt(BUSINESS)
+    assert [m["content"] for m in messages[1:3]] == ["שלום", "אפשר להגיע [נקטע]"]
+    assert "לקוח חוזר: דנה" in messages[3]["content"]
+    assert "יום ראשון, 22.11.2026, 12:00" in messages[3]["content"]
+    assert messages[-1] == {"role": "user", "content": "מתי?"}
+
+
+@pytest.mark.parametrize("quirks", ["", "gemini"])
+async def test_a_tool_runs_and_the_model_goes_on(bench, quirks):
+    bench.emulator.quirks = quirks
+    got = await bench.say("יש לי נזילה במטבח")
+    (tool,) = [a.use for a in got if isinstance(a, ToolRan)]
+    assert (tool.name, tool.ok) == ("save_lead", True)
+    assert words(got) == "הבנתי, אני אעזור בזה. מה השם בבקשה?"
+    lead = bench.agent.lead()
+    assert lead.need == "יש לי נזילה במטבח"
+    assert lead.sources["need"].quote == "יש לי נזילה במטבח"
+    if quirks:
+        sent_back = bench.emulator.requests[-1]["messages"][-2]["tool_calls"][0]
+        assert sent_back["extra_content"] == {"google": {"thought_signature": "sig-0"}}
+
+
+async def test_two_parallel_calls_are_two_calls(bench):
+    def brain(body):
+        if body["messages"][-1]["role"] == "tool":
+            return Answer("רשמתי.")
+        return Answer("", (("save_lead", {"name": "דנה"}), ("save_lead", {"phone": "050-234-5678"})))
+
+    for bench.emulator.quirks in ("", "gemini"):
+        bench.emulator.brain = brain
+        got = await bench.say("אני דנה")
+        assert len([a for a in got if isinstance(a, ToolRan)]) == 2
+        assert (bench.agent.lead().name, bench.agent.lead().phone) == ("דנה", "+972502345678")
+
+
+async def test_an_uncommitted_reply_changes_nothing(bench):
+    reply = bench.agent.reply(CallerTurn(1, "יש לי נזילה"), ())
+    heard = []
+    with anyio.move_on_after(0.5):
+        async with reply.actions() as actions:
+            async for action in actions:
+                heard.append(action)
+    assert words(heard) == "הבנתי, אני אעזור בזה. "
+    assert not [a for a in heard if isinstance(a, ToolRan)]
+    assert bench.agent.lead().need == ""
+
+
+async def test_wrong_arguments_go_back_to_the_model(bench):
+    def brain(body):
+        if body["messages"][-1]["role"] == "tool":
+            return Answer("אפשר לחזור על המספר?")
+        return Answer("", (("save_lead", {"phone": "12"}), ("save_lead", {"colour": "red"}), ("fly", {})))
+
+    bench.emulator.brain = brain
+    got = await bench.say("המספר שלי הוא 12")
+    results = [a.use for a in got if isinstance(a, ToolRan)]
+    assert [use.ok for use in results] == [False, False, False]
+    assert "not an Israeli phone number" in results[0].result
+    assert "colour" in results[1].result
+    assert "save_lead" in results[2].result
+
+
+async def test_transfer_and_end_are_left_to_the_call(bench):
+    bench.emulator.brain = lambda body: (
+        Answer("")
+        if body["messages"][-1]["role"] == "tool"
+        else Answer("אני מעביר אותך.", (("transfer_to_person", {"reason": "ביקש אדם"}),))
+    )
+    got = await bench.say("תן לי בן אדם")
+    assert Transfer("+97248123456", "ביקש אדם") in got
+    bench.emulator.brain = lambda body: (
+        Answer("") if body["messages"][-1]["role"] == "tool" else Answer("להתראות.", (("end_call", {}),))
+    )
+    assert EndCall("done") in await bench.say("ביי", number=2)
+
+
+async def test_silence_is_asked_about_twice_and_then_ends(bench):
+    ends = []
+    for number in range(1, 4):
+        got = await bench.say(number=number, silent=True)
+        ends.append(words(got))
+    assert ends[2] == GOODBYE_SILENCE
+    assert got[-1] == EndCall("silence")
+    assert words(await bench.say("", number=9)) == NOT_HEARD
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(status=401), Failure.AUTH),
+        (Fault(status=429), Failure.QUOTA),
+        (Fault(status=400), Failure.CONFIG),
+        (Fault(status=503), Failure.UNAVAILABLE),
+        (Fault(stall_after=0), Failure.TIMEOUT),
+    ],
+)
+async def test_a_failing_server_is_named(bench, fault, kind):
+    bench.emulator.faults.extend([fault, fault])
+    with pytest.raises(ProviderError) as caught:
+        await bench.say("שלום")
+    assert caught.value.kind is kind
+
+
+async def test_one_fast_retry_saves_the_turn(bench):
+    bench.emulator.faults.append(Fault(status=503))
+    bench.emulator.brain = lambda body: Answer("הנה אני.")
+    assert words(await bench.say("שלום")) == "הנה אני."
+
+
+async def test_a_cut_in_mid_sentence_is_an_error_and_not_a_repetition(bench):
+    bench.emulator.brain = lambda body: Answer("אחת שתיים שלוש ארבע")
+    bench.emulator.faults.append(Fault(cut_after=2))
+    reply = bench.agent.reply(CallerTurn(1, "שלום"), ())
+    got = []
+    with pytest.raises(ProviderError):
+        async with reply.actions() as actions:
+            async for action in actions:
+                got.append(action)
+    assert words(got) == "אחת שתיים "
+
+
+async def test_leaving_a_reply_ends_the_request(bench):
+    bench.emulator.first_token_ms = 5000
+    with anyio.move_on_after(0.3):
+        await bench.say("שלום")
+    with anyio.fail_after(3):
+        while not bench.emulator.cancelled:
+            await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("said", "expect"),
+    [
+        ("מה השם בבקשה?", Expect.NAME),
+        ("תודה. מתי נוח לכם?", Expect.TIME),
+        ("המספר הוא 050-2345678, נכון?", Expect.YES_NO),
+        ("תודה רבה ולהתראות.", Expect.NOTHING),
+        ("במה אפשר לעזור?", Expect.OPEN),
+        ("מה מספר הטלפון?", Expect.PHONE),
+    ],
+)
+def test_what_a_sentence_asks_for(said, expect):
+    assert expectation(said) is expect

@@ -1,0 +1,274 @@
+"""The doctor: every finding says what is so and what to do, no secret, and none hides the others."""
+
+import json
+import socket
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from types import SimpleNamespace
+
+import anyio
+import httpx2
+import pytest
+
+from moked import doctor
+from moked.doctor import Status
+from moked.errors import Failure, ProviderError, SettingsError
+from moked.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def _http(status=200, body=b"{}", headers=()):
+    """A server that gives one answer to everybody; yields its host:port and the requests it saw."""
+    seen = []
+
+    async def answer(stream):
+        async with stream:
+            seen.append((await stream.receive()).decode())
+            head = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", "connection: close", *headers]
+            await stream.send("\r\n".join([*head, "", ""]).encode() + body)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        yield f"127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}", seen
+        tasks.cancel_scope.cancel()
+
+
+@pytest.fixture
+def nowhere():
+    """An address where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def _one(findings, status):
+    (finding,) = findings
+    assert finding.status is status, finding
+    assert bool(finding.what_to_do) == (status is not Status.OK)
+    return finding
+
+
+async def test_google_credentials(tmp_path):
+    _one(await doctor.google_credentials(None), Status.OK)
+    path = tmp_path / "key.json"
+    _one(await doctor.google_credentials(path), Status.FAIL)
+    for text in ("not json", "[]", '{"type": "other"}', '{"type": "service_account", "client_email": "x"}'):
+        path.write_text(text)
+        _one(await doctor.google_credentials(path), Status.FAIL)
+    key = {"type": "service_account", "client_email": "a@b", "private_key": "hush", "token_uri": "t", "project_id": "p"}
+    path.write_text(json.dumps(key))
+    found = _one(await doctor.google_credentials(path), Status.OK)
+    assert "project p" in found.detail
+    assert "hush" not in found.detail
+
+
+async def test_an_emulator(nowhere):
+    assert await doctor.emulator("SPEECH_EMULATOR_HOST", "") == []
+    assert (
+        "SPEECH_EMULATOR_HOST" in _one(await doctor.emulator("SPEECH_EMULATOR_HOST", nowhere), Status.FAIL).what_to_do
+    )
+    async with _http() as (address, _):
+        _one(await doctor.emulator("SPEECH_EMULATOR_HOST", address), Status.OK)
+
+
+async def test_the_language_model(nowhere):
+    _one(await doctor.language_model("", "", "m"), Status.OK)
+    _one(await doctor.language_model(f"http://{nowhere}/v1", "", "m"), Status.FAIL)
+    body = json.dumps({"data": [{"id": "models/m"}]}).encode()
+    async with _http(200, body) as (address, seen):
+        _one(await doctor.language_model(f"http://{address}/v1", "hush", "m"), Status.OK)
+        found = _one(await doctor.language_model(f"http://{address}/v1", "hush", "other"), Status.WARN)
+        assert "such as m" in found.what_to_do
+        assert seen[0].startswith("GET /v1/models ")
+        assert "authorization: bearer hush" in seen[0].lower()
+    for status, expected in ((401, Status.FAIL), (403, Status.FAIL), (404, Status.WARN), (200, Status.OK)):
+        async with _http(status, b"odd") as (address, _):
+            found = _one(await doctor.language_model(f"http://{address}/v1", "hush", "m"), expected)
+            assert "hush" not in repr(found)
+
+
+async def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(doctor, "TIMEOUT_S", 0.1)
+
+    async def silent(stream):
+        async with stream:
+            await anyio.sleep_forever()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, silent)
+        url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        with anyio.fail_after(2):
+            _one(await doctor.language_model(url, "k", "m"), Status.FAIL)
+        tasks.cancel_scope.cancel()
+
+
+async def test_twilio_keys():
+    good_sid, good_token = "AC" + "0a" * 16, "0b" * 16
+    _one(await doctor.twilio_keys("", ""), Status.WARN)
+    assert good_sid not in _one(await doctor.twilio_keys(good_sid, good_token), Status.OK).detail
+    assert good_token not in repr(await doctor.twilio_keys("SK" + "0a" * 16, good_token))
+    assert "Account SID" in _one(await doctor.twilio_keys("SK" + "0a" * 16, good_token), Status.FAIL).what_to_do
+    assert "Auth Token" in _one(await doctor.twilio_keys(good_sid, ""), Status.FAIL).what_to_do
+    assert len(await doctor.twilio_keys("x", "y")) == 2
+
+
+async def test_the_webhook(nowhere):
+    async def names(url):
+        return {finding.name: finding.status for finding in await doctor.webhook(url)}
+
+    assert await names("") == {"webhook": Status.WARN, "clock": Status.WARN}
+    assert await names(f"http://{nowhere}") == {"webhook": Status.FAIL, "clock": Status.WARN}
+    async with _http() as (address, seen):
+        assert await names(f"http://{address}") == {"webhook": Status.OK, "clock": Status.WARN}
+        assert seen[0].startswith("GET /healthz ")
+    async with _http(502) as (address, _):
+        assert (await names(f"http://{address}"))["webhook"] is Status.FAIL
+
+
+async def test_the_public_server_and_the_clock(monkeypatch):
+    client = httpx2.AsyncClient
+
+    def answer(request):
+        date = format_datetime(datetime.now(UTC) + timedelta(minutes=5))
+        return httpx2.Response(200, headers={"date": date})
+
+    monkeypatch.setattr(doctor.httpx2, "AsyncClient", lambda **_: client(transport=httpx2.MockTransport(answer)))
+    insecure, reachable, clock = await doctor.webhook("http://phone.example.com")
+    assert (insecure.status, reachable.status, clock.status) == (Status.FAIL, Status.OK, Status.FAIL)
+    assert "behind" in clock.detail
+    reachable, clock = await doctor.webhook("https://phone.example.com")
+    assert (reachable.status, clock.status) == (Status.OK, Status.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Sun, 22 Nov 2026 11:51:30 GMT", Status.OK),
+        ("Sun, 22 Nov 2026 11:52:30 GMT", Status.FAIL),
+        ("Sun, 22 Nov 2026 11:50:30 GMT", Status.FAIL),
+        ("", Status.WARN),
+        ("yesterday", Status.WARN),
+        ("Sun, 22 Nov 2026 11:51:30 -0000", Status.WARN),
+    ],
+)
+def test_the_clock(header, status):
+    unseen = doctor._warn("clock", detail="", what_to_do="")
+    assert doctor.clock(header, datetime(2026, 11, 22, 11, 51, 40, tzinfo=UTC), otherwise=unseen).status is status
+
+
+async def test_the_port(nowhere):
+    host, number = nowhere.split(":")
+    _one(await doctor.port(host, int(number)), Status.OK)
+    with socket.create_server((host, int(number))):
+        _one(await doctor.port(host, int(number)), Status.FAIL)
+        _one(await doctor.port(host, int(number), serving=True), Status.OK)
+    _one(await doctor.port("no host", 80), Status.FAIL)
+    _one(await doctor.port("192.0.2.1", 8080), Status.FAIL)
+
+
+async def test_weights_disk_audio_and_node(tmp_path, monkeypatch):
+    found = await doctor.model_weights(["silero-vad", "kokoro"], tmp_path)
+    assert [(f.name, f.status) for f in found] == [("weights silero-vad", "fail"), ("weights kokoro", "fail")]
+    _one(await doctor.disk({"DATA_DIR": tmp_path / "not" / "yet", "MODELS_DIR": tmp_path}), Status.OK)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000_000))
+    _one(await doctor.disk({"DATA_DIR": tmp_path}), Status.WARN)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    _one(await doctor.disk({"DATA_DIR": tmp_path}), Status.FAIL)
+    _one(await doctor.audio_parts(), Status.OK)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    _one(await doctor.audio_parts(), Status.FAIL)
+    program = tmp_path / "node"
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: str(program))
+    for version, status in (("v22.1.0", Status.OK), ("v18.0.0", Status.WARN), ("", Status.WARN)):
+        program.write_text(f"#!/bin/sh\necho {version}\n")
+        program.chmod(0o755)
+        _one(await doctor.node(), status)
+    monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+    _one(await doctor.node(), Status.OK)
+
+
+async def test_the_database():
+    def fails():
+        raise RuntimeError("cannot connect to postgresql://moked:hush@db")
+
+    def state(current):
+        return lambda: SimpleNamespace(current=current, head="0002")
+
+    assert "hush" not in repr(_one(await doctor.database(fails), Status.FAIL))
+    _one(await doctor.database(state(None)), Status.OK)
+    _one(await doctor.database(state("0001")), Status.WARN)
+    _one(await doctor.database(state("0002")), Status.OK)
+
+
+async def test_redis():
+    async def answers(url):
+        assert url == "redis://r"
+
+    async def dead(url):
+        raise ProviderError("redis", Failure.UNAVAILABLE, "no")
+
+    async def not_installed(url):
+        raise ImportError("redis")
+
+    assert await doctor.redis("", dead) == []
+    _one(await doctor.redis("redis://r", answers), Status.OK)
+    _one(await doctor.redis("redis://r", dead), Status.FAIL)
+    _one(await doctor.redis("redis://r", not_installed), Status.FAIL)
+
+
+async def test_a_check_that_breaks_is_a_finding_and_the_order_stays():
+    async def slow():
+        await anyio.sleep(0.02)
+        return [doctor._ok("slow", detail="")]
+
+    async def broken():
+        raise KeyError("x")
+
+    async def nothing():
+        return []
+
+    found = await doctor.examine([("slow", slow), ("broken", broken), ("nothing", nothing), ("slow", slow)])
+    assert [(f.name, f.status) for f in found] == [("slow", "ok"), ("broken", "fail"), ("slow", "ok")]
+
+
+async def test_checks_run_side_by_side_but_not_all_at_once():
+    running = []
+    peak = []
+
+    async def check():
+        running.append(1)
+        peak.append(len(running))
+        await anyio.sleep(0.01)
+        running.pop()
+        return []
+
+    await doctor.examine([("x", check)] * 12)
+    assert max(peak) == doctor.AT_ONCE
+
+
+async def test_settings_choose_the_checks(monkeypatch, tmp_path):
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    async def ping(url):
+        raise AssertionError("no Redis is set")
+
+    def schema():
+        return SimpleNamespace(current=None, head="1")
+
+    needed = ["silero-vad", "kokoro"]
+    settings = Settings(models_dir=tmp_path, port=1)
+    found = await doctor.examine(doctor.checks_for(settings, needed_weights=needed, schema=schema, redis_ping=ping))
+    names = [finding.name for finding in found]
+    assert [name for name in names if name.startswith("weights")] == ["weights silero-vad", "weights kokoro"]
+    assert {"settings", "google", "twilio", "webhook", "clock", "port 1", "database", "disk of DATA_DIR"} <= set(names)
+    assert not any("could not be checked:" in finding.detail for finding in found)
+
+
+def test_bad_settings_are_findings():
+    found = doctor.bad_settings(SettingsError("PORT: wrong\nTTS_RATE: wrong"))
+    assert [(f.status, f.detail) for f in found] == [("fail", "PORT: wrong"), ("fail", "TTS_RATE: wrong")]

@@ -1,0 +1,49 @@
+"""The web plane on both databases."""
+
+import pytest
+
+from moked.crm.service import Crm
+from moked.telephony import sign
+from moked.web import WebParts, create_app
+from tests.databases import _prepared, engine
+
+__all__ = ["_prepared", "engine"]
+
+BASE = "https://phone.example.com"
+TOKEN = "secret"
+
+
+class Office:
+    """A running web plane and the carrier that calls it."""
+
+    def __init__(self, engine):
+        self.crm = Crm(engine)
+        self.counted = []
+        self.options = {}
+        self.business = self.crm.ensure_business("מזגנים בצפון")
+
+    def client(self):
+        parts = WebParts(
+            crm=self.crm,
+            business_id=self.business,
+            public_base_url=lambda: BASE,
+            media_ws_url=lambda: "wss://phone.example.com/media/twilio",
+            count=lambda event, reason: self.counted.append((event, reason)),
+            **{"auth_token": TOKEN, "business_name": "מזגנים בצפון", **self.options},
+        )
+        return create_app(parts).test_client()
+
+    def post(self, name, **fields):
+        """A webhook as Twilio sends it."""
+        form = {"CallSid": "CA1", "AccountSid": "AC1", "From": "+972501234567", "To": "+97235551234", **fields}
+        path = f"/webhook/{name}"
+        headers = {"X-Twilio-Signature": sign(TOKEN, BASE + path, form)}
+        return self.client().post(path, data=form, headers=headers)
+
+    def get(self, path):
+        return self.client().get(path, headers={"X-Twilio-Signature": sign(TOKEN, BASE + path, {})})
+
+
+@pytest.fixture
+def office(engine):
+    return Office(engine)
