@@ -1,8 +1,55 @@
+# Two commands do all the set-up on a fresh machine: `make run` and `make test`.
 PYTHON ?= python3
-LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --extra postgres --extra redis --group build -q
+BIN := .venv/bin
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
+	--extra postgres --extra redis --group build -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps
 export UV_CUSTOM_COMPILE_COMMAND = make lock
 
-.PHONY: lock
-lock:
-	.venv/bin/uv pip compile $(LOCK) pyproject.toml -o locks/runtime.txt
-	.venv/bin/uv pip compile $(LOCK) --group dev pyproject.toml -o locks/dev.txt
+.PHONY: run install dev models test check bench lock clean
+
+run: install models ## start the product on embedded parts
+	$(BIN)/moked up
+
+install: .venv/.runtime ## .venv with .venv/bin/moked
+
+dev: .venv/.dev
+
+models: .venv/.runtime ## the embedded models, checked against the published hashes
+	$(BIN)/moked models install
+
+test: dev ## install what is needed, then lint, types and all tests
+	$(BIN)/moked models install --all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+check: dev ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: dev ## latency and density, against the emulators; results in bench/results
+	$(BIN)/moked models install --all
+	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.density
+
+lock: .venv/.dev ## renew the locks from pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o locks/runtime.txt
+	$(BIN)/uv pip compile $(LOCK) --group dev pyproject.toml -o locks/dev.txt
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.runtime: .venv/bin/python locks/runtime.txt pyproject.toml
+	$(PIP) --require-hashes -r locks/runtime.txt
+	$(PIP) --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.runtime locks/dev.txt
+	$(PIP) --require-hashes -r locks/dev.txt
+	@touch $@ .venv/.runtime

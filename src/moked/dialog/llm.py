@@ -35,10 +35,11 @@ from moked.dialog import (
     Speaker,
     ToolRan,
 )
-from moked.dialog.business import Business
+from moked.dialog.business import Business, gendered
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
 from moked.records import LeadDraft, ToolUse
+from moked.stt.transcripts import normalise
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ _CUT_NOTE: Final = " [נקטע]"
 _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
 
 STILL_THERE: Final = ("אתם איתי?", "אני עדיין כאן. אפשר לדבר.")
-GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז אני מנתק. אפשר להתקשר שוב בכל זמן. להתראות."
+GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז השיחה תתנתק. אפשר להתקשר שוב בכל זמן. להתראות."
 NOT_HEARD: Final = "סליחה, לא שמעתי טוב. אפשר לחזור על זה?"
 
 
@@ -304,6 +305,7 @@ class _CallCollector:
         return {"role": "assistant", "content": self._text or None, "tool_calls": self.found}
 
 
+_OPEN_WORDS: Final = frozenset(["מה", "במה", "איך", "מתי", "איפה", "כמה", "מי", "למה", "איזה"])
 _YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לאשר|מסכימים|זה המספר)[^?]*\?\s*$")
 
 
@@ -312,7 +314,7 @@ def expectation(said: str) -> Expect:
     sentence = re.split(r"(?<=[.!?])\s+", said.strip())[-1]
     if "?" not in sentence:
         return Expect.NOTHING
-    if _YES_NO.search(sentence):
+    if _YES_NO.search(sentence) and not _OPEN_WORDS & set(normalise(sentence).split()):
         return Expect.YES_NO
     if "טלפון" in sentence or "מספר" in sentence:
         return Expect.PHONE
@@ -326,8 +328,7 @@ def expectation(said: str) -> Expect:
 def system_prompt(business: Business) -> str:
     """The fixed prompt: persona, rules and the business's facts, in the gender of its voice."""
     template = files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
-    male = business.voice_gender == "male"
-    text = re.sub(r"\{\{([^|{}]*)\|([^|{}]*)\}\}", lambda found: found[1] if male else found[2], template)
+    text = gendered(template, business.voice_gender)
     return text.replace("{name}", business.name).replace("{facts}", business.facts_text())
 
 

@@ -6,7 +6,7 @@ corrected by marks: a mark comes back when the audio before it was played. Marks
 having been played (Twilio's documentation of `clear`), so each carries the generation it was made in and a stale one
 says nothing.
 
-    add(audio), end_clause(text) ... end_reply()      what is to be heard, in order
+    begin_clause(text), add(audio), end_clause() ... end_reply()      what is to be heard, in order
     poll(now) -> Audio | Mark | Finished               what to do now; `deadline` says when to ask again
     hold / resume                                      stop and go on, nothing is lost
     clear(now) -> Heard                                the caller has the floor
@@ -20,6 +20,7 @@ from typing import Final
 from moked.audio import SAMPLES_PER_MS
 
 _MARK_GRACE_MS: Final = 1500
+_SAMPLES_A_LETTER: Final = 75 * SAMPLES_PER_MS  # ordinary Hebrew speech, blanks included
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,6 @@ Action = Audio | Mark | Finished
 
 @dataclass(slots=True)
 class _Clause:
-    reply: int
     text: str
     start: int
     end: int
@@ -85,6 +85,7 @@ class Playout:
         self._marks_made = 0
         self._clauses: deque[_Clause] = deque()
         self._clause_start = 0
+        self._open_text = ""  # of the clause whose audio is still being added
         self._unsent_marks: deque[_PendingMark] = deque()
         self._open_marks: dict[str, int] = {}
         self._confirmed = 0  # position that a mark says was played
@@ -102,6 +103,7 @@ class Playout:
         self._ended = None
         self._clauses.clear()
         self._clause_start = self._position_end
+        self._open_text = ""
 
     def add(self, audio: bytes) -> None:
         """Queue audio. The caller respects `room_ms`; what is added beyond it is still played."""
@@ -109,10 +111,16 @@ class Playout:
             self._queue.append(audio)
             self._queued += len(audio)
 
-    def end_clause(self, text: str) -> None:
-        """The audio added since the last clause says `text`; a mark follows it."""
+    def begin_clause(self, text: str) -> None:
+        """The audio added from here on says `text`."""
+        self._open_text = text
+        self._clause_start = self._position_end
+
+    def end_clause(self) -> None:
+        """The clause's audio is complete; a mark follows it."""
         end = self._position_end
-        self._clauses.append(_Clause(self._reply, text, self._clause_start, end))
+        self._clauses.append(_Clause(self._open_text, self._clause_start, end))
+        self._open_text = ""
         self._clause_start = end
         self._marks_made += 1
         self._unsent_marks.append(_PendingMark(f"{self._generation}:{self._reply}:{self._marks_made}", end))
@@ -198,6 +206,7 @@ class Playout:
         self._held = False
         self._clauses.clear()
         self._clause_start = self._sent
+        self._open_text = ""
         return heard
 
     def confirmed(self, now: int) -> bool:
@@ -214,7 +223,11 @@ class Playout:
         playhead = self.playhead(now)
         parts: list[str] = []
         complete = self._position_end == self._clause_start
-        for clause in self._clauses:
+        clauses = list(self._clauses)
+        if self._open_text:  # nobody knows yet how long it will be: by the pace of speech, at least what is there
+            guess = self._clause_start + len(self._open_text) * _SAMPLES_A_LETTER
+            clauses.append(_Clause(self._open_text, self._clause_start, max(guess, self._position_end + 1)))
+        for clause in clauses:
             if playhead >= clause.end:
                 parts.append(clause.text)
                 continue

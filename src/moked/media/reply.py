@@ -35,7 +35,9 @@ class Outgoing(Protocol):
 
     def add(self, audio: bytes) -> None: ...
 
-    def end_clause(self, text: str) -> None: ...
+    def begin_clause(self, text: str) -> None: ...
+
+    def end_clause(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class ReplyRun:
         self._reply = reply
         self._voice = voice
         self._clock = clock
-        self._kept: list[bytes | str] = []
+        self._kept: list[bytes | str | None] = []  # a clause's text, its audio, None at its end
         self._kept_ms = 0
         self._out: Outgoing | None = None
         self._committed = anyio.Event()
@@ -128,19 +130,20 @@ class ReplyRun:
     async def _voice_clauses(self, clauses: MemoryObjectReceiveStream[_Clause], on_news: Callable[[], None]) -> None:
         async with clauses:
             async for clause in clauses:
+                await self._deliver(clause.text)
                 async with self._audio(clause) as chunks:
                     async for chunk in chunks:
                         if chunk and self.first_audio_ms is None:
                             self.first_audio_ms = self._clock()
                         await self._deliver(chunk)
                         on_news()
-                await self._deliver(clause.text)
+                await self._deliver(None)
                 on_news()
 
     def _audio(self, clause: _Clause) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return _at_hand(clause.audio) if clause.audio is not None else self._voice.speak(clause.text)
 
-    async def _deliver(self, item: bytes | str) -> None:
+    async def _deliver(self, item: bytes | str | None) -> None:
         if self._out is None and isinstance(item, bytes) and self._kept_ms + ms(item) > _KEPT_MS:
             await self._committed.wait()
         if self._out is None:
@@ -151,12 +154,14 @@ class ReplyRun:
             await anyio.sleep(_ROOM_POLL_S)
         self._let_out(item)
 
-    def _let_out(self, item: bytes | str) -> None:
+    def _let_out(self, item: bytes | str | None) -> None:
         assert self._out is not None
         if isinstance(item, bytes):
             self._out.add(item)
+        elif item is None:
+            self._out.end_clause()
         else:
-            self._out.end_clause(item)
+            self._out.begin_clause(item)
 
 
 @asynccontextmanager

@@ -1,0 +1,80 @@
+"""The world outside for the benches, in one process: Google Speech, Google Text-to-Speech and a language model, emulated.
+
+One process and one loop, so that they cost the load's core as little as possible. Prints its ports as one line of JSON
+and serves until its standard input closes, so that it never outlives whoever started it.
+
+The model's answers are never twice the same, or the voice's cache would answer instead of the voice.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+from emulators.google_speech import GoogleSpeech
+from emulators.google_tts import GoogleTts
+from emulators.llm import Answer, LlmEmulator
+
+THINGS = ("הברז", "המזגן", "הדוד", "התנור", "המקרר", "הצינור", "השקע", "המנעול", "החלון", "התריס", "הכיור", "המסנן")
+STATES = ("הדולף", "הישן", "החדש", "השבור", "הרועש", "החם", "הקר", "הסתום", "העקום", "הרטוב", "הפתוח", "הכבד")
+PLACES = ("במטבח", "בסלון", "במקלחת", "במרפסת", "במחסן", "בחצר", "במשרד", "בחדר", "במרתף", "בגינה", "בחנות", "באולם")
+WHEN = ("מחר", "היום", "השבוע", "בבוקר", "בערב", "בצהריים", "ביום ראשון", "ביום שני", "ביום שלישי", "ביום רביעי")
+
+
+def answers() -> Any:
+    """A brain: two sentences of about 45 letters together, 17,280 different pairs before the first comes again."""
+    turn = itertools.count(1)
+
+    def brain(body: dict[str, Any]) -> Answer:
+        # steps without a common factor with the lists: every pair of sentences is new for long
+        number = next(turn) * 7919
+        number, thing = divmod(number, len(THINGS))
+        number, state = divmod(number, len(STATES))
+        number, place = divmod(number, len(PLACES))
+        what = f"{THINGS[thing]} {STATES[state]} {PLACES[place]}"
+        return Answer(f"רשמתי את {what}. אפשר לספר עוד על {THINGS[thing]} {WHEN[number % len(WHEN)]}?")
+
+    return brain
+
+
+async def serve(options: argparse.Namespace) -> None:
+    speech = GoogleSpeech(
+        mode="energy", final_ms=options.final_ms, sentences=options.sentence or ("שלום",), whole_sentences=True
+    )
+    tts = GoogleTts(first_byte_ms=options.first_byte_ms)
+    llm = LlmEmulator(brain=answers(), first_token_ms=options.first_token_ms, tokens_per_s=options.tokens_per_s)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(llm.app(), log_level="warning", lifespan="off", access_log=False)
+        server = uvicorn.Server(config)
+        async with speech.running() as speech_at, tts.serving() as tts_at:
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            ports = {"speech": speech_at, "tts": tts_at, "llm": f"http://127.0.0.1:{listener.getsockname()[1]}/v1"}
+            print(json.dumps(ports), flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+            server.should_exit = True
+            await serving
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--final-ms", type=int, default=300)
+    parser.add_argument("--first-token-ms", type=int, default=250)
+    parser.add_argument("--tokens-per-s", type=float, default=50)
+    parser.add_argument("--first-byte-ms", type=int, default=120)
+    parser.add_argument("--sentence", action="append", help="what a voice says, in turn; may be repeated")
+    uvloop_run(serve(parser.parse_args()))
+
+
+def uvloop_run(main: Any) -> None:
+    import uvloop
+
+    uvloop.run(main)
+
+
+if __name__ == "__main__":
+    main()

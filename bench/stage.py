@@ -1,0 +1,242 @@
+"""The stage both benches play on: the real server as a process on one core, the world outside it and the callers on
+another.
+
+    core A: `moked serve --role all`, its threads too         core B: bench.outside (emulators) and the callers (we)
+
+Everything listens on ephemeral loopback ports, and everything started is ended, also when the bench fails. On a
+machine with one core all share it and the results say so.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import numpy as np
+import psutil
+
+from moked.audio import SAMPLE_RATE, from_float
+from moked.errors import MokedError
+from moked.settings import Settings
+from moked.simulate import rehearsal
+from moked.simulate.carrier import CallSetup
+from moked.simulate.scenario import Manners, Say
+
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = ROOT / "bench" / "results"
+TOKEN: Final = "bench-" + "0" * 26
+READY_S: Final = 60.0
+
+LINES: Final = (
+    "שלום אני צריכה עזרה עם המזגן",
+    "המזגן בסלון לא מקרר כבר יומיים",
+    "קוראים לי דנה לוי מרמת גן",
+    "מחר בבוקר מתאים לי מאוד",
+)
+"""What the caller says, in turn; the emulated recognizer 'hears' the same sentences in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """What the emulated services take, in ms (and tokens a second)."""
+
+    final_ms: int = 300
+    first_token_ms: int = 250
+    tokens_per_s: float = 50.0
+    first_byte_ms: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    server: psutil.Process
+    outside: psutil.Process
+    base_url: str
+    server_core: int
+    load_core: int
+    log: Path
+
+    def setup(self, **more: Any) -> CallSetup:
+        manners = more.pop("manners", Manners(quiet_ms=600, linger_ms=0))
+        return CallSetup(base_url=self.base_url, auth_token=TOKEN, manners=manners, **more)
+
+    async def metrics(self) -> dict[str, float]:
+        """The server's `/metrics`, by 'name{labels}'."""
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            text = (await http.get(self.base_url + "/metrics")).text
+        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in lines}
+
+
+@asynccontextmanager
+async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]:
+    """Start everything, wait until calls are taken, end everything."""
+    cores = sorted(os.sched_getaffinity(0))
+    server_core, load_core = cores[0], cores[min(1, len(cores) - 1)]
+    os.sched_setaffinity(0, {load_core})
+    with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
+        data = Path(folder)
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(delays).items()]
+        options += [f"--sentence={line}" for line in LINES]
+        outside_command = [sys.executable, "-m", "bench.outside", *options]
+        with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
+            ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
+            environment = {
+                **os.environ,
+                "DATA_DIR": str(data / "data"),
+                "LOG_FORMAT": "text",
+                "MAX_CALLS": str(max_calls),
+                "TWILIO_AUTH_TOKEN": TOKEN,
+                "SPEECH_EMULATOR_HOST": ports["speech"],
+                "TEXTTOSPEECH_EMULATOR_HOST": ports["tts"],
+                "OPENAI_BASE_URL": ports["llm"],
+                "STT_FALLBACK": "none",
+                "DRAIN_SECONDS": "1",
+                "PUBLIC_BASE_URL": "",
+            }
+            command = [str(Path(sys.executable).with_name("moked")), "serve", "--role", "all", "--host", "127.0.0.1", "--port", "0"]
+            log = data / "server.log"
+            with _process(command, server_core, log, env=environment, cwd=folder) as server:
+                url = await _line(server, log, r"Listening on (http://\S+)")
+                yield Stage(
+                    psutil.Process(server.pid), psutil.Process(outside.pid), url, server_core, load_core, log
+                )
+    os.sched_setaffinity(0, set(cores))
+
+
+@contextmanager
+def _process(command: Sequence[str], core: int, log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `command` on `core`, all its threads included: a thread begins on the core of the one that started it."""
+    before = os.sched_getaffinity(0)
+    environment = {"PYTHONPATH": str(ROOT), **options.pop("env", os.environ)}
+    with log.open("wb") as out:
+        os.sched_setaffinity(0, {core})
+        try:
+            process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, **options)
+        finally:
+            os.sched_setaffinity(0, before)
+    try:
+        yield process
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        else:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _line(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> str:
+    """The first group of `pattern` in what the process printed, as soon as it is there."""
+    give_up = time.monotonic() + READY_S
+    while time.monotonic() < give_up:
+        text = log.read_text("utf-8", "replace")
+        found = re.search(pattern, text, re.MULTILINE)
+        if found:
+            return found[1]
+        if process.poll() is not None:
+            raise SystemExit(f"{' '.join(process.args[:4])} ended with {process.returncode}:\n{text}")  # type: ignore[index]
+        await asyncio.sleep(0.1)
+    raise SystemExit(f"not ready after {READY_S:g} s:\n{log.read_text('utf-8', 'replace')}")
+
+
+# --- the caller's voice
+
+
+async def caller_lines() -> tuple[tuple[Say, ...], str]:
+    """`LINES` as audio, and whose voice it is: the embedded one, rendered once and kept; without its weights bursts."""
+    settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")
+    try:
+        lines = await rehearsal.steps(settings, LINES, "", "", "jf_alpha", lambda done, total: None)
+    except MokedError as error:
+        print(f"no local voice ({error}): the caller speaks in bursts", file=sys.stderr)
+        return tuple(Say(text, _bursts(text)) for text in LINES), "bursts"
+    return tuple(line for line in lines if isinstance(line, Say)), "Kokoro, local"
+
+
+def _bursts(text: str) -> bytes:
+    """Syllables of a buzzing voice, 350 ms a word."""
+    time_s = np.arange(int(0.35 * len(text.split()) * SAMPLE_RATE)) / SAMPLE_RATE
+    buzz = sum(np.sin(2 * np.pi * 120 * partial * time_s) / partial for partial in range(1, 20))
+    envelope = 0.2 + 0.8 * np.abs(np.sin(2 * np.pi * 2.5 * time_s))
+    return from_float((0.12 * np.asarray(buzz) * envelope).astype(np.float32))
+
+
+# --- figures
+
+
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Count, p50, p95, p99 and the worst; None of nothing."""
+    if not values:
+        return None
+    p50, p95, p99 = (round(float(value), 1) for value in np.percentile(values, [50, 95, 99]))
+    return {"count": len(values), "p50": p50, "p95": p95, "p99": p99, "max": round(float(max(values)), 1)}
+
+
+def machine(command: str) -> dict[str, Any]:
+    """When, where and how: beside every result, because no figure means anything without it."""
+    model = next(
+        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+        "load_before": [round(value, 1) for value in os.getloadavg()],
+    }
+
+
+def other_work(stage: Stage, before: "CpuTimes", after: "CpuTimes") -> float:
+    """Cores that processes which are not ours kept busy meanwhile."""
+    ours = sum(after.of[pid] - before.of[pid] for pid in after.of)
+    return max(0.0, (after.system - before.system - ours) / (after.at - before.at))
+
+
+@dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """CPU seconds used until `at`: by the whole system, and by each of our processes."""
+
+    at: float
+    system: float
+    of: dict[int, float]
+
+    @classmethod
+    def now(cls, stage: Stage) -> "CpuTimes":
+        ours = (stage.server, stage.outside, psutil.Process())
+        whole = psutil.cpu_times()
+        return cls(
+            time.monotonic(),
+            whole.user + whole.system + whole.nice + whole.irq + whole.softirq,
+            {process.pid: sum(process.cpu_times()[:2]) for process in ours},
+        )
+
+    def share(self, since: "CpuTimes", process: psutil.Process) -> float:
+        """Cores the process used between the two."""
+        return (self.of[process.pid] - since.of[process.pid]) / (self.at - since.at)
+
+
+def save(name: str, result: dict[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    return path

@@ -1,0 +1,95 @@
+"""What the scripted agent knows at any moment of a call, and the lead that makes (pure)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from moked.crm.phone import groups
+from moked.dialog import Expect, slots
+from moked.records import FieldSource, LeadDraft
+
+NAME, PHONE, NEED, TIME, SUMMARY = "name", "phone", "need", "time", "summary"
+"""Keys of `State.known`; the owner's own steps have their ids."""
+
+# Keys of the lead's `extra`, as the owner reads them.
+ASKED_FOR_PERSON: Final = "ביקשו נציג"
+DO_NOT_RECORD: Final = "לא להקליט"
+QUESTION: Final = "שאלה"
+NOTE: Final = "הערה"
+YES, NO = "כן", "לא"
+
+_FIELDS: Final = {NAME: "name", PHONE: "phone", NEED: "need", TIME: "best_time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One thing learned, with its source. `spoken` is how to say it, where that differs from the value."""
+
+    value: str
+    turn: int
+    quote: str
+    sure: float
+    spoken: str = ""
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the conversation stands. Replaced as a whole, never changed."""
+
+    step: int = 0
+    tries: int = 0
+    known: Mapping[str, Known] = field(default_factory=dict)
+    given_up: frozenset[int] = frozenset()
+    phone_mode: Literal["offer", "ask", "confirm"] = "ask"
+    heard: slots.PhoneHeard = field(default_factory=lambda: slots.heard(""))  # of a number, so far
+    heard_from: str = ""  # the caller's words it came from
+    extra: Mapping[str, str] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()  # the last question, to be asked again
+    expect: Expect = Expect.OPEN
+    silences: int = 0
+    marks: frozenset[str] = frozenset()  # offer_refused, person, leaving, fixing, answered
+    ended: bool = False
+
+
+def lead(state: State) -> LeadDraft:
+    """What was learned so far, with a short Hebrew summary made by rule."""
+    known = dict(state.known)
+    if PHONE not in known and state.heard.e164:
+        sure = min(0.5, state.heard.confidence)
+        known[PHONE] = Known(state.heard.e164, 0, state.heard_from, sure)
+    known.pop(SUMMARY, None)
+    values = {name: known[key].value for key, name in _FIELDS.items() if key in known}
+    own = {key: item.value for key, item in known.items() if key not in _FIELDS}
+    # a returning caller's name is known, not learned: alone it makes no lead
+    if values.keys() == {"name"} and not known[NAME].turn and not own and not state.extra:
+        return LeadDraft()
+    extra = {**own, **state.extra}
+    confirmed = PHONE in known and known[PHONE].confirmed
+    sources = {
+        _FIELDS.get(key, f"extra.{key}"): FieldSource(item.turn, item.quote, item.sure) for key, item in known.items()
+    }
+    return LeadDraft(
+        **values,
+        summary=_summary_text(values, extra, confirmed),
+        extra=extra,
+        sources=sources,
+        phone_confirmed=confirmed,
+    )
+
+
+def _summary_text(values: Mapping[str, str], extra: Mapping[str, str], confirmed: bool) -> str:
+    if not values and not extra:
+        return ""
+    sentences = [f"{values.get('name') or 'לא נמסר שם'}: {values.get('need') or 'לא נאמר מה צריך'}."]
+    phone, time = values.get("phone", ""), values.get("best_time", "")
+    if phone:
+        shown = "-".join((groups(phone)[0], "".join(groups(phone)[1:])))
+        sentences.append(f"לחזור ל-{shown}{', ' + time if time else ''}.")
+        if not confirmed:
+            sentences.append("המספר לא אושר.")
+    elif time:
+        sentences.append(f"לחזור {time}.")
+    for key, value in extra.items():
+        sentences.append(f"{key}." if value == YES else f"{key}: {value}.")
+    return " ".join(sentences)

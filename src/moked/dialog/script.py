@@ -1,0 +1,127 @@
+"""The scripted agent behind the agent port: good enough to run a small business without a language model.
+
+What it says is in a YAML file (`scriptfile`), what it decides in `intake`. A reply holds its words and the state after
+it, and only `commit` puts that state in place, so an abandoned reply leaves no trace. A turn that comes again under its
+number (the caller went on before anything was heard) is decided from the state before it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, intake
+from moked.dialog.business import Business
+from moked.dialog.intake_state import NAME, Known, State, lead
+from moked.dialog.scriptfile import Script, load_script
+from moked.dialog.spoken_phone import DIGIT_WORDS
+from moked.records import LeadDraft
+
+_FROM_RECORDS = 0.7  # how sure we are that a returning caller is the person on record
+
+
+class ScriptAgents:
+    """The factory: reads and checks the script once. Raises `ProfileError`."""
+
+    name = "script"
+
+    def __init__(self, business: Business, script_path: Path | None = None) -> None:
+        self._business = business
+        self._script = load_script(script_path, business.voice_gender, business.name)
+
+    def __call__(self, context: CallContext) -> Agent:
+        return ScriptAgent(self._business, self._script, context)
+
+    def phrases(self) -> Sequence[str]:
+        """Everything fixed, in the order a call needs it: greeting, questions, answers, digits, the rest."""
+        return tuple(dict.fromkeys(_phrases(self._business, self._script)))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        yield
+
+
+def _phrases(business: Business, script: Script) -> Iterator[str]:
+    yield business.greeting
+    for step in script.steps:
+        yield from step.line("offer").fixed()
+        yield from step.say.fixed()
+    for step in script.steps:
+        for key in ("thanks", "confirm", "more", "keyed", "wrong", "fix"):
+            yield from step.line(key).fixed()
+    for key in ("goodbye", "bye"):
+        yield from script.line(key).fixed()
+    for step in script.steps:
+        for line in step.again:
+            yield from line.fixed()
+    for line in script.silence:
+        yield from line.fixed()
+    yield from DIGIT_WORDS
+    for line in script.lines.values():
+        yield from line.fixed()
+    for step in script.steps:
+        yield from step.line("why").fixed()
+    yield business.week_text()
+    for faq in business.faq:
+        yield faq.answer
+    for service in business.services:
+        yield business.price_text(service)
+    if business.address:
+        yield from script.line("address").render({"address": business.address})
+
+
+class ScriptAgent:
+    """One call."""
+
+    def __init__(self, business: Business, script: Script, context: CallContext) -> None:
+        self._desk = intake.Desk(business, script, context)
+        known: dict[str, Known] = {}
+        if context.known_name:
+            known[NAME] = Known(context.known_name, 0, "", _FROM_RECORDS, spoken=context.known_name.split()[0])
+        self._state = State(known=known)
+        self._before = self._state  # as it was before turn `_last`
+        self._last = -1
+
+    def greet(self) -> Reply:
+        decided = intake.greet(self._desk, self._state)
+        return self._prepared(self._state, decided, 0)
+
+    def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
+        before = self._before if turn.number == self._last else self._state
+        decided = intake.answer(self._desk, before, turn, history)
+        return self._prepared(before, decided, turn.number)
+
+    def lead(self) -> LeadDraft:
+        return lead(self._state)
+
+    def _prepared(self, before: State, decided: intake.Decided, number: int) -> Reply:
+        after, actions = decided
+
+        def commit() -> None:
+            self._before, self._state, self._last = before, after, number
+
+        return _Prepared(actions, commit)
+
+
+class _Prepared:
+    def __init__(self, actions: tuple[Action, ...], commit: Callable[[], None]) -> None:
+        self._actions = actions
+        self.commit = commit
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        yield _Each(self._actions)
+
+
+class _Each:
+    """The actions, all known already."""
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        self._left = iter(actions)
+
+    def __aiter__(self) -> "_Each":
+        return self
+
+    async def __anext__(self) -> Action:
+        for action in self._left:
+            return action
+        raise StopAsyncIteration

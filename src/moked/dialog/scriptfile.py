@@ -1,0 +1,205 @@
+"""The scripted agent's words: steps and sentences from a YAML file (its top explains it to owners), checked and cut.
+
+A sentence without a variable is one fixed piece, spoken from the cache. A sentence with one is cut at its commas, so
+that what is fixed in it is cached too and only a short part ("דני.") has to be made.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.resources import as_file, files
+from itertools import zip_longest
+from pathlib import Path
+from typing import Final
+
+from moked.dialog.business import Gender, gendered
+from moked.dialog.ownerfile import Place, read
+
+_SENTENCE: Final = re.compile(r"[^.!?]+[.!?]+|[^.!?]+$")
+_CLAUSE: Final = re.compile(r"[^,:;]+[,:;]|[^,:;]+$")
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
+VARIABLES: Final = ("name", "need", "time", "phone", "business", "address")
+
+
+class Slot(StrEnum):
+    """What a step asks for."""
+
+    NEED = "need"
+    NAME = "name"
+    PHONE = "phone"
+    TIME = "time"
+    TEXT = "text"
+    CHOICE = "choice"
+    SUMMARY = "summary"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One text of the script as pieces; a piece has a variable or is fixed."""
+
+    pieces: tuple[str, ...]
+
+    def render(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """The pieces with `values` in place. One whose value is empty is left out, and the sentence still ends well."""
+        out: list[str] = []
+        for piece in self.pieces:
+            names = _VARIABLE.findall(piece)
+            if all(values.get(name) for name in names):
+                out.append(_VARIABLE.sub(lambda found: values[found[1]], piece))
+            elif out and out[-1][-1] in ",:;" and piece[-1] in ".!?":
+                out[-1] = out[-1][:-1] + piece[-1]
+        return tuple(out)
+
+    @property
+    def variables(self) -> frozenset[str]:
+        return frozenset(name for piece in self.pieces for name in _VARIABLE.findall(piece))
+
+    def fixed(self) -> Iterator[str]:
+        """Every fixed piece this line can say, in both forms where the part after it may be left out."""
+        for piece, after in zip_longest(self.pieces, self.pieces[1:], fillvalue=""):
+            if not _VARIABLE.search(piece):
+                yield piece
+                if piece[-1] in ",:;" and _VARIABLE.search(after) and after[-1] in ".!?":
+                    yield piece[:-1] + after[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One question. Lines that a step does not use are empty."""
+
+    slot: Slot
+    id: str
+    say: Line
+    again: tuple[Line, ...]
+    tries: int
+    lines: Mapping[str, Line] = field(default_factory=dict)
+
+    def line(self, key: str) -> Line:
+        return self.lines.get(key, _NOTHING)
+
+    def all_lines(self) -> Iterator[Line]:
+        yield from (self.say, *self.lines.values(), *self.again)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    steps: tuple[Step, ...]
+    lines: Mapping[str, Line]
+    silence: tuple[Line, ...]
+
+    def line(self, key: str) -> Line:
+        return self.lines[key]
+
+    def index(self, slot: Slot) -> int | None:
+        """Which step asks for `slot`."""
+        return next((i for i, step in enumerate(self.steps) if step.slot is slot), None)
+
+
+_NOTHING: Final = Line(())
+_STEP_LINES: Final[tuple[str, ...]] = ("why", "thanks", "offer", "confirm", "more", "keyed", "wrong", "fix")
+_STEP_FIELDS: Final = ("asks", "id", "say", "again", "tries", *_STEP_LINES)
+_ONLY_PHONE: Final = frozenset({"offer", "confirm", "more", "keyed", "wrong"})
+_USUAL_TRIES: Final = 3
+
+
+def load_script(path: Path | None, gender: Gender, business: str) -> Script:
+    """The script in `path` over the packaged one. Raises `ProfileError` naming the step and what is right."""
+    with as_file(files("moked.dialog").joinpath("defaults", "script.yaml")) as packaged:
+        usual = _Reader(gender, business, None).script(read(packaged))
+    return usual if path is None else _Reader(gender, business, usual).script(read(Path(path)))
+
+
+class _Reader:
+    """`usual` is the packaged script, from which a file takes what it leaves out; None while reading that one."""
+
+    def __init__(self, gender: Gender, business: str, usual: Script | None) -> None:
+        self._gender = gender
+        self._business = business
+        self._usual = usual
+
+    def script(self, root: Place) -> Script:
+        fields = root.table(("steps", "lines"))
+        usual = self._usual
+        steps = tuple(self._step(item) for item in fields["steps"].items()) if "steps" in fields else ()
+        if not steps:
+            if usual is None or "steps" in fields:
+                fields.get("steps", root).fail("at least one step is needed under 'steps'")
+            steps = usual.steps
+        self._check_order(steps, fields.get("steps", root))
+        known = (*usual.lines, "silence") if usual else None
+        given = fields["lines"].table(known) if "lines" in fields else {}
+        silence = tuple(self._line(item) for item in given["silence"].items()) if "silence" in given else ()
+        lines = {key: self._line(place) for key, place in given.items() if key != "silence"}
+        if usual is None:
+            return Script(steps, lines, silence)
+        return Script(steps, {**usual.lines, **lines}, silence or usual.silence)
+
+    def _check_order(self, steps: tuple[Step, ...], place: Place) -> None:
+        seen: set[str] = set()
+        for number, step in enumerate(steps, 1):
+            if step.id in seen:
+                place.fail(f"step {number} asks for {step.id!r} a second time")
+            seen.add(step.id)
+            if step.slot is Slot.SUMMARY and number < len(steps):
+                place.fail(f"step {number}: the summary has to be the last step")
+
+    def _step(self, place: Place) -> Step:
+        fields = place.table(_STEP_FIELDS, required=("asks",))
+        slot = Slot(fields["asks"].one_of(tuple(Slot)))
+        own = slot in (Slot.TEXT, Slot.CHOICE)
+        if own and "id" not in fields:
+            place.fail(f"a {slot.value!r} step needs an 'id': the name of the field in the lead")
+        if "id" in fields and not own:
+            fields["id"].fail("only 'text' and 'choice' steps have an id")
+        usual = self._usual_step(slot)
+        if "say" not in fields and usual is None:
+            place.fail("the field 'say' is missing: the question of this step")
+        for key in _ONLY_PHONE & fields.keys() if slot is not Slot.PHONE else ():
+            fields[key].fail("only a 'phone' step has this field")
+        lines = {key: self._line(fields[key]) for key in _STEP_LINES if key in fields}
+        if "confirm" in lines and "phone" not in lines["confirm"].variables:
+            fields["confirm"].fail("has to read the number back: put {phone} into it")
+        again = tuple(self._line(item) for item in fields["again"].items()) if "again" in fields else ()
+        if usual:
+            lines = {**usual.lines, **lines}
+        say = self._line(fields["say"]) if "say" in fields else usual.say if usual else _NOTHING
+        tries = fields["tries"].number(1, 5) if "tries" in fields else usual.tries if usual else _USUAL_TRIES
+        again = again or (usual.again if usual and "say" not in fields else ()) or (say,)
+        return Step(slot, fields["id"].text() if own else slot.value, say, again, tries, lines)
+
+    def _usual_step(self, slot: Slot) -> Step | None:
+        steps = self._usual.steps if self._usual else ()
+        return next((step for step in steps if step.slot is slot), None)
+
+    def _line(self, place: Place) -> Line:
+        text = gendered(place.text(), self._gender).replace("{business}", self._business)
+        for name in _VARIABLE.findall(text):
+            if name not in VARIABLES:
+                place.fail(f"{{{name}}} is not known; possible: {', '.join('{' + v + '}' for v in VARIABLES)}")
+        rest = _VARIABLE.sub("", text)
+        if "{" in rest or "}" in rest:
+            place.fail("a { or } is left over; write {name}, or {זכר|נקבה} for both voices")
+        if not text:
+            place.fail("a sentence is needed here")
+        if text[-1] not in ".!?":
+            place.fail("a sentence ends with a full stop, a question mark or an exclamation mark")
+        return Line(tuple(_pieces(text)))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for sentence in _SENTENCE.findall(text):
+        if not _VARIABLE.search(sentence):
+            yield sentence.strip()
+            continue
+        kept = ""
+        for clause in _CLAUSE.findall(sentence):
+            if _VARIABLE.search(clause):
+                if kept:
+                    yield kept.strip()
+                kept = ""
+                yield clause.strip()
+            else:
+                kept += clause
+        if kept:
+            yield kept.strip()

@@ -1,0 +1,80 @@
+"""What Whisper makes up (pure): it was trained on subtitles and fills silence and noise with their phrases.
+
+`made_up` gives the reason why a text is not what the caller said, or an empty string. Thresholds: no-speech and log
+probability, compression ratio as in Whisper's own decoder; characters a second and the phrases from experience with it.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+from moked.stt.transcripts import normalise
+
+LOUD_RMS: Final = 160  # of 16 bits, -46 dB of full scale: telephone speech is well above, line noise below
+REPETITION: Final = "repetition"
+_MIN_LOUD_MS: Final = 60
+
+# Said in videos, never to a receptionist. Dropped unless the clip is long and clear.
+_SUBTITLES: Final = frozenset(
+    map(
+        normalise,
+        (
+            "תודה שצפיתם", "תודה רבה שצפיתם", "תודה על הצפייה", "תודה רבה על הצפייה", "תודה לצפייה", "צפייה מהנה",
+            "צפייה נעימה", "כתוביות", "תרגום", "תרגום וכתוביות", "כתוביות על ידי", "עריכה ותרגום", "עד הפעם הבאה",
+            "נתראה בסרטון הבא", "נתראה בפרק הבא", "הירשמו לערוץ", "תירשמו לערוץ", "אל תשכחו להירשם לערוץ",
+            "אל תשכחו לעשות לייק", "לייק וסאבסקרייב", "מוזיקה", "מחיאות כפיים", "thank you for watching",
+            "thanks for watching", "subscribe",
+        ),
+    )
+)  # fmt: skip
+# Said to a receptionist too, so only dropped where there was hardly a sound.
+_POLITE: Final = frozenset(map(normalise, ("תודה", "תודה רבה", "ביי", "שלום", "כן", "טוב", "בסדר", "you", "thank you")))
+_CREDITS: Final = ("כתוביות", "תרגום וכתוביות", "תורגם על ידי", "www ")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What is known about the audio and the decoding. `loud_ms`: how much of it is louder than `LOUD_RMS`."""
+
+    ms: int
+    loud_ms: int
+    avg_logprob: float
+    no_speech: float
+
+
+def made_up(text: str, clip: Clip) -> str:
+    """Why `text` is not to be believed; empty if it is."""
+    words = normalise(text).split()
+    said = " ".join(words)
+    unsure = clip.avg_logprob < -0.7
+    if not words:
+        return "empty"
+    if clip.loud_ms < _MIN_LOUD_MS:
+        return "silence"
+    if clip.no_speech > 0.6 and clip.avg_logprob < -1.0:
+        return "no speech"
+    if said in _SUBTITLES and (clip.loud_ms < 3000 or unsure):
+        return "subtitle phrase"
+    if said.startswith(_CREDITS) and (clip.loud_ms < 3000 or unsure):
+        return "subtitle credits"
+    if said in _POLITE and clip.loud_ms < 120:
+        return "polite noise"
+    if len(said) * 1000 > 30 * max(clip.ms, 250):
+        return "too fast to be said"
+    encoded = text.encode()
+    if len(encoded) / len(zlib.compress(encoded)) > 2.4:
+        return REPETITION
+    return REPETITION if _repeats(words) else ""
+
+
+def _repeats(words: list[str]) -> bool:
+    """A phrase over and over. One word may be: a telephone number has four zeros in a row."""
+    for length, times in ((1, 7), (2, 4), (3, 3), (4, 3)):
+        run = 1
+        for at in range(length, len(words) - length + 1):
+            same = words[at : at + length] == words[at - length : at]
+            # windows move by one word, so a run of n repeats shows `length` hits for each
+            run = run + 1 if same else 1
+            if run > (times - 1) * length - (length - 1):
+                return True
+    return False

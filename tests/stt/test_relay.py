@@ -1,0 +1,283 @@
+"""The relay against faults: whatever dies, every word is told once and in order. All on virtual time."""
+
+import logging
+from itertools import pairwise
+
+import anyio
+import pytest
+
+from moked.errors import Failure
+from moked.stt import EngineSwitched, Final, Interim
+from moked.stt.failover import Breaker, RelayPolicy
+from moked.stt.relay import Relay
+from tests.stt.hearing import VOCABULARY, FakeEngine, Fault, Spoken, speech, talk
+from tests.virtual_time import VIRTUAL_TIME
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend():
+    return VIRTUAL_TIME
+
+
+class Call:
+    """A relay with what it told."""
+
+    def __init__(self, *engines, breakers=None, **options):
+        self.told = []
+        self.times = []
+        self.deaf = 0
+        self.metrics = []
+        self.breakers = breakers or {engine.name: Breaker() for engine in engines}
+
+        def deaf():
+            self.deaf += 1
+
+        self.relay = Relay(
+            engines,
+            self.hear,
+            breakers=self.breakers,
+            on_deaf=deaf,
+            metric=lambda *metric: self.metrics.append(metric),
+            **options,
+        )
+
+    def hear(self, transcript):
+        self.told.append(transcript)
+        self.times.append(round(anyio.current_time() * 1000))
+
+    async def take(self, spoken, **options):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.relay.run)
+            await talk(self.relay, spoken, **options)
+        return self
+
+    @property
+    def words(self):
+        return [word for t in self.told if isinstance(t, Final) for word in t.text.split()]
+
+    @property
+    def switches(self):
+        return [(t.before, t.after, t.reason) for t in self.told if isinstance(t, EngineSwitched)]
+
+
+UTTERANCE = speech(VOCABULARY[:8])  # 0.5 to 3.48 s
+TEXT = [s.text for s in UTTERANCE]
+STYLES = [("exact", "exact"), ("exact", "whole"), ("plain", "plain"), ("plain", "whole"), ("whole", "whole")]
+
+
+def two(spoken, first="exact", second="whole", faults=(), **options):
+    return (
+        FakeEngine("google", spoken, first, list(faults), **options),
+        FakeEngine("whisper" if second == "whole" else "other", spoken, second),
+    )
+
+
+async def test_a_call_without_faults():
+    google, whisper = two(UTTERANCE)
+    call = await Call(google, whisper).take(UTTERANCE)
+    assert call.words == TEXT
+    assert call.switches == []
+    assert whisper.opened == []
+    assert google.open_now == 0
+
+
+@pytest.mark.parametrize("final_every", [0, 3])
+@pytest.mark.parametrize(("first", "second"), STYLES)
+@pytest.mark.parametrize("kind", ["kill", "close"])
+async def test_killed_at_every_100_ms_of_an_utterance_no_word_is_lost_or_doubled(kind, first, second, final_every):
+    for at_ms in range(0, UTTERANCE[-1].end_ms + 800, 100):
+        engines = two(UTTERANCE, first, second, [Fault(kind, at_ms=at_ms)], final_every=final_every)
+        call = await Call(*engines).take(UTTERANCE, tail_ms=1500)
+        assert call.words == TEXT, f"{kind} at {at_ms} ms"
+        assert call.deaf == 0
+        assert [engine.open_now for engine in engines] == [0, 0]
+
+
+@pytest.mark.parametrize("at_ms", range(300, 4300, 400))
+@pytest.mark.parametrize("kind", ["stall", "block"])
+@pytest.mark.parametrize(("first", "second"), STYLES[:4])
+async def test_a_stream_that_goes_silent_or_takes_nothing_is_replaced(kind, at_ms, first, second):
+    spoken = speech(VOCABULARY[:20])
+    engines = two(spoken, first, second, [Fault(kind, at_ms=at_ms)])
+    call = await Call(*engines).take(spoken)
+    assert call.words == [s.text for s in spoken]
+    assert call.switches[0][2] == "timeout"
+
+
+@pytest.mark.parametrize("kind", ["refuse", "hang"])
+async def test_an_engine_that_cannot_be_opened_is_passed_over_and_the_log_says_so(kind, caplog):
+    engines = two(UTTERANCE, faults=[Fault(kind, stream=-1)])
+    with caplog.at_level(logging.INFO):
+        call = await Call(*engines).take(UTTERANCE)
+    assert call.words == TEXT
+    reason = "unavailable" if kind == "refuse" else "timeout"
+    assert call.switches == [("google", "whisper", reason)]
+    record = next(r for r in caplog.records if r.message == "Whisper fallback active")
+    assert (record.levelname, record.engine, record.reason) == ("WARNING", "whisper", reason)
+
+
+async def test_whisper_as_the_first_choice_is_no_fallback(caplog):
+    whisper = FakeEngine("whisper", UTTERANCE, "whole")
+    with caplog.at_level(logging.INFO):
+        call = await Call(whisper).take(UTTERANCE)
+    assert call.words == TEXT
+    assert "fallback" not in caplog.text
+
+
+@pytest.mark.parametrize("after_ms", range(0, 1600, 200))
+async def test_an_error_during_the_replay_goes_on_to_the_third_engine(after_ms):
+    first = FakeEngine("google", UTTERANCE, "exact", [Fault("kill", at_ms=3000)])
+    second = FakeEngine("other", UTTERANCE, "plain", [Fault("kill", after_ms=after_ms)])
+    third = FakeEngine("whisper", UTTERANCE, "whole")
+    call = await Call(first, second, third).take(UTTERANCE)
+    assert call.words == TEXT
+
+
+@pytest.mark.parametrize("failing", [1, 2, 4])
+async def test_when_all_engines_fail_it_says_so_once_keeps_trying_and_catches_up(failing):
+    spoken = speech(VOCABULARY[:20])
+    google = FakeEngine("google", spoken, "exact", [Fault("kill", at_ms=1500)])
+    google.faults += [Fault("refuse", stream=n) for n in range(1, failing + 1)]
+    whisper = FakeEngine("whisper", spoken, "whole", [Fault("refuse", stream=n) for n in range(failing + 1)])
+    call = await Call(google, whisper).take(spoken, tail_ms=6000)
+    assert call.words == [s.text for s in spoken]
+    assert call.deaf == 1
+
+
+async def test_a_single_engine_is_opened_again():
+    google = FakeEngine("google", UTTERANCE, "exact", [Fault("kill", at_ms=2000), Fault("refuse", stream=1)])
+    call = await Call(google).take(UTTERANCE)
+    assert call.words == TEXT
+    assert call.switches == [("google", "google", "unavailable")]
+
+
+async def test_switch_over_is_quick_and_replays_little():
+    engines = two(UTTERANCE, second="exact", faults=[Fault("kill", at_ms=3000)], final_every=3)
+    call = await Call(*engines).take(UTTERANCE)
+    at = next(time for time, t in zip(call.times, call.told, strict=True) if isinstance(t, EngineSwitched))
+    assert 3000 <= at <= 3100  # the new stream opens in 30 ms here
+    assert engines[1].opened[0] >= UTTERANCE[5].end_ms - 300  # two finals of three words were committed
+
+
+async def test_rotation_is_unheard_at_a_quiet_moment_and_before_the_limit():
+    spoken = [
+        *speech(VOCABULARY[:8]),
+        *speech(VOCABULARY[8:16], from_ms=6000),
+        *speech(VOCABULARY[16:20], from_ms=14000),
+    ]
+    google = FakeEngine("google", spoken, "plain", limit_ms=9000)
+    policy = RelayPolicy(rotate_soft_ms=4000, rotate_hard_ms=8000, settled_ms=100)
+    call = await Call(google, policy=policy).take(spoken)
+    assert call.words == [s.text for s in spoken]
+    assert {reason for _, _, reason in call.switches} == {"rotation"}
+    for origin in google.opened[1:]:
+        assert not any(s.start_ms < origin + 500 < s.end_ms for s in spoken), "rotated into a word"
+
+
+@pytest.mark.parametrize("style", ["exact", "plain"])
+@pytest.mark.parametrize("hard_ms", range(3000, 5000, 100))
+async def test_rotation_in_mid_speech_at_the_hard_limit_loses_nothing(style, hard_ms):
+    spoken = speech(VOCABULARY)
+    google = FakeEngine("google", spoken, style, limit_ms=hard_ms + 1500, final_every=4)
+    policy = RelayPolicy(rotate_soft_ms=2000, rotate_hard_ms=hard_ms)
+    call = await Call(google, policy=policy).take(spoken)
+    assert call.words == [s.text for s in spoken]
+    assert {reason for _, _, reason in call.switches} == {"rotation"}
+
+
+async def test_the_providers_own_limit_is_no_failure():
+    spoken = speech(VOCABULARY)
+    google, whisper = two(spoken, limit_ms=6000, final_every=4)
+    call = await Call(google, whisper).take(spoken)
+    assert call.words == [s.text for s in spoken]
+    assert set(call.switches) == {("google", "google", "expired")}
+    assert whisper.opened == []
+
+
+async def test_it_returns_to_the_first_engine_at_a_quiet_moment():
+    later = speech(VOCABULARY[10:16], from_ms=45_000)
+    last = speech(VOCABULARY[16:20], from_ms=50_000)
+    spoken = [*UTTERANCE, *speech(VOCABULARY[6:9], from_ms=20_000), *later, *last]
+    google, whisper = two(spoken, faults=[Fault("kill", at_ms=2000, failure=Failure.UNAVAILABLE)])
+    google.faults.append(Fault("refuse", stream=1))
+    call = await Call(google, whisper).take(spoken)
+    assert call.words == [s.text for s in spoken]
+    assert call.switches[0] == ("google", "whisper", "unavailable")
+    assert call.switches[-1] == ("whisper", "google", "recovered")
+    assert len(call.switches) == 2
+
+
+async def test_a_broken_key_is_tried_once_by_one_call_and_not_at_all_by_the_next():
+    breakers = {"google": Breaker(), "whisper": Breaker()}
+    for expected in (1, 0):
+        engines = two(UTTERANCE, faults=[Fault("refuse", stream=-1, failure=Failure.AUTH)])
+        call = await Call(*engines, breakers=breakers).take(UTTERANCE)
+        assert call.words == TEXT
+        assert len(engines[0].opened) == expected
+
+
+async def test_noise_that_no_engine_hears_does_not_blame_the_provider():
+    noise = [Spoken(VOCABULARY[0], 500 + n * 1000, 500 + n * 1000 + 990) for n in range(8)]
+    words = speech(VOCABULARY[5:9], from_ms=30_000)
+    google, whisper = two(words)  # they know only the later words: the rest is noise to them
+    call = Call(google, whisper)
+    await call.take([*noise, *words])
+    assert call.words == [s.text for s in words]
+    assert call.breakers["google"].state(0).value == "closed"
+    assert len([m for m in call.metrics if m[0] == "stalled"]) == 1
+    assert ("failed", "google", 1) not in call.metrics
+
+
+async def test_without_any_vad_the_guess_itself_is_replayed():
+    engines = two(UTTERANCE, second="exact", faults=[Fault("kill", at_ms=2500)])
+    call = await Call(*engines).take(UTTERANCE, marks=False)
+    assert call.words == TEXT
+
+
+async def test_interims_are_debounced_and_finals_are_not():
+    google = FakeEngine("google", UTTERANCE, "exact")
+    call = await Call(google, debounce_ms=600).take(UTTERANCE)
+    at = [time for time, t in zip(call.times, call.told, strict=True) if isinstance(t, Interim)]
+    assert all(later - sooner >= 600 for sooner, later in pairwise(at))
+    texts = [t.text for t in call.told if isinstance(t, Interim)]
+    assert texts == sorted(set(texts), key=len)
+    assert isinstance(call.told[-1], Final)
+
+
+async def test_finish_in_mid_word_flushes_and_a_hanging_engine_does_not_hold_the_call():
+    call = Call(FakeEngine("google", UTTERANCE, "exact"))
+    await call.take(UTTERANCE, tail_ms=0)
+    assert call.words == TEXT
+    hanging = Call(FakeEngine("google", UTTERANCE, "exact", [Fault("block", stream=-1, at_ms=3300)]))
+    started = anyio.current_time()
+    await hanging.take(UTTERANCE, tail_ms=0)
+    assert anyio.current_time() - started < 3.5 + 3.2
+
+
+async def test_a_failure_after_finish_is_still_caught_up():
+    for at_ms in range(2800, 3500, 100):
+        engines = two(UTTERANCE, faults=[Fault("kill", at_ms=at_ms)])
+        call = await Call(*engines).take(UTTERANCE, tail_ms=0)
+        assert call.words == TEXT
+
+
+async def test_finish_before_anything_ends_at_once_and_cancel_leaves_nothing():
+    google = FakeEngine("google", UTTERANCE)
+    call = Call(google)
+    call.relay.finish()
+    with anyio.fail_after(1):
+        await call.relay.run()
+    with anyio.move_on_after(2):
+        await Call(google).relay.run()
+    assert google.open_now == 0
+
+
+async def test_a_stream_that_asks_to_be_opened_again_at_once_is_humoured_three_times():
+    for times, switched in ((3, "google"), (4, "whisper")):
+        faults = [Fault("kill", stream=n, after_ms=40, failure=Failure.EXPIRED) for n in range(times)]
+        engines = two(UTTERANCE, faults=faults)
+        call = await Call(*engines).take(UTTERANCE)
+        assert call.words == TEXT
+        assert call.relay.engine == switched

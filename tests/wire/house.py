@@ -1,0 +1,241 @@
+"""The whole product on real sockets in this process, among emulators: what a test of whole calls stands in.
+
+    async with house(tmp_path) as home:
+        placed = await home.place([Say(audio=says("שלום")), HangUp("agent_done")])
+        placed.report["turns"], placed.of("turn.partial"), home.llm.requests
+
+Google is emulated for hearing and voice, the carrier's REST interface and the language model where a test asks for
+them. Every setting a test does not give is the product's default: the environment of the developer is left out.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import anyio
+import httpx2
+
+from emulators.google_speech import GoogleSpeech
+from emulators.google_tts import GoogleTts
+from emulators.llm import LlmEmulator
+from emulators.twilio_rest import TwilioRest
+from moked import roles
+from moked.crm.service import Crm
+from moked.roles import House, Role, Watcher
+from moked.settings import Settings
+from moked.simulate.caller import SimulatedCall
+from moked.simulate.carrier import CallSetup
+from moked.simulate.result import CallResult
+from moked.simulate.scenario import Manners, Step
+from moked.simulate.twiml import World
+from tests.databases import postgres_schema
+from tests.serving import serving
+
+ACCOUNT = "AC" + "1" * 32
+TOKEN = "0123456789abcdef0123456789abcdef"
+CALLER = "+972502345678"
+GREETING = "שלום, מדבר העוזר הקולי."
+QUICK = Manners(quiet_ms=250, patience_ms=6000, linger_ms=100)
+
+PROFILE = f"""
+name: "אורן אינסטלציה"
+greeting: "{GREETING}"
+transfer_number: "03-5550000"
+hours: {{sunday: "00:00-24:00", monday: "00:00-24:00", tuesday: "00:00-24:00", wednesday: "00:00-24:00",
+  thursday: "00:00-24:00", friday: "00:00-24:00", saturday: "00:00-24:00"}}
+"""
+
+
+@dataclass
+class Placed:
+    """One simulated call that is over: the caller's side, and the live events with the second they came."""
+
+    result: CallResult
+    events: list[tuple[float, str, Mapping[str, Any]]]
+
+    def of(self, event: str) -> list[Mapping[str, Any]]:
+        return [data for _, name, data in self.events if name == event]
+
+    def times(self, event: str) -> list[float]:
+        return [at for at, name, _ in self.events if name == event]
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        assert self.result.report is not None, self.result
+        assert self.result.report["ended"], self.result.report
+        return self.result.report
+
+    @property
+    def turns(self) -> list[Mapping[str, Any]]:
+        return list(self.report["turns"])
+
+    @property
+    def said(self) -> str:
+        """All of the caller's words on record."""
+        return " ".join(turn["caller_text"] for turn in self.turns if turn["caller_text"])
+
+
+@dataclass
+class Home:
+    """The running product and its emulators. `llm` and `rest` are None where the test did not ask for them."""
+
+    house: House
+    speech: GoogleSpeech
+    voice: GoogleTts
+    llm: LlmEmulator | None
+    rest: TwilioRest | None
+    calls: dict[str, SimulatedCall] = field(default_factory=dict)
+
+    @property
+    def base_url(self) -> str:
+        return self.house.base_url
+
+    @property
+    def crm(self) -> Crm:
+        return self.house.crm
+
+    def setup(self, **more: Any) -> CallSetup:
+        with_carrier = self.rest is not None
+        return CallSetup(
+            **{
+                "base_url": self.base_url,
+                "auth_token": self.house.auth_token,
+                "account_sid": ACCOUNT if with_carrier else "AC" + "0" * 32,
+                "caller": CALLER,
+                "manners": QUICK,
+                "world": World(recorded_seconds=0),
+                "max_s": 40,
+                **more,
+            }
+        )
+
+    def call(self, steps: Sequence[Step], *, client: httpx2.AsyncClient | None = None, **more: Any) -> SimulatedCall:
+        """A call the REST emulator knows; `run` it."""
+        on_event = more.pop("on_event", None)
+        call = SimulatedCall(steps, self.setup(**more), on_event=on_event, client=client)
+        self.calls[call.call_sid] = call
+        if self.rest is not None:
+            self.rest.call_started(call.call_sid)
+        return call
+
+    async def place(self, steps: Sequence[Step], *, at: Callable[[str, Mapping[str, Any]], None] | None = None,
+                    **more: Any) -> Placed:
+        """Call, and come back when it is over. `at` is told every live event."""
+        events: list[tuple[float, str, Mapping[str, Any]]] = []
+
+        def note(event: str, data: Mapping[str, Any]) -> None:
+            events.append((time.monotonic(), event, data))
+            if at is not None:
+                at(event, data)
+
+        result = await self.call(steps, on_event=note, **more).run()
+        return Placed(result, events)
+
+    async def reported(self, call_sid: str, within_s: float = 10) -> Mapping[str, Any]:
+        """The final report of a call, straight from the database."""
+        with anyio.fail_after(within_s):
+            while True:
+                report = await anyio.to_thread.run_sync(self.crm.call_report, call_sid)
+                if report is not None and report["ended"]:
+                    return report
+                await anyio.sleep(0.05)
+
+
+@contextmanager
+def database(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of this kind."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/wire.db"
+    else:
+        with postgres_schema() as url:
+            yield url
+
+
+@contextmanager
+def no_environment() -> Iterator[None]:
+    """Without the developer's own settings."""
+    names = {name.upper() for name in Settings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if name.upper() not in names}
+    with mock.patch.dict(os.environ, kept, clear=True):
+        yield
+
+
+def settings(folder: Path, **values: Any) -> Settings:
+    """Settings of a test, with a business that says little in its greeting."""
+    profile = folder / "business.yaml"
+    if not profile.exists():
+        profile.write_text(PROFILE, encoding="utf-8")
+    with no_environment():
+        return Settings(
+            _env_file=None,
+            **{
+                "data_dir": folder / "data",
+                "business_profile": profile,
+                "tts_rate": 2.0,
+                "stt_fallback": "none",
+                "drain_seconds": 0,
+                **values,
+            },
+        )
+
+
+@asynccontextmanager
+async def house(
+    folder: Path,
+    *,
+    speech: GoogleSpeech | None = None,
+    voice: GoogleTts | None = None,
+    llm: LlmEmulator | None = None,
+    rest: bool = False,
+    role: Role = Role.ALL,
+    **values: Any,
+) -> AsyncIterator[Home]:
+    """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials."""
+    async with AsyncExitStack() as stack:
+        speech = speech or GoogleSpeech(mode="codec")
+        voice = voice or GoogleTts()
+        values["speech_emulator_host"] = await stack.enter_async_context(speech.running())
+        values["texttospeech_emulator_host"] = await stack.enter_async_context(voice.serving())
+        if llm is not None:
+            values["openai_base_url"] = await stack.enter_async_context(serving(llm.app())) + "/v1"
+        calls: dict[str, SimulatedCall] = {}
+        carrier = None
+        if rest:
+            carrier = TwilioRest(ACCOUNT, TOKEN, on_update=lambda sid, form: _tell(calls, sid, form))
+            values["twilio_api_base_url"] = await stack.enter_async_context(carrier.running())
+            values |= {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN}
+        running = await stack.enter_async_context(serve(settings(folder, **values), role))
+        yield Home(running, speech, voice, llm, carrier, calls)
+
+
+def _tell(calls: Mapping[str, SimulatedCall], sid: str, form: Mapping[str, str]) -> None:
+    if sid in calls:
+        calls[sid].rest_update(form)
+
+
+@asynccontextmanager
+async def serve(chosen: Settings, role: Role = Role.ALL) -> AsyncIterator[House]:
+    """`moked serve` in this task's loop, on a free port; drained on exit."""
+    stop, up = anyio.Event(), anyio.Event()
+    found: list[House] = []
+
+    def listening(one: House) -> None:
+        found.append(one)
+        up.set()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await roles.serve(chosen, role, "127.0.0.1", 0, watcher=Watcher(listening=listening), stop=stop)
+
+        tasks.start_soon(run)
+        await up.wait()
+        try:
+            yield found[0]
+        finally:
+            stop.set()
