@@ -24,6 +24,7 @@ PURE: dict[str, set[str]] = {
     "crm/leads.py": set(),
     "crm/phone.py": {"phonenumbers"},
     "dialog/history.py": set(),
+    "dialog/hours.py": set(),
     "dialog/names.py": set(),
     "dialog/slots.py": set(),
     "dialog/spoken_phone.py": set(),
@@ -33,12 +34,22 @@ PURE: dict[str, set[str]] = {
     "media/speech.py": set(),
     "media/turns.py": set(),
     "media/twilio.py": set(),
+    "media/wakeup.py": set(),
+    "simulate/labels.py": set(),
+    "simulate/measure.py": set(),
+    "simulate/scenario.py": set(),
+    "simulate/twiml.py": set(),
+    "simulate/wire.py": set(),
     "stt/failover.py": set(),
+    "stt/tape.py": set(),
     "stt/transcripts.py": set(),
+    "stt/uplink.py": set(),
+    "stt/whisper_filter.py": set(),
     "tts/clauses.py": set(),
     "tts/hebrew.py": set(),
     "tts/lexicon.py": set(),
     "tts/numerals.py": set(),
+    "tts/pronounce.py": set(),
 }
 
 # Ports hold plain values and protocols; pure files may use their values.
@@ -46,6 +57,7 @@ PORTS = {"stt/__init__.py", "tts/__init__.py", "dialog/__init__.py"}
 
 SDK_FILES: dict[str, set[str]] = {
     "alembic": {"crm/db.py"},
+    "av": {"simulate/audio.py"},
     "dotenv": {"settings.py"},
     "faster_whisper": {"stt/whisper_child.py"},
     "google.cloud.speech": {"stt/google.py"},
@@ -60,6 +72,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "redis": {"bus.py"},
     "twilio": {"telephony.py"},
+    "websockets": {"simulate/media.py"},
 }
 
 # Alembic's own scripts, which it runs itself.

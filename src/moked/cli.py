@@ -157,7 +157,7 @@ def call(
     max_seconds: Annotated[float, typer.Option(help="Hang up after this long.")] = 300,
 ) -> None:
     """Place a simulated call to a running server, and watch it: live transcript, latencies, the lead."""
-    from moked.simulate import rehearsal
+    from moked import rehearsal
 
     settings = load_settings()
     quiet = Console(stderr=True) if as_json else out

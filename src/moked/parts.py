@@ -26,6 +26,7 @@ from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
 from moked.tts.local import EspeakVoice, LocalVoice
 
+_GOOGLE_PHRASES_AT_A_TIME = 4  # while the phrases are rendered ahead: the rest of its requests is for callers
 BETTER_WHISPER = "ivrit-ai/whisper-large-v3-turbo-ct2"
 
 
@@ -112,7 +113,9 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
             raise ModelError("there is no voice: run `moked models install`, or set GOOGLE_APPLICATION_CREDENTIALS")
         inner = EspeakVoice(program, gender=gender)
         choice = Choice("voice", "espeak-ng", "no credentials and no voice weights", "run `moked models install`")
-    return CachedSynthesizer(inner, settings.data_dir / "voice", key=inner.key), choice
+    parallel = _GOOGLE_PHRASES_AT_A_TIME if isinstance(inner, GoogleVoice) else 1
+    folder = settings.data_dir / "voice"
+    return CachedSynthesizer(inner, folder, key=inner.key, gender=gender, parallel=parallel), choice
 
 
 def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:

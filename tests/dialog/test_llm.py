@@ -210,3 +210,17 @@ async def test_leaving_a_reply_ends_the_request(bench):
 )
 def test_what_a_sentence_asks_for(said, expect):
     assert expectation(said) is expect
+
+
+async def test_a_reopened_turn_does_its_tools_again_from_where_it_began(bench):
+    def brain(body):
+        if body["messages"][-1]["role"] == "tool":
+            return Answer("רשמתי.")
+        words = body["messages"][-1]["content"]
+        return Answer("", (("save_lead", {"need": words} if "בתל" in words else {"need": words, "name": "נזילה"}),))
+
+    bench.emulator.brain = brain
+    await bench.say("יש לי נזילה", number=1)
+    assert bench.agent.lead().name == "נזילה"
+    await bench.say("יש לי נזילה בתל אביב", number=1)
+    assert (bench.agent.lead().name, bench.agent.lead().need) == ("", "יש לי נזילה בתל אביב")

@@ -458,10 +458,12 @@ def test_a_turn_that_goes_on_is_decided_anew() -> None:
     """The same turn number comes again with more words: as if the first had not been answered."""
     call = Call()
     call.says("יש לי נזילה")
+    call.says("דני")
     call.turn -= 1
-    call.history.withdraw(1)
-    assert call.says("יש לי נזילה וקוראים לי דני") == "נעים מאוד, דני. לחזור אליכם למספר שממנו התקשרתם?"
-    assert call.lead.need == "יש לי נזילה"
+    call.history.withdraw(2)
+    assert call.says("דני כהן") == "נעים מאוד, דני. לחזור אליכם למספר שממנו התקשרתם?"
+    assert call.lead.name == "דני כהן"
+    assert call.says("כן").startswith("מצוין.")
 
 
 def test_the_recognisers_doubt_lowers_the_confidence() -> None:

@@ -317,6 +317,14 @@ async def test_greeting_question_answer_and_hang_up():
     assert call.end.outcome is Outcome.CALLER_HUNG_UP
     assert call.end.lead.need == "יש לי נזילה"
     assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
+    assert call.store.turns[0].waterfall.heard_ms is not None  # its only mark came after the clock had ended the reply
+
+
+async def test_a_sentence_from_the_cache_keeps_the_space_before_it():
+    async with Call({"מה?": (Say("הבנתי אתכם היטב. "), Say("סליחה, רק רגע."))}).on() as call:
+        await call.says(3000, 3600, "מה?")
+        await call.hangs_up(9000)
+    assert call.store.turns[1].heard == "הבנתי אתכם היטב. סליחה, רק רגע."
 
 
 async def test_nothing_of_a_speculative_reply_is_heard():

@@ -216,7 +216,7 @@ async def test_a_failing_probe_does_not_stop_the_start(caplog: pytest.LogCapture
 )
 async def test_every_ending_is_told(fault: Fault, kind: Failure) -> None:
     async with google() as (emulator, engine):
-        emulator.faults.append(fault)
+        emulator.fault = fault
         async with engine.stream(origin_ms=0) as stream:
 
             async def feed() -> None:

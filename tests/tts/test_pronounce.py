@@ -38,7 +38,17 @@ def test_where_the_stress_is(word, letter):
 
 
 @pytest.mark.parametrize(
-    ("word", "spoken"), [("בְּיוֹם", True), ("כְּשֶׁתַּגִּיעַ", True), ("בְּדִיקָה", False), ("כְּבָר", False), ("בַּיִת", False)]
+    ("word", "spoken"),
+    [
+        ("בְּיוֹם", True),
+        ("כְּשֶׁתַּגִּיעַ", True),
+        ("לְמִשְׂרַד", True),
+        ("שְׁאֵלָה", True),
+        ("פְּרָטִים", False),
+        ("בְּדִיקָה", False),
+        ("כְּבָר", False),
+        ("בַּיִת", False),
+    ],
 )
 def test_where_a_shva_is_said(word, spoken):
     assert (SPOKEN_SHVA in mark(word)) is spoken

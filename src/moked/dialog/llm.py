@@ -147,6 +147,8 @@ class LlmAgent:
         self._context = context
         self._tools = Toolbox(self._business, context, house._clock)
         self._silences = 0
+        self._last = 0
+        self._before = LeadDraft()
 
     def greet(self) -> Reply:
         return _Answer(_fixed(Say(self._business.greeting), Ask(Expect.OPEN)))
@@ -160,6 +162,9 @@ class LlmAgent:
 
         def commit() -> None:
             self._silences = 0
+            if turn.number == self._last:  # re-opened: what its tools did is done again, from where it began
+                self._tools.lead = self._before
+            self._last, self._before = turn.number, self._tools.lead
             committed.set()
 
         return _Answer(lambda: self._converse(turn, history, committed), commit)

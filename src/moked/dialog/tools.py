@@ -101,7 +101,7 @@ class Toolbox:
         self._business = business
         self._context = context
         self._clock = clock
-        self.lead = LeadDraft(phone=context.caller)
+        self.lead = LeadDraft()
 
     def use(self, name: str, arguments: str, *, turn: int, quote: str) -> Result:
         """Run the tool. Never raises for what a model can get wrong: the result says what is wrong."""

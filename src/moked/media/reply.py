@@ -124,7 +124,8 @@ class ReplyRun:
         if not cutter.pending and text.rstrip().endswith((".", "?", "!", ",")):
             audio = self._voice.cached(text)
             if audio is not None:
-                return [_Clause(text, audio)]
+                space = "".join(cutter.flush())  # between the last clause and this one
+                return [_Clause(space + text, audio)]
         return [_Clause(clause, self._voice.cached(clause)) for clause in cutter.feed(text)]
 
     async def _voice_clauses(self, clauses: MemoryObjectReceiveStream[_Clause], on_news: Callable[[], None]) -> None:

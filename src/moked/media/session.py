@@ -128,8 +128,9 @@ class CallSession:
                 self._recognizer.feed(audio)
                 self._ear.feed(audio)
             case Mark(name):
-                if self._playout.marked(now, name) is not None:
-                    self._log.mark_returned(now)
+                reply = self._playout.marked(now, name)
+                if reply is not None:
+                    self._log.mark_returned(now, reply)
                 self._nudge()
             case Dtmf(digit):
                 self._log.event("dtmf")
@@ -411,7 +412,7 @@ class CallSession:
         )
         transcript_ms = changed_ms if begin.text else None
         waterfall = Waterfall(speech_end_ms=ended, transcript_ms=transcript_ms, endpoint_ms=now)
-        self._log.committed(record, waterfall)
+        self._log.committed(record, run.number, waterfall)
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
         self._after = None
         self._playout.begin_reply(run.number)

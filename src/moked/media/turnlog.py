@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _OpenTurn:
     record: TurnRecord
+    reply: int
     waterfall: Waterfall = field(default_factory=Waterfall)
 
 
@@ -44,6 +45,7 @@ class TurnLog:
         self._lead = lead
         self._transcripts = transcripts
         self._open: _OpenTurn | None = None
+        self._unheard: tuple[int, TurnRecord] | None = None  # over by the clock, its first mark still on the way
 
     def publish(self, event: str, **data: Any) -> None:
         """Tell the live viewers of this call."""
@@ -65,9 +67,9 @@ class TurnLog:
         if self._transcripts:
             log.info("🟢 Final", extra={"pii_text": text, "engine": engine})
 
-    def committed(self, record: TurnRecord, waterfall: Waterfall) -> None:
+    def committed(self, record: TurnRecord, reply: int, waterfall: Waterfall) -> None:
         """The caller's half is known."""
-        self._open = _OpenTurn(record, waterfall)
+        self._open = _OpenTurn(record, reply, waterfall)
         self._journal.put_turn(self._sid, replace(record, waterfall=waterfall), self._lead())
         if record.number:
             self.publish("turn.committed", turn=record.number, text=record.caller_text, dtmf=record.dtmf)
@@ -85,9 +87,16 @@ class TurnLog:
         if self._open is not None and self._open.waterfall.sent_ms is None:
             self._open.waterfall = replace(self._open.waterfall, sent_ms=now)
 
-    def mark_returned(self, now: int) -> None:
-        if self._open is not None and self._open.waterfall.heard_ms is None:
-            self._open.waterfall = replace(self._open.waterfall, heard_ms=now)
+    def mark_returned(self, now: int, reply: int) -> None:
+        """The caller has heard the first clause of `reply`. Of a short one the clock may know before the mark."""
+        turn = self._open
+        if turn is not None and turn.reply == reply and turn.waterfall.heard_ms is None:
+            turn.waterfall = replace(turn.waterfall, heard_ms=now)
+        elif self._unheard is not None and self._unheard[0] == reply:
+            record = self._unheard[1]
+            self._unheard = None
+            heard = replace(record, waterfall=replace(record.waterfall, heard_ms=now))
+            self._journal.put_turn(self._sid, heard, self._lead())
 
     def withdrawn(self) -> None:
         """The open turn goes on: nobody heard its reply, so it is not over."""
@@ -110,6 +119,7 @@ class TurnLog:
             waterfall=waterfall,
         )
         self._journal.put_turn(self._sid, record, self._lead())
+        self._unheard = (run.number, record) if heard and waterfall.heard_ms is None else None
         self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
         self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
         _measure(waterfall)

@@ -428,7 +428,7 @@ class _GoogleStream:
         self._news.set()
         self._room.set()
 
-    async def _dial(self) -> None:
+    async def _dial(self, *, again: bool = True) -> None:
         settings = self._wire.settings
         request = _StreamingRequest()
         request.streaming_config.interim_results = True
@@ -447,7 +447,9 @@ class _GoogleStream:
         except (grpc.RpcError, asyncio.InvalidStateError) as problem:
             status, text = await _status(self._call, problem)
             self._hang_up()
-            raise self._wire.error(status, text) from None
+            if not (again and rules.is_unexplained(status, text)):
+                raise self._wire.error(status, text) from None
+            await self._dial(again=False)  # refused so fast that the reason was lost; nothing else was
         except BaseException:
             self._hang_up()
             raise

@@ -28,7 +28,7 @@ SAID: Final = {re.sub("[\u0591-\u05c7]", "", word): word for word in _POINTED.sp
 
 # Begin with a lexical shva, not with a particle: no "e" is said.
 _NO_VOWEL: Final = re.compile(
-    r"^(?:בדי|ברי|ברכ|ברו|ברא|בלי|בני|בגד|בעצ|כבר|כמו|כדי|כמה|כנס|כני|כתו|כתי|כלל|כלו|כרט|כפי|כסף|כבי|כלב|כוו|לבד|לפנ|לכל)"
+    r"^(?:בדי|ברי|ברכ|ברו|ברא|בלי|בני|בגד|בעצ|כבר|כמו|כדי|כמה|כנס|כני|כתו|כתי|כלל|כלו|כרט|כפי|כסף|כבי|כלב|כוו)"
 )
 
 
@@ -45,9 +45,10 @@ def _mark_word(word: str) -> str:
         if at is not None:
             units[at] = (units[at][0], units[at][1] + STRESS)
     letter, marks = units[0]
-    particle = letter in "בכו" and _SHVA in marks and len(bare) > 2
-    if particle and not _NO_VOWEL.match(bare) and SPOKEN_SHVA not in marks and letter != "ו":
-        units[0] = (letter, marks + SPOKEN_SHVA)
+    if _SHVA in marks and SPOKEN_SHVA not in marks and len(bare) > 2:
+        particle = letter in "בכ" and not _NO_VOWEL.match(bare)
+        if particle or letter in "למנרי" or bare[1] in "אעה":
+            units[0] = (letter, marks + SPOKEN_SHVA)
     return "".join(letter + marks for letter, marks in units)
 
 

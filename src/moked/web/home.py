@@ -22,7 +22,8 @@ h1{margin:0;font-size:2rem;letter-spacing:-.01em}
 .up::before{content:"";display:inline-block;width:.6em;height:.6em;border-radius:50%;
 background:var(--sea);margin-inline-end:.5em}
 ol{margin:0;padding:0;list-style:none;counter-reset:step;display:grid;gap:.8rem}
-li{counter-increment:step;background:var(--card);border:1px solid var(--line);border-radius:.8rem;padding:1rem 1.2rem}
+li{counter-increment:step;background:var(--card);border:1px solid var(--line);border-radius:.8rem;padding:1rem 1.2rem;
+line-height:1.9}
 li::before{content:counter(step);float:inline-start;color:var(--sea);font-weight:700;margin-inline-end:.7rem}
 li strong{display:block}
 code{direction:ltr;unicode-bidi:isolate;display:inline-block;max-width:100%;overflow-wrap:anywhere;background:var(--paper);
@@ -47,6 +48,7 @@ def blueprint(parts: WebParts) -> Blueprint:
             style=_STYLE,
             business=parts.business_name,
             webhook=f"{base}/webhook/incoming_call",
+            status=f"{base}/webhook/call_status",
             reachable=base.startswith("https://"),
         )
         answer = Response(page, mimetype="text/html")
