@@ -1,4 +1,4 @@
-"""The world outside for the benches, in one process: Google Speech, Google Text-to-Speech and a language model, emulated.
+"""The world outside, for the benches: Google Speech, Google Text-to-Speech and a language model in one process.
 
 One process and one loop, so that they cost the load's core as little as possible. Prints its ports as one line of JSON
 and serves until its standard input closes, so that it never outlives whoever started it.
@@ -15,9 +15,11 @@ import sys
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
+from emulators.listener import Energy
 from emulators.llm import Answer, LlmEmulator
 
 THINGS = ("הברז", "המזגן", "הדוד", "התנור", "המקרר", "הצינור", "השקע", "המנעול", "החלון", "התריס", "הכיור", "המסנן")
@@ -37,12 +39,13 @@ def answers() -> Any:
         number, state = divmod(number, len(STATES))
         number, place = divmod(number, len(PLACES))
         what = f"{THINGS[thing]} {STATES[state]} {PLACES[place]}"
-        return Answer(f"רשמתי את {what}. אפשר לספר עוד על {THINGS[thing]} {WHEN[number % len(WHEN)]}?")
+        return Answer(f"רשמתי את {what}. מה עוד חשוב לדעת על {THINGS[thing]} {WHEN[number % len(WHEN)]}?")
 
     return brain
 
 
 async def serve(options: argparse.Namespace) -> None:
+    setattr(Energy, "WORD_MS", options.word_ms)  # noqa: B010  (a constant elsewhere)
     speech = GoogleSpeech(
         mode="energy", final_ms=options.final_ms, sentences=options.sentence or ("שלום",), whole_sentences=True
     )
@@ -66,14 +69,9 @@ def main() -> None:
     parser.add_argument("--first-token-ms", type=int, default=250)
     parser.add_argument("--tokens-per-s", type=float, default=50)
     parser.add_argument("--first-byte-ms", type=int, default=120)
+    parser.add_argument("--word-ms", type=int, default=400, help="how fast the recognizer hears words")
     parser.add_argument("--sentence", action="append", help="what a voice says, in turn; may be repeated")
-    uvloop_run(serve(parser.parse_args()))
-
-
-def uvloop_run(main: Any) -> None:
-    import uvloop
-
-    uvloop.run(main)
+    uvloop.run(serve(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ import httpx2
 import numpy as np
 import psutil
 
+from moked import rehearsal
 from moked.audio import SAMPLE_RATE, from_float
 from moked.errors import MokedError
 from moked.settings import Settings
-from moked.simulate import rehearsal
 from moked.simulate.carrier import CallSetup
 from moked.simulate.scenario import Manners, Say
 
@@ -46,7 +46,24 @@ LINES: Final = (
     "קוראים לי דנה לוי מרמת גן",
     "מחר בבוקר מתאים לי מאוד",
 )
-"""What the caller says, in turn; the emulated recognizer 'hears' the same sentences in the same order."""
+"""What the caller says, in turn."""
+
+HEARD: Final = (
+    "שלום אני צריכה בבקשה עזרה עם המזגן בסלון שלא מקרר כבר יומיים ועושה רעש",
+    "המזגן בסלון מטפטף על הרצפה מאז אתמול בערב ואנחנו צריכים טכנאי כמה שיותר מהר",
+    "קוראים לי דנה לוי מרמת גן ואני גרה ברחוב ביאליק בקומה השנייה ליד הדואר",
+    "מחר בבוקר מתאים לי מאוד וגם מחר אחר הצהריים בסדר אם הטכנאי יתקשר לפני",
+)
+"""What the emulated recognizer makes of it: a word each `word_ms`, so that every interim is new, and more words than
+fit, so that the final always brings some. That is the hard case: what was begun on the interim is begun again."""
+
+
+BUSINESS: Final = """
+name: מוקד המדידות
+greeting: "שלום, מדבר העוזר הקולי."
+hours: { sunday: "00:00-24:00" }
+"""
+"""A short greeting: it is said once a call, and there is little to measure about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,7 @@ class Delays:
     first_token_ms: int = 250
     tokens_per_s: float = 50.0
     first_byte_ms: int = 120
+    word_ms: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +107,14 @@ async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]
     with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
         data = Path(folder)
         options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(delays).items()]
-        options += [f"--sentence={line}" for line in LINES]
+        options += [f"--sentence={line}" for line in HEARD]
         outside_command = [sys.executable, "-m", "bench.outside", *options]
         with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
             ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
+            (data / "business.yaml").write_text(BUSINESS, "utf-8")
             environment = {
                 **os.environ,
+                "BUSINESS_PROFILE": str(data / "business.yaml"),
                 "DATA_DIR": str(data / "data"),
                 "LOG_FORMAT": "text",
                 "MAX_CALLS": str(max_calls),
@@ -106,13 +126,20 @@ async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]
                 "DRAIN_SECONDS": "1",
                 "PUBLIC_BASE_URL": "",
             }
-            command = [str(Path(sys.executable).with_name("moked")), "serve", "--role", "all", "--host", "127.0.0.1", "--port", "0"]
+            command = [
+                str(Path(sys.executable).with_name("moked")),
+                "serve",
+                "--role",
+                "all",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+            ]
             log = data / "server.log"
             with _process(command, server_core, log, env=environment, cwd=folder) as server:
                 url = await _line(server, log, r"Listening on (http://\S+)")
-                yield Stage(
-                    psutil.Process(server.pid), psutil.Process(outside.pid), url, server_core, load_core, log
-                )
+                yield Stage(psutil.Process(server.pid), psutil.Process(outside.pid), url, server_core, load_core, log)
     os.sched_setaffinity(0, set(cores))
 
 
@@ -190,14 +217,11 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
 
 def machine(command: str) -> dict[str, Any]:
     """When, where and how: beside every result, because no figure means anything without it."""
-    model = next(
-        (line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
+    found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "cpu": model,
+        "cpu": found[1] if found else platform.machine(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
@@ -235,8 +259,8 @@ class CpuTimes:
         return (self.of[process.pid] - since.of[process.pid]) / (self.at - since.at)
 
 
-def save(name: str, result: dict[str, Any]) -> Path:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def save(folder: Path, name: str, result: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
     return path

@@ -159,12 +159,16 @@ def test_the_clock(header, status):
     assert doctor.clock(header, datetime(2026, 11, 22, 11, 51, 40, tzinfo=UTC), otherwise=unseen).status is status
 
 
-async def test_the_port(nowhere):
+async def test_the_port(nowhere, monkeypatch):
+    monkeypatch.setattr(doctor, "TIMEOUT_S", 0.2)
     host, number = nowhere.split(":")
     _one(await doctor.port(host, int(number)), Status.OK)
     with socket.create_server((host, int(number))):
         _one(await doctor.port(host, int(number)), Status.FAIL)
-        _one(await doctor.port(host, int(number), serving=True), Status.OK)
+    async with _http(503, b'{"ready": false, "waiting_for": {"voice": "1 of 2 phrases"}}') as (ours, _):
+        assert "Moked" in _one(await doctor.port(host, int(ours.rpartition(":")[2])), Status.OK).detail
+    async with _http(200, b"[]") as (another, _):
+        _one(await doctor.port(host, int(another.rpartition(":")[2])), Status.FAIL)
     _one(await doctor.port("no host", 80), Status.FAIL)
     _one(await doctor.port("192.0.2.1", 8080), Status.FAIL)
 

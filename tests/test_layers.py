@@ -49,6 +49,7 @@ PURE: dict[str, set[str]] = {
     "tts/hebrew.py": set(),
     "tts/lexicon.py": set(),
     "tts/numerals.py": set(),
+    "tts/respell.py": set(),
     "tts/pronounce.py": set(),
 }
 

@@ -29,6 +29,7 @@ import msgspec
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from moked import metrics
 from moked.errors import Failure, Overloaded, ProviderError
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class Child:
             delay = _RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)]
             failures += 1
             self.restarts += 1
+            metrics.child_restarts.labels(self.name).inc()
             log.warning("child process ended", extra={"child": self.name, "reason": reason, "restart_in_s": delay})
             await anyio.sleep(delay)
 

@@ -44,6 +44,8 @@ app = typer.Typer(
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
+_UVLOOP = {"use_uvloop": True}  # also where a child process is used: asyncio's own loop complains when it outlives it
+
 out = Console()
 err = Console(stderr=True)
 
@@ -115,7 +117,7 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
                     settings.port if port is None else port,
                     watcher=roles.Watcher(screen.choices, screen.loading, screen.phrases, screen.listening),
                 ),
-                backend_options={"use_uvloop": True},
+                backend_options=_UVLOOP,
             )
     except BaseExceptionGroup as group:
         known = group.subgroup(MokedError)
@@ -144,7 +146,7 @@ def call(
         list[str] | None,
         typer.Argument(help="What the caller says, in order: Hebrew text, or the path of a recording."),
     ] = None,
-    url: Annotated[str, typer.Option(help="The server to call. Default: PUBLIC_BASE_URL, else HOST and PORT.")] = "",
+    url: Annotated[str, typer.Option(help="The server to call. Default: PUBLIC_BASE_URL, else PORT on this machine.")] = "",
     caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+972502345678",
     called: Annotated[str, typer.Option("--to", help="The business's number.")] = "+97231234567",
     cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",
@@ -162,14 +164,16 @@ def call(
     settings = load_settings()
     quiet = Console(stderr=True) if as_json else out
     with _bar("the caller's voice", quiet) as progress:
-        steps = anyio.run(rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress)
+        steps = anyio.run(
+            rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
+        )
     setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)
     quiet.print(f"Calling {setup.base_url}, as Twilio would ...", highlight=False)
     with LiveView(quiet, language=language) as view:
-        result = anyio.run(rehearsal.place, steps, setup, view, backend_options={"use_uvloop": True})
+        result = anyio.run(rehearsal.place, steps, setup, view, backend_options=_UVLOOP)
     if save is not None:
         result.write_wav(save)
     if as_json:

@@ -95,12 +95,10 @@ def checks_for(
     needed_weights: Sequence[str],
     schema: Callable[[], Schema],
     redis_ping: Callable[[str], Awaitable[None]],
-    serving: bool = False,
 ) -> list[tuple[str, Check]]:
     """The checks that these settings call for.
 
-    `schema` reaches the database (`crm.db.schema_state`). `serving`: the server runs, so its
-    port is meant to be in use.
+    `schema` reaches the database (`crm.db.schema_state`).
     """
     s = settings
     key = s.openai_api_key.get_secret_value() if s.openai_api_key else ""
@@ -115,7 +113,7 @@ def checks_for(
         ("language model", partial(language_model, s.openai_base_url, key, s.llm_model)),
         ("twilio", partial(twilio_keys, s.twilio_account_sid, token)),
         ("webhook", partial(webhook, s.public_base_url)),
-        ("port", partial(port, s.host, s.port, serving=serving)),
+        ("port", partial(port, s.host, s.port)),
         ("weights", partial(model_weights, needed_weights, s.models_root)),
         ("database", partial(database, schema)),
         ("redis", partial(redis, s.redis_url, redis_ping)),
@@ -193,7 +191,7 @@ async def language_model(base_url: str, key: str, model: str) -> list[Finding]:
         async with httpx2.AsyncClient(timeout=TIMEOUT_S) as client:
             answer = await client.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"} if key else {})
     except httpx2.HTTPError as error:
-        what = "Check OPENAI_BASE_URL and the network. Until then the scripted agent talks."
+        what = "Check OPENAI_BASE_URL and the network: without the model callers hear an apology, then a way on."
         return [_fail(name, detail=f"{host} does not answer ({type(error).__name__})", what_to_do=what)]
     if answer.status_code in {401, 403}:
         what = "Put a valid key into OPENAI_API_KEY."
@@ -315,8 +313,8 @@ async def database(schema: Callable[[], Schema]) -> list[Finding]:
 # --- this machine ---------------------------------------------------------------------------------------------------
 
 
-async def port(host: str, number: int, *, serving: bool = False) -> list[Finding]:
-    """We could listen there; or, while the server runs, somebody does."""
+async def port(host: str, number: int) -> list[Finding]:
+    """We could listen there, or do so already."""
     name = f"port {number}"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0]
@@ -329,11 +327,22 @@ async def port(host: str, number: int, *, serving: bool = False) -> list[Finding
         what = "Set PORT to 1024 or more, or allow this program to use low ports."
         return [_fail(name, detail="may not be used by this user", what_to_do=what)]
     except OSError as error:
-        if serving:
-            return [_ok(name, detail="in use, as it should be")]
-        what = "Stop the other program (perhaps Moked itself runs already), or set PORT to a free one."
+        if await _is_moked(host, number):
+            return [_ok(name, detail="in use, as it should be: Moked serves there")]
+        what = "Stop the other program, or set PORT to a free one."
         return [_fail(name, detail=f"cannot be opened on {host}: {error.strerror}", what_to_do=what)]
     return [_ok(name, detail=f"free on {host}")]
+
+
+async def _is_moked(host: str, number: int) -> bool:
+    """Whether it is our own server that uses the port."""
+    where = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  (compared, not bound)
+    try:
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+            answer = await client.get(f"http://{where}:{number}/readyz")
+            return "waiting_for" in answer.json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TypeError):
+        return False
 
 
 async def model_weights(names: Sequence[str], root: Path) -> list[Finding]:

@@ -82,13 +82,15 @@ tts_cache = Words(
 tool_calls = Words(
     "moked_tool_calls", "Tools the agent used, by outcome: ok or failed.", ["tool", "outcome"], registry=REGISTRY
 )
-leads = Words("moked_leads", "Leads written, by kind.", ["kind"], registry=REGISTRY)
+leads = Words("moked_leads", "New leads, by the kind of call that made them.", ["kind"], registry=REGISTRY)
 
 queue_drops = Words(
     "moked_queue_drops", "Items dropped because a bounded queue was full.", ["queue"], registry=REGISTRY
 )
 journal_spills = Counter(
-    "moked_journal_spills", "Records of a call that went to the log because the database was behind.", registry=REGISTRY
+    "moked_journal_spills",
+    "Records of a call that went to the spill file because the database was away or behind.",
+    registry=REGISTRY,
 )
 socket_refusals = Words(
     "moked_socket_refusals", "Media sockets refused or closed by us.", ["reason"], registry=REGISTRY

@@ -115,7 +115,10 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         choice = Choice("voice", "espeak-ng", "no credentials and no voice weights", "run `moked models install`")
     parallel = _GOOGLE_PHRASES_AT_A_TIME if isinstance(inner, GoogleVoice) else 1
     folder = settings.data_dir / "voice"
-    return CachedSynthesizer(inner, folder, key=inner.key, gender=gender, parallel=parallel), choice
+    cache = CachedSynthesizer(
+        inner, folder, key=inner.key, gender=gender, pronunciation=business.pronunciation, parallel=parallel
+    )
+    return cache, choice
 
 
 def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:

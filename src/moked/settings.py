@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     )
     endpoint_hold_ms: int = _is(
         450,
-        "How much silence ends the caller's turn before Moked has learned this caller's own pauses.",
+        "How much silence ends an ordinary sentence; a clear answer takes less, an unfinished sentence or number more.",
         "milliseconds from 250 to 1400",
         ge=250,
         le=1400,

@@ -1,6 +1,7 @@
 """Opening and migrating, on both databases."""
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def test_two_processes_may_migrate_at_once(empty_url):
     assert [process.exitcode for process in both] == [0, 0]
     assert db.schema_state(engine).ready
     engine.dispose()
+
+
+def test_two_threads_may_migrate_different_databases_at_once(tmp_path):
+    engines = [db.connect(f"sqlite:///{tmp_path}/{number}.db") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(db.migrate, engines))
+    assert all(db.schema_state(engine).ready for engine in engines)
+    for engine in engines:
+        engine.dispose()
 
 
 def test_moments_come_back_as_the_same_moment_in_utc(engine):

@@ -88,6 +88,7 @@ class FakeEngine:
     limit_ms: int = 0  # the provider's own limit of a stream
     opened: list[int] = field(default_factory=list)
     open_now: int = 0
+    finished: int = 0
 
     @property
     def whole_utterances(self) -> bool:
@@ -170,6 +171,7 @@ class _Base:
 
     async def finish(self) -> None:
         if not self.dead:
+            self.engine.finished += 1
             self.listen(last=True)
             self.send.close()
 

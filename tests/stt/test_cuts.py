@@ -59,9 +59,38 @@ def test_neighbours_do_not_overlap() -> None:
     cutter.feed(voice(3000))
     cutter.speech_started(0)
     cutter.speech_ended(1000)
+    first = drain(cutter)
+    cutter.told()
     cutter.speech_started(1100)
     cutter.speech_ended(2000)
-    assert places(cutter) == [(0, 1200), (1200, 2200)]
+    assert [(cut.start_ms, cut.end_ms) for cut in first + drain(cutter)] == [(0, 1200), (1200, 2200)]
+
+
+def test_a_breath_does_not_divide_a_sentence_until_its_words_are_told() -> None:
+    for told, gap, expected in ((False, 500, [(0, 2700)]), (True, 500, [(1200, 2700)]), (False, 900, [(1600, 3100)])):
+        cutter = Cutter(0)
+        cutter.feed(voice(1000) + silence(gap))
+        cutter.speech_started(0)
+        cutter.speech_ended(1000)
+        (first,) = drain(cutter)
+        if told:
+            cutter.told()
+        cutter.feed(voice(1000) + silence(500))
+        cutter.speech_started(1000 + gap)
+        cutter.speech_ended(2000 + gap)
+        assert (cutter.taken_back is first) == (not told and gap < 700)
+        assert places(cutter) == expected
+
+
+def test_a_sentence_that_waits_is_taken_back_without_a_word() -> None:
+    cutter = Cutter(0)
+    cutter.feed(voice(1000) + silence(300) + voice(1000) + silence(500))
+    cutter.speech_started(0)
+    cutter.speech_ended(1000)
+    cutter.speech_started(1300)
+    cutter.speech_ended(2300)
+    assert cutter.taken_back is None
+    assert places(cutter) == [(0, 2500)]
 
 
 def test_long_speech_is_cut_at_its_quietest_place() -> None:
@@ -133,8 +162,12 @@ def test_a_silent_hour_takes_no_memory() -> None:
     spans=st.lists(st.tuples(st.integers(400, 3000), st.integers(20, 4000)), min_size=1, max_size=6),
     late_ms=st.integers(0, 600),
     frame_ms=st.sampled_from([20, 60, 400]),
+    told=st.lists(st.booleans(), min_size=8, max_size=8),
 )
-def test_everything_marked_is_in_exactly_one_cut(spans: list[tuple[int, int]], late_ms: int, frame_ms: int) -> None:
+def test_everything_marked_is_in_exactly_one_cut(
+    spans: list[tuple[int, int]], late_ms: int, frame_ms: int, told: list[bool]
+) -> None:
+    """Whatever is told in between, and whatever is taken back because the speech went on."""
     marks, at = [], 0
     for quiet, speech in spans:
         marks += [(at + quiet, True), (at + quiet + speech, False)]
@@ -147,9 +180,17 @@ def test_everything_marked_is_in_exactly_one_cut(spans: list[tuple[int, int]], l
         while pending and pending[0][0] + late_ms <= now + frame_ms:
             place, begins = pending.pop(0)
             (cutter.speech_started if begins else cutter.speech_ended)(place)
+            if cutter.taken_back is not None:
+                cuts.remove(cutter.taken_back)
+                cutter.taken_back = None
         cuts += drain(cutter)
+        if told[len(cuts) % 8]:
+            cutter.told()
     for place, begins in pending:
         (cutter.speech_started if begins else cutter.speech_ended)(place)
+        if cutter.taken_back is not None:
+            cuts.remove(cutter.taken_back)
+            cutter.taken_back = None
     cutter.finish()
     cuts += drain(cutter)
     for cut in cuts:

@@ -51,6 +51,8 @@ class Call:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.relay.run)
             await talk(self.relay, spoken, **options)
+            finished = anyio.current_time()
+        self.finish_ms = round((anyio.current_time() - finished) * 1000)
         return self
 
     @property
@@ -92,6 +94,7 @@ async def test_killed_at_every_100_ms_of_an_utterance_no_word_is_lost_or_doubled
         call = await Call(*engines).take(UTTERANCE, tail_ms=1500)
         assert call.words == TEXT, f"{kind} at {at_ms} ms"
         assert call.deaf == 0
+        assert call.finish_ms <= 400, "nothing is waited for that does not come"
         assert [engine.open_now for engine in engines] == [0, 0]
 
 
@@ -172,6 +175,7 @@ async def test_rotation_is_unheard_at_a_quiet_moment_and_before_the_limit():
     call = await Call(google, policy=policy).take(spoken)
     assert call.words == [s.text for s in spoken]
     assert {reason for _, _, reason in call.switches} == {"rotation"}
+    assert google.finished == len(google.opened), "old streams are read to their end"
     for origin in google.opened[1:]:
         assert not any(s.start_ms < origin + 500 < s.end_ms for s in spoken), "rotated into a word"
 
@@ -194,6 +198,35 @@ async def test_the_providers_own_limit_is_no_failure():
     assert call.words == [s.text for s in spoken]
     assert set(call.switches) == {("google", "google", "expired")}
     assert whisper.opened == []
+
+
+async def test_the_reader_knows_the_reason_better_than_the_writer():
+    for at_ms in range(1000, 3000, 60):
+        fault = Fault("kill", at_ms=at_ms, failure=Failure.QUOTA)
+        call = await Call(*two(UTTERANCE, faults=[fault], delay_ms=80)).take(UTTERANCE)
+        assert call.switches == [("google", "whisper", "quota")]
+
+
+async def test_a_stream_that_ends_without_being_asked_is_a_failure():
+    call = await Call(*two(UTTERANCE, faults=[Fault("close", at_ms=2000)])).take(UTTERANCE)
+    assert call.switches == [("google", "whisper", "closed")]
+
+
+async def test_a_blocked_stream_is_noticed_without_a_word_being_waited_for():
+    spoken = speech(VOCABULARY[:2])  # too little speech to miss a result
+    call = await Call(*two(spoken, faults=[Fault("block", at_ms=400)])).take(spoken, tail_ms=4500)
+    assert call.words == [s.text for s in spoken]
+    assert call.switches == [("google", "whisper", "timeout")]
+
+
+async def test_it_does_not_return_while_the_caller_speaks():
+    spoken = speech(VOCABULARY, from_ms=9000)
+    google, whisper = two(spoken, faults=[Fault("kill", at_ms=2000)])
+    call = await Call(google, whisper).take(spoken, tail_ms=4000)
+    back = [time for time, t in zip(call.times, call.told, strict=True) if isinstance(t, EngineSwitched)][-1]
+    assert call.switches[-1] == ("whisper", "google", "recovered")
+    assert back > spoken[-1].end_ms
+    assert call.words == [s.text for s in spoken]
 
 
 async def test_it_returns_to_the_first_engine_at_a_quiet_moment():
@@ -244,6 +277,23 @@ async def test_interims_are_debounced_and_finals_are_not():
     texts = [t.text for t in call.told if isinstance(t, Interim)]
     assert texts == sorted(set(texts), key=len)
     assert isinstance(call.told[-1], Final)
+
+
+async def test_no_guess_is_told_after_its_final_and_a_new_stream_does_not_go_back():
+    for at_ms in (None, *range(1000, 3400, 200)):
+        faults = [] if at_ms is None else [Fault("kill", at_ms=at_ms)]
+        google, other = two(UTTERANCE, "exact", "exact", faults, final_every=3)
+        call = await Call(google, other, debounce_ms=600).take(UTTERANCE)
+        done, last = [], 0
+        for told in call.told:
+            if isinstance(told, Final):
+                done += told.text.split()
+                last = 0
+            elif isinstance(told, Interim):
+                words = told.text.split()
+                assert not set(words) & set(done)
+                assert len(words) > last
+                last = len(words)
 
 
 async def test_finish_in_mid_word_flushes_and_a_hanging_engine_does_not_hold_the_call():

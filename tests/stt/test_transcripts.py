@@ -119,6 +119,12 @@ def test_guesses_are_trimmed_too_and_an_empty_final_commits_its_time():
     assert ledger.committed_ms == 4000
 
 
+def test_a_scrap_of_the_overlap_is_nothing_new():
+    ledger = Ledger()
+    ledger.accept(1, final("רוצה לקבוע תור", 0, 2000))
+    assert ledger.accept(2, final("אור", 1700, 2000)) is None
+
+
 def test_our_own_vad_places_a_final_without_times():
     ledger = Ledger()
     ledger.accept(1, final("כן", 0, 1000))

@@ -23,9 +23,9 @@ async def length(audio: bytes) -> Transcription:
 
 
 async def say(stream: UtteranceStream, at_ms: int) -> None:
-    """One second of speech and half a second of silence, from `at_ms` on."""
+    """One second of speech and one of silence, from `at_ms` on."""
     stream.speech_started(at_ms)
-    await stream.write(VOICE + silence(500))
+    await stream.write(VOICE + silence(1000))
     stream.speech_ended(at_ms + 1000)
 
 
@@ -51,10 +51,10 @@ async def test_one_at_a_time_and_in_order() -> None:
 
     async with UtteranceStream(transcribe, engine="x", origin_ms=0) as stream:
         for number in range(3):
-            await say(stream, number * 1500)
+            await say(stream, number * 2000)
         await stream.finish()
         starts = [item.start_ms async for item in stream]
-    assert starts == [0, 1200, 2700]
+    assert starts == [0, 1700, 3700]
     assert most == 1
 
 
@@ -143,3 +143,31 @@ async def test_nothing_is_taken_after_the_end() -> None:
         with pytest.raises(ProviderError) as caught:
             await stream.write(silence(20))
         assert caught.value.kind is Failure.CLOSED
+
+
+async def test_speech_that_goes_on_is_transcribed_once_as_a_whole() -> None:
+    asked = []
+
+    async def transcribe(audio: bytes) -> Transcription:
+        asked.append(ms(audio))
+        await anyio.sleep(0.2)
+        return Transcription("שלום")
+
+    async with UtteranceStream(transcribe, engine="x", origin_ms=0) as stream, anyio.create_task_group() as tasks:
+        got = []
+
+        async def listen() -> None:
+            got.extend([(item.start_ms, item.end_ms) async for item in stream])
+
+        tasks.start_soon(listen)
+        stream.speech_started(0)
+        await stream.write(VOICE + silence(400))
+        stream.speech_ended(1000)
+        await anyio.sleep(0.05)
+        await stream.write(VOICE + silence(400))
+        stream.speech_started(1400)
+        await anyio.sleep(0.05)
+        stream.speech_ended(2400)
+        await stream.finish()
+    assert got == [(0, 2600)]
+    assert asked == [1200, 2600]

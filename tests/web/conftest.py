@@ -26,10 +26,9 @@ class Office:
         parts = WebParts(
             crm=self.crm,
             business_id=self.business,
-            public_base_url=lambda: BASE,
             media_ws_url=lambda: "wss://phone.example.com/media/twilio",
             count=lambda event, reason: self.counted.append((event, reason)),
-            **{"auth_token": TOKEN, "business_name": "מזגנים בצפון", **self.options},
+            **{"auth_token": TOKEN, "public_base_url": lambda: BASE, "business_name": "מזגנים בצפון", **self.options},
         )
         return create_app(parts).test_client()
 

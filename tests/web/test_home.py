@@ -11,7 +11,8 @@ def test_it_tells_what_to_do_next_in_hebrew_from_right_to_left(office):
     answer = office.client().get("/")
     assert answer.status_code == 200
     assert '<html lang="he" dir="rtl">' in answer.text
-    for words in ("מזגנים בצפון", "moked call", "https://phone.example.com/webhook/incoming_call", "moked doctor"):
+    ours = "https://phone.example.com/webhook"
+    for words in ("מזגנים בצפון", "moked call", f"{ours}/incoming_call", f"{ours}/call_status", "moked doctor"):
         assert words in answer.text
     assert "PUBLIC_BASE_URL" not in answer.text
 
@@ -34,3 +35,10 @@ def test_a_business_name_is_text(office):
     page = office.client().get("/").text
     assert str(escape(name)) in page
     assert name not in page
+
+
+def test_an_address_that_twilio_cannot_reach_is_not_offered(office):
+    office.options["public_base_url"] = lambda: "http://127.0.0.1:8080"
+    page = office.client().get("/").text
+    assert "PUBLIC_BASE_URL" in page
+    assert "/webhook/" not in page

@@ -10,7 +10,7 @@ them. Every setting a test does not give is the product's default: the environme
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +24,9 @@ from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
 from emulators.llm import LlmEmulator
 from emulators.twilio_rest import TwilioRest
-from moked import roles
+from moked import parts, roles
 from moked.crm.service import Crm
+from moked.dialog.business import Business
 from moked.roles import House, Role, Watcher
 from moked.settings import Settings
 from moked.simulate.caller import SimulatedCall
@@ -33,6 +34,8 @@ from moked.simulate.carrier import CallSetup
 from moked.simulate.result import CallResult
 from moked.simulate.scenario import Manners, Step
 from moked.simulate.twiml import World
+from moked.stt import Engine
+from moked.stt.google import GoogleSettings, GoogleStreaming
 from tests.databases import postgres_schema
 from tests.serving import serving
 
@@ -146,6 +149,19 @@ class Home:
                 await anyio.sleep(0.05)
 
 
+async def together(*started: Callable[[], Awaitable[Placed]]) -> list[Placed]:
+    """Side by side; results in order."""
+    placed: dict[int, Placed] = {}
+
+    async def one(number: int, start: Callable[[], Awaitable[Placed]]) -> None:
+        placed[number] = await start()
+
+    async with anyio.create_task_group() as tasks:
+        for number, start in enumerate(started):
+            tasks.start_soon(one, number, start)
+    return [placed[number] for number in range(len(started))]
+
+
 @contextmanager
 def database(kind: str, folder: Path) -> Iterator[str]:
     """The URL of an empty database of this kind."""
@@ -192,13 +208,16 @@ async def house(
     voice: GoogleTts | None = None,
     llm: LlmEmulator | None = None,
     rest: bool = False,
-    role: Role = Role.ALL,
+    second: GoogleSpeech | None = None,
     **values: Any,
 ) -> AsyncIterator[Home]:
-    """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials."""
+    """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials.
+
+    `second`: what takes over in Whisper's place, and hears as exactly as the first; inside `stand_ins_for_whisper`.
+    """
     async with AsyncExitStack() as stack:
         speech = speech or GoogleSpeech(mode="codec")
-        voice = voice or GoogleTts()
+        voice = voice or GoogleTts(first_byte_ms=20)
         values["speech_emulator_host"] = await stack.enter_async_context(speech.running())
         values["texttospeech_emulator_host"] = await stack.enter_async_context(voice.serving())
         if llm is not None:
@@ -209,13 +228,39 @@ async def house(
             carrier = TwilioRest(ACCOUNT, TOKEN, on_update=lambda sid, form: _tell(calls, sid, form))
             values["twilio_api_base_url"] = await stack.enter_async_context(carrier.running())
             values |= {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN}
-        running = await stack.enter_async_context(serve(settings(folder, **values), role))
+        if second is not None:
+            stand_ins[values["speech_emulator_host"]] = await stack.enter_async_context(second.running())
+        running = await stack.enter_async_context(serve(settings(folder, **values)))
         yield Home(running, speech, voice, llm, carrier, calls)
 
 
 def _tell(calls: Mapping[str, SimulatedCall], sid: str, form: Mapping[str, str]) -> None:
     if sid in calls:
         calls[sid].rest_update(form)
+
+
+class StandIn(GoogleStreaming):
+    """Another Google in the place of Whisper, so that not a word may differ."""
+
+    name = "whisper-stand-in"
+
+
+stand_ins: dict[str, str] = {}
+"""The second emulator's address by the first one's."""
+
+
+@contextmanager
+def stand_ins_for_whisper() -> Iterator[None]:
+    """While entered, a `house` with a `second` emulator hears by it when the first one fails."""
+
+    def hearing(chosen: Settings, business: Business) -> tuple[list[Engine], parts.Choice]:
+        engines, choice = usual(chosen, business)
+        target = stand_ins.pop(chosen.speech_emulator_host, None)
+        return [*engines, *([StandIn(GoogleSettings(emulator_host=target))] if target else [])], choice
+
+    usual = parts.hearing
+    with mock.patch.object(parts, "hearing", hearing):
+        yield
 
 
 @asynccontextmanager

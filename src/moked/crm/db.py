@@ -5,6 +5,7 @@ transaction takes the write lock at once (BEGIN IMMEDIATE): one that began by re
 would fail with "database is locked". PostgreSQL serves more than one machine; rows are locked where `service` asks.
 """
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ READ_ONLY = {"moked_read_only": True}
 
 _BUSY_MS = 10_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_ALEMBIC = threading.Lock()  # its context and its operations belong to the process, whatever the database
 _LOCK_KEY = 0x4D4F4B4544  # "MOKED": any number nobody else in the database uses
 
 
@@ -63,7 +65,7 @@ def connect(url: str) -> Engine:
 
 def migrate(engine: Engine) -> None:
     """Bring the tables to this program's revision. Of processes that start together one works, the others wait."""
-    with engine.begin() as connection:
+    with _ALEMBIC, engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         # On SQLite the transaction itself is the lock: it began with BEGIN IMMEDIATE.

@@ -14,6 +14,7 @@ from sqlalchemy import Insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from moked import metrics
 from moked.crm.leads import (
     OPEN_STAGES,
     CallFacts,
@@ -87,6 +88,8 @@ def settle(
     else:
         lead = _new_lead(session, call, who, merge(None, facts, wanted), now)
     created = lead.source_call_sid == call.sid and call.lead_id is None
+    if created:
+        metrics.leads.labels(wanted.origin.value).inc()
     lead.origin = wanted.origin
     lead.updated_at = now
     _add_notes(session, call, lead)

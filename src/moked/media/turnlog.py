@@ -123,6 +123,8 @@ class TurnLog:
         self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
         self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
         _measure(waterfall)
+        for use in run.tools:
+            metrics.tool_calls.labels(use.name, "ok" if use.ok else "failed").inc()
         if cut:
             metrics.barge_ins.inc()
 

@@ -3,7 +3,8 @@
     ....[lead-in 300 ms | speech | tail 200 ms]....[lead-in | speech ...
 
 A cut keeps a lead-in and a tail, never overlaps the one before, and is at most `max_ms` long: longer speech is cut at
-its quietest place. Without any mark of the VAD the energy decides at the end, so that a dead VAD loses nothing. All
+its quietest place. A sentence with a breath in it is one utterance: speech that goes on within `merge_ms` takes the
+last cut back, as long as nobody has been told what it says. Without any mark of the VAD the energy decides at the end, so that a dead VAD loses nothing. All
 times are call ms; audio is mu-law at 8 kHz.
 """
 
@@ -17,6 +18,7 @@ from moked.audio import FRAME_BYTES, FRAME_MS, SAMPLES_PER_MS, to_float
 
 LEAD_MS: Final = 300
 TAIL_MS: Final = 200
+MERGE_MS: Final = 700
 MAX_MS: Final = 25_000
 _VOICED_RMS: Final = 0.009  # of full scale: about 300 on the 16-bit scale
 _VOICED_FRAMES: Final = 4
@@ -42,7 +44,9 @@ class _Mark:
 class Cutter:
     """Audio and marks in, cuts out. At most `bound_ms` of audio should wait here: see `full`."""
 
-    def __init__(self, origin_ms: int, *, max_ms: int = MAX_MS, bound_ms: int = 60_000) -> None:
+    def __init__(
+        self, origin_ms: int, *, max_ms: int = MAX_MS, bound_ms: int = 60_000, merge_ms: int = MERGE_MS
+    ) -> None:
         self._origin_ms = origin_ms
         self._max = max_ms * SAMPLES_PER_MS
         self._bound = max(bound_ms, 2 * max_ms) * SAMPLES_PER_MS  # an open utterance alone never fills it
@@ -54,6 +58,10 @@ class Cutter:
         self._finished = False
         self._ready: deque[Cut] = deque()
         self._ready_bytes = 0
+        self._merge = merge_ms * SAMPLES_PER_MS
+        self._untold: Cut | None = None  # the last cut, until its words are told
+        self._untold_end = 0  # where its speech ended, without the tail
+        self.taken_back: Cut | None = None  # what was handed out and is void now: it will come again, longer
 
     @property
     def full(self) -> bool:
@@ -86,6 +94,11 @@ class Cutter:
             self._cut(self._end)
         self._audio.clear()
 
+    def told(self) -> None:
+        """The words of what was handed out are known to the call: it stays as it is."""
+        if not self._ready:
+            self._untold = None
+
     def next_cut(self) -> Cut | None:
         if not self._ready:
             return None
@@ -115,10 +128,12 @@ class Cutter:
             self._marks.popleft()
             self._trusted = True
             if mark.begins and self._speech is None:
-                self._speech = max(self._base, mark.at - LEAD_MS * SAMPLES_PER_MS)
+                if not self._take_back(mark.at):
+                    self._speech = max(self._base, mark.at - LEAD_MS * SAMPLES_PER_MS)
             elif not mark.begins and self._speech is not None:
                 self._keep_short()
                 self._cut(min(self._end, mark.at + TAIL_MS * SAMPLES_PER_MS))
+                self._untold_end = mark.at
         if self._speech is None and not self._trusted and len(self._audio) >= self._max:
             if _voiced(bytes(self._audio)):
                 self._speech = self._base
@@ -131,6 +146,24 @@ class Cutter:
         elif self._trusted:
             # marks come up to a second after the sound they are about
             self._forget(self._end - (LEAD_MS + 2000) * SAMPLES_PER_MS)
+
+    def _take_back(self, begins: int) -> bool:
+        """The speech of the last cut goes on: open it again."""
+        last = self._untold
+        if last is None or self._base != self._place(last.end_ms) or begins - self._untold_end > self._merge:
+            return False
+        if len(last.audio) >= self._max // 2:
+            return False
+        if self._ready and self._ready[-1] is last:
+            self._ready.pop()
+            self._ready_bytes -= len(last.audio)
+        else:
+            self.taken_back = last
+        self._audio[:0] = last.audio
+        self._base -= len(last.audio)
+        self._speech = self._base
+        self._untold = None
+        return True
 
     def _keep_short(self) -> None:
         while self._speech is not None and self._end - self._speech >= self._max:
@@ -146,13 +179,18 @@ class Cutter:
         audio = bytes(self._audio[start - self._base : end - self._base])
         self._forget(end)
         if audio:
-            self._ready.append(Cut(audio, self._ms(start), self._ms(end)))
+            self._untold = Cut(audio, self._ms(start), self._ms(end))
+            self._untold_end = end
+            self._ready.append(self._untold)
             self._ready_bytes += len(audio)
 
     def _forget(self, until: int) -> None:
         if until > self._base:
             del self._audio[: until - self._base]
             self._base = until
+
+    def _place(self, ms: int) -> int:
+        return (ms - self._origin_ms) * SAMPLES_PER_MS
 
     def _ms(self, place: int) -> int:
         return self._origin_ms + place // SAMPLES_PER_MS

@@ -111,6 +111,7 @@ class Relay:
         self._interim_news = anyio.Event()
         self._guess: Interim | None = None  # told after the last final
         self._guess_at_ms = 0
+        self._replay_until_ms = 0  # the end of a guess that another leg had told
         self._live: _Leg | None = None
         self._next: _Leg | None = None
         self._old: set[_Leg] = set()
@@ -271,6 +272,7 @@ class Relay:
         leg.opened_at = now
         leg.news_ms = self._tape.head_ms
         leg.live_from = self._tape.head
+        self._replay_until_ms = self._guess.end_ms if self._guess is not None else 0
         name = leg.engine.name
         self._metric("opened", name, now - leg.begun_at)
         self._metric("replayed", name, (self._tape.head - leg.origin) / SAMPLES_PER_MS)
@@ -299,8 +301,8 @@ class Relay:
             leg.heard = True
             self._trust(leg, now)
             self._weigh_accusation(leg, result)
-        if isinstance(result, Interim) and leg is not self._live:
-            return  # the live leg hears the same audio; only what is committed counts from an old one
+        if isinstance(result, Interim) and (leg is not self._live or result.end_ms < self._replay_until_ms):
+            return  # of an old leg only finals count; a new one first has to come as far as the last guess
         trimmed = self._ledger.trimmed
         told = self._ledger.accept(leg.generation, result, voiced_from=self._tape.speech_after(result.start_ms))
         if self._ledger.trimmed > trimmed:
@@ -308,6 +310,7 @@ class Relay:
         if isinstance(result, Final):
             self._debounce.settle()
             self._guess = None
+            self._replay_until_ms = 0
             if told is not None:
                 self._sink(told)
         elif isinstance(told, Interim):
@@ -320,7 +323,6 @@ class Relay:
 
     def _ended(self, leg: _Leg, failure: ProviderError | None) -> None:
         """A leg's task is over, by itself or because we wanted it."""
-        self._old.discard(leg)
         if leg is self._live:
             if failure is None and leg.ending:
                 self._live = None
@@ -334,8 +336,8 @@ class Relay:
             self._move_not_before = _now() + self._policy.move_again_ms
             if self._live is None:
                 self._replace(leg, failure.kind)
-        if self._finishing.is_set():
-            self._finished_if_idle()
+        self._old.discard(leg)
+        self._finished_if_idle()
 
     def _give_up(self, leg: _Leg, failure: ProviderError) -> None:
         """The live leg is of no use any more. What it has heard and not yet handed over may still come."""

@@ -257,10 +257,12 @@ class TurnText:
 
     @property
     def text(self) -> str:
-        parts = [final.text for final in self._finals]
+        parts = [final.text.strip() for final in self._finals]
         if self._interim is not None:
-            parts.append(self._interim.text)
-        return " ".join(part.strip() for part in parts if part.strip())
+            parts.append(self._interim.text.strip())
+        parts = [part for part in parts if part]
+        # Engines end each piece like a sentence; where the turn went on, it was none.
+        return " ".join([*(part.removesuffix(".") for part in parts[:-1]), *parts[-1:]])
 
     @property
     def final_only(self) -> bool:

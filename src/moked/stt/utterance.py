@@ -79,6 +79,8 @@ class UtteranceStream:
 
     def speech_started(self, at_ms: int) -> None:
         self._cutter.speech_started(at_ms)
+        if self._cutter.taken_back is not None and self._work is not None:
+            self._work.cancel()  # the same speech goes on: what it says so far is of no use
         self._tell()
 
     def speech_ended(self, at_ms: int) -> None:
@@ -101,6 +103,10 @@ class UtteranceStream:
             if cut is not None:
                 self._make_room()
                 final = await self._final(cut)
+                if self._cutter.taken_back is cut:
+                    self._cutter.taken_back = None
+                    continue
+                self._cutter.told()
                 if final is not None:
                     return final
             elif self._cutter.finished:

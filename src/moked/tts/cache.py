@@ -25,10 +25,12 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
+from moked import metrics
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, silence, to_float
 from moked.errors import MokedError, ProviderError
 from moked.tts import Progress, Synthesizer
 from moked.tts.hebrew import DIGIT_WORDS, prepare
+from moked.tts.respell import respelling
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class CachedSynthesizer:
     """`inner` with a memory. `folder` keeps fixed phrases between runs (None: memory only).
 
     `key` names everything that changes the sound (engine, voice, rate, pitch); engines offer it as `.key`. `parallel`
-    phrases render at a time: 1 for a local voice, some for a remote one.
+    phrases render at a time: 1 for a local voice, some for a remote one. `pronunciation`: (written, said) words.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class CachedSynthesizer:
         *,
         key: str,
         gender: str = "m",
+        pronunciation: Sequence[tuple[str, str]] = (),
         memory_bytes: int = 64 * 1024 * 1024,
         parallel: int = 1,
     ) -> None:
@@ -77,6 +80,7 @@ class CachedSynthesizer:
         self._folder = folder
         self._key = key
         self._gender = gender
+        self._respelled = respelling(pronunciation)
         self._parallel = parallel
         self._memory: OrderedDict[str, bytes] = OrderedDict()
         self._memory_bound = memory_bytes
@@ -104,6 +108,7 @@ class CachedSynthesizer:
             if audio is None:
                 return None  # its file turned out to be damaged
             out += (audio, silence(part.gap_ms if index < len(parts) - 1 else _TAIL_MS))
+        metrics.tts_cache.labels("hit").inc()
         return b"".join(out)
 
     @asynccontextmanager
@@ -191,7 +196,7 @@ class CachedSynthesizer:
     # --- planning ---------------------------------------------------------------------------------------------------
 
     def _prepared(self, text: str) -> str:
-        return prepare(text, gender=self._gender)
+        return prepare(self._respelled(text), gender=self._gender)
 
     def _plan(self, sentence: str) -> list[_Part]:
         """How to say a sentence: whole, or in parts when some of them are at hand already."""
@@ -244,9 +249,11 @@ class CachedSynthesizer:
             audio = self._find(spoken)
             if audio is not None:
                 self.hits += 1
+                metrics.tts_cache.labels("hit").inc()
                 yield audio
             else:
                 self.misses += 1
+                metrics.tts_cache.labels("miss").inc()
                 chunks: list[bytes] = []
                 async with self._inner.speak(part.text) as rendered:
                     async for chunk in rendered:

@@ -27,7 +27,7 @@ line-height:1.9}
 li::before{content:counter(step);float:inline-start;color:var(--sea);font-weight:700;margin-inline-end:.7rem}
 li strong{display:block}
 code{direction:ltr;unicode-bidi:isolate;display:inline-block;max-width:100%;overflow-wrap:anywhere;background:var(--paper);
-border:1px solid var(--line);border-radius:.4rem;padding:0 .45rem;font:.93em/1.7 ui-monospace,Menlo,Consolas,monospace}
+border:1px solid var(--line);border-radius:.4rem;padding:0 .45rem;font:.88em/1.7 ui-monospace,Menlo,Consolas,monospace}
 footer{margin-top:1.6rem;color:var(--soft);font-size:.92rem}
 """
 _POLICY: Final = (
