@@ -59,6 +59,7 @@ class Window:
     metrics_end: Mapping[str, float]
     rss: int
     lateness: list[float]
+    threads: Mapping[str, float]
 
 
 async def level(
@@ -86,15 +87,19 @@ async def level(
 
 
 async def _watch(on: Stage, start: float, end: float, spy: Path | None) -> Window:
-    metrics, cpu, rss = await on.metrics(), CpuTimes.now(on), on.server.memory_info().rss
-    profiler = None if spy is None else profile.start(on.server.pid, spy, max(1, int(end - start) - 2))
+    metrics, rss = await on.metrics(), on.server.memory_info().rss
+    names = profile.thread_names(on.server.pid) if spy is not None else {}
+    cpu, threads = CpuTimes.now(on), profile.Threads.now(on.server)
+    profiler = None if spy is None else profile.start(on.server.pid, spy, max(1, int(end - start) - 4))
     lateness: list[float] = []
     while (now := time.monotonic()) < end:
         await asyncio.sleep(0.02)
         lateness.append((time.monotonic() - now - 0.02) * 1000)
+    used = profile.Threads.now(on.server).cores(threads, names)
+    window = Window(start, end, cpu, CpuTimes.now(on), metrics, await on.metrics(), rss, lateness, used)
     if profiler is not None:
         await asyncio.to_thread(profiler.wait)
-    return Window(start, end, cpu, CpuTimes.now(on), metrics, await on.metrics(), rss, lateness)
+    return window
 
 
 # --- figures
@@ -219,7 +224,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             spy = Path(on.log).with_name("spy.raw")
             _, window = await level(on, options.profile, 25, lines, spy=spy)
             cores = window.cpu_end.share(window.cpu, on.server)
-            result["profile"] = profile.digest(spy.read_text(), calls=options.profile, cores=cores)
+            result["profile"] = profile.digest(
+                spy.read_text(), calls=options.profile, cores=cores, threads=window.threads
+            )
     return result
 
 

@@ -98,14 +98,21 @@ def density(result: Row) -> str:
 
 def _profile(profile: Row) -> str:
     lines = [
-        f"py-spy at {profile['calls']} calls, {profile['samples']} samples of running threads"
-        f" ({profile['server_cores']} cores with the profiler attached).",
+        f"At {profile['calls']} calls, {profile['server_cores']} cores with the profiler attached. Processor time by"
+        " thread, in cores:",
+        "",
+        "| thread | cores |",
+        "|---|---:|",
+        *(f"| {name} | {cores} |" for name, cores in profile["threads"].items()),
+        "",
+        f"Python's part of it (py-spy, {profile['samples']} samples of the thread that holds the interpreter's lock; C"
+        " code counts to the function that calls it):",
         "",
         "| part | share |",
         "|---|---:|",
         *(f"| {name} | {share} % |" for name, share in profile["parts"].items()),
         "",
-        "| function, with the C code it calls | share |",
+        "| function | share |",
         "|---|---:|",
         *(f"| `{name}` | {share} % |" for name, share in list(profile["functions"].items())[:15]),
     ]

@@ -1,16 +1,22 @@
-"""Where the server's time goes: py-spy's samples, put under the names of the parts."""
+"""Where the server's time goes: the processor time of its threads, and py-spy's samples of whoever holds the lock of
+the interpreter, put under the names of the parts. The network, gRPC's core and the detector's model compute without the
+lock: they are in the threads' figures only.
+"""
 
 import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
-RATE: Final = 200
+RATE: Final = 100
 
 # The first rule with a match anywhere in the stack gives the part's name, innermost frame first.
 PARTS: Final = (
@@ -33,19 +39,57 @@ PARTS: Final = (
 _RULES: Final = [(name, re.compile(rule)) for name, rule in PARTS]
 
 
+def _spy() -> str:
+    return shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
+
+
 def us() -> psutil.Process:
     return psutil.Process()
 
 
 def start(pid: int, out: Path, seconds: int) -> "subprocess.Popen[bytes]":
-    """Sample the server for `seconds`, all threads that run; collapsed stacks go to `out`."""
-    program = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or "py-spy"
-    command = [program, "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
-    command += ["--format", "raw", "--full-filenames", "--output", str(out)]
+    """Sample for `seconds` whoever holds the interpreter's lock; collapsed stacks go to `out`."""
+    command = [_spy(), "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
+    command += ["--format", "raw", "--full-filenames", "--gil", "--nonblocking", "--output", str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def digest(stacks: str, *, calls: int, cores: float) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Processor seconds of each thread of a process until `at`."""
+
+    at: float
+    seconds: dict[int, float]
+
+    @classmethod
+    def now(cls, process: psutil.Process) -> "Threads":
+        return cls(time.monotonic(), {one.id: one.user_time + one.system_time for one in process.threads()})
+
+    def cores(self, since: "Threads", names: Mapping[int, str]) -> dict[str, float]:
+        """Cores used since then, by kind of thread, the busiest first."""
+        kinds: Counter[str] = Counter()
+        for thread, seconds in self.seconds.items():
+            name = names.get(thread, "gRPC and other native threads")
+            kind = next((kind for part, kind in THREADS.items() if part in name), name)
+            kinds[kind] += (seconds - since.seconds.get(thread, 0.0)) / (self.at - since.at)
+        return {kind: round(cores, 3) for kind, cores in kinds.most_common() if cores >= 0.0005}
+
+
+THREADS: Final = {
+    "MainThread": "event loop",
+    "vad": "voice activity",
+    "AnyIO worker": "records and other work off the loop",
+    "WSGI": "web (Flask)",
+    "uvloop": "name look-ups",
+}
+
+
+def thread_names(pid: int) -> dict[int, str]:
+    dump = subprocess.run([_spy(), "dump", "--pid", str(pid)], capture_output=True, text=True, check=False).stdout
+    return {int(number): name for number, name in re.findall(r'^Thread (\d+) \(.*?\): "(.*)"$', dump, re.MULTILINE)}
+
+
+def digest(stacks: str, *, calls: int, cores: float, threads: Mapping[str, float]) -> dict[str, Any]:
     """Shares by part, and the busiest functions: `self` is the function and the C code it calls, `all` what it leads
     to."""
     parts: Counter[str] = Counter()
@@ -61,6 +105,7 @@ def digest(stacks: str, *, calls: int, cores: float) -> dict[str, Any]:
         "calls": calls,
         "server_cores": round(cores, 3),
         "samples": total,
+        "threads": dict(threads),
         "parts": {name: round(100 * count / total, 1) for name, count in parts.most_common()},
         "functions": {name: round(100 * count / total, 1) for name, count in selves.most_common(25)},
     }

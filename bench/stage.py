@@ -52,7 +52,7 @@ HEARD: Final = (
     "שלום אני צריכה בבקשה עזרה עם המזגן בסלון שלא מקרר כבר יומיים ועושה רעש",
     "המזגן בסלון מטפטף על הרצפה מאז אתמול בערב ואנחנו צריכים טכנאי כמה שיותר מהר",
     "קוראים לי דנה לוי מרמת גן ואני גרה ברחוב ביאליק בקומה השנייה ליד הדואר",
-    "מחר בבוקר מתאים לי מאוד וגם מחר אחר הצהריים בסדר אם הטכנאי יתקשר לפני",
+    "מחר בבוקר מתאים לי מאוד וגם מחר אחר הצהריים בסדר ואפשר להתקשר אליי היום",
 )
 """What the emulated recognizer makes of it: a word each `word_ms`, so that every interim is new, and more words than
 fit, so that the final always brings some. That is the hard case: what was begun on the interim is begun again."""

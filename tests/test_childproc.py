@@ -88,3 +88,13 @@ async def test_a_withdrawn_ask_is_never_worked_on(child):
     started = time.monotonic()
     assert await _all(child, {"text": "next"}) == ["<next"]
     assert time.monotonic() - started < 10
+
+
+async def test_a_signal_to_all_processes_leaves_it_to_its_parent(child):
+    """Ctrl-C reaches the whole group: while calls are drained the child still serves."""
+    await _all(child, {"text": "warm"})
+    pid = child.pid
+    os.kill(pid, signal.SIGINT)
+    os.kill(pid, signal.SIGTERM)
+    assert await _all(child, {"text": "still"}) == ["<still"]
+    assert (child.pid, child.restarts) == (pid, 0)

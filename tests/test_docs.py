@@ -6,11 +6,13 @@ somebody's machine, or a URL in a lock.
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from moked import errors, metrics, settings
+from moked.dialog import business, scriptfile
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -120,6 +122,67 @@ def test_every_metric_error_and_setting_is_documented():
         assert f"`{error.code}`" in pages["errors"]
     for name in settings.Settings.model_fields:
         assert f"`{name.upper()}`" in pages["settings"]
+
+
+# --- dependencies and links -----------------------------------------------------------------------------------------
+
+
+def test_every_dependency_is_explained():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    lists = [project["project"]["dependencies"], project["build-system"]["requires"]]
+    lists += [*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values()]
+    wanted = {re.match(r"[A-Za-z0-9._-]+", entry)[0] for entries in lists for entry in entries}
+    page = (ROOT / "docs" / "decisions" / "0002-dependencies.md").read_text("utf-8")
+    named = set(re.findall(r"`([^`]+)`", page))
+    assert wanted - named == set(), "say in docs/decisions/0002-dependencies.md why it is needed"
+    rows = {name for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    assert rows - wanted == set(), "these are explained and not used"
+
+
+def _pages():
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in _pages():
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+            name, _, anchor = target.partition("#")
+            if "://" in name:
+                continue
+            linked = (page.parent / name).resolve() if name else page
+            if not linked.exists() or (anchor and anchor not in _anchors(linked)):
+                broken.append((page.name, target))
+    assert broken == []
+
+
+def _anchors(page):
+    """As GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+def test_settings_that_pages_name_exist():
+    """A shell-like `NAME=value` in a page is a setting of ours."""
+    known = {name.upper() for name in settings.Settings.model_fields} | {"CI", "PYTHON"}
+    for page in _pages():
+        for name in re.findall(r"(?:^|[`\s\"])([A-Z][A-Z0-9_]{3,})=", page.read_text("utf-8"), re.MULTILINE):
+            assert name in known, (page.name, name)
+
+
+def test_the_examples_of_a_profile_and_a_script_can_be_used(tmp_path):
+    page = (ROOT / "docs" / "howto" / "own-business.md").read_text("utf-8")
+    profile, words = re.findall(r"^```yaml\n(.+?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "business.yaml").write_text(profile, "utf-8")
+    (tmp_path / "script.yaml").write_text(words, "utf-8")
+    shop = business.load_business(tmp_path / "business.yaml")
+    made = scriptfile.load_script(tmp_path / "script.yaml", shop.voice_gender, shop.name)
+    assert [step.id for step in made.steps] == ["need", "אחריות", "name", "כתובת", "phone", "time", "summary"]
+    assert shop.pronunciation == (("תדיראן", "תַּדִּירָאן"),)
+    (message,) = re.findall(r"^profile: business\.yaml, line \d+: (.+)$", page, re.MULTILINE)
+    (tmp_path / "wrong.yaml").write_text('name: "א"\ngreeting: "ב"\nhours:\n  monday: "8 to 5"\n', "utf-8")
+    with pytest.raises(errors.ProfileError, match=re.escape(message)):
+        business.load_business(tmp_path / "wrong.yaml")
 
 
 # --- what no file may say -------------------------------------------------------------------------------------------

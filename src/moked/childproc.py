@@ -16,6 +16,7 @@ import importlib
 import itertools
 import logging
 import os
+import signal
 import struct
 import sys
 from collections import deque
@@ -225,7 +226,13 @@ def _read_blocking(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def main(argv: list[str]) -> None:
-    """Serve asks from stdin until it closes: the parent is gone then, and so are we."""
+    """Serve asks from stdin until it closes: the parent is gone then, and so are we.
+
+    A signal to the whole process group (Ctrl-C, a service manager's stop) is the parent's to act on: calls that are
+    still running need us to the end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     module, nice = argv
     if int(nice):
         os.nice(int(nice))
@@ -253,5 +260,5 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         os._exit(0)

@@ -96,7 +96,7 @@ def serve(
 
 
 def _serve(role_name: str, host: str | None, port: int | None) -> None:
-    from moked import log, roles
+    from moked import interpreter, log, roles
 
     try:
         role = roles.Role(role_name)
@@ -107,6 +107,11 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
     for warning in settings.warnings:
         err.print(f"[yellow]{warning}[/]", highlight=False)
     screen = _Screen(role.value)
+
+    def listening(house: "House") -> None:
+        interpreter.settle()
+        screen.listening(house)
+
     try:
         with screen.progress:
             anyio.run(
@@ -115,7 +120,7 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
                     role,
                     host or settings.host,
                     settings.port if port is None else port,
-                    watcher=roles.Watcher(screen.choices, screen.loading, screen.phrases, screen.listening),
+                    watcher=roles.Watcher(screen.choices, screen.loading, screen.phrases, listening),
                 ),
                 backend_options=_UVLOOP,
             )
@@ -146,7 +151,9 @@ def call(
         list[str] | None,
         typer.Argument(help="What the caller says, in order: Hebrew text, or the path of a recording."),
     ] = None,
-    url: Annotated[str, typer.Option(help="The server to call. Default: PUBLIC_BASE_URL, else PORT on this machine.")] = "",
+    url: Annotated[
+        str, typer.Option(help="The server to call. Default: PUBLIC_BASE_URL, else PORT on this machine.")
+    ] = "",
     caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+972502345678",
     called: Annotated[str, typer.Option("--to", help="The business's number.")] = "+97231234567",
     cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",

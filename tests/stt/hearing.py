@@ -135,6 +135,7 @@ class _Base:
         return self.origin_ms + len(self.audio) // SAMPLES_PER_MS
 
     async def write(self, audio: bytes) -> None:
+        assert len(audio) <= FRAME_BYTES, "more at once overflows an engine's own bound instead of waiting for room"
         if self.dead:
             raise ProviderError(self.engine.name, Failure.UNAVAILABLE, "written to a dead stream")
         self.audio += audio

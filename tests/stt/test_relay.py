@@ -170,14 +170,15 @@ async def test_rotation_is_unheard_at_a_quiet_moment_and_before_the_limit():
         *speech(VOCABULARY[8:16], from_ms=6000),
         *speech(VOCABULARY[16:20], from_ms=14000),
     ]
-    google = FakeEngine("google", spoken, "plain", limit_ms=9000)
-    policy = RelayPolicy(rotate_soft_ms=4000, rotate_hard_ms=8000, settled_ms=100)
+    google = FakeEngine("google", spoken, "plain", limit_ms=9000, final_every=2)
+    policy = RelayPolicy(rotate_soft_ms=1500, rotate_hard_ms=8000, settled_ms=100)
     call = await Call(google, policy=policy).take(spoken)
     assert call.words == [s.text for s in spoken]
     assert {reason for _, _, reason in call.switches} == {"rotation"}
     assert google.finished == len(google.opened), "old streams are read to their end"
-    for origin in google.opened[1:]:
-        assert not any(s.start_ms < origin + 500 < s.end_ms for s in spoken), "rotated into a word"
+    moved = [time for time, t in zip(call.times, call.told, strict=True) if isinstance(t, EngineSwitched)]
+    talking = [(begin + 200, end) for begin, end in ((500, 3480), (6000, 8980), (14_000, 15_460))]  # VAD knows late
+    assert [(time, span) for time in moved for span in talking if span[0] <= time <= span[1]] == []
 
 
 @pytest.mark.parametrize("style", ["exact", "plain"])
@@ -283,7 +284,7 @@ async def test_no_guess_is_told_after_its_final_and_a_new_stream_does_not_go_bac
     for at_ms in (None, *range(1000, 3400, 200)):
         faults = [] if at_ms is None else [Fault("kill", at_ms=at_ms)]
         google, other = two(UTTERANCE, "exact", "exact", faults, final_every=3)
-        call = await Call(google, other, debounce_ms=600).take(UTTERANCE)
+        call = await Call(google, other, debounce_ms=800).take(UTTERANCE)
         done, last = [], 0
         for told in call.told:
             if isinstance(told, Final):

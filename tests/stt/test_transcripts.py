@@ -202,7 +202,7 @@ def test_the_last_guess_wins_and_stability_counts_words_not_commas():
     turn.hear(final("כן", 1600, 2000, confidence=0.6), 600)
     assert turn.confidence == pytest.approx(0.8)
     taken = turn.take()
-    assert (taken.text, taken.final_only, taken.end_ms) == ("אני רוצה. כן", True, 2000)
+    assert (taken.text, taken.final_only, taken.end_ms) == ("אני רוצה כן", True, 2000)  # no sentence ended there
     assert turn.text == ""
 
 

@@ -11,7 +11,7 @@ from moked import weights
 from moked.audio import from_float, ms, to_float
 from moked.errors import Failure, ModelError, ProviderError
 from moked.tts.hebrew import DIGIT_WORDS, prepare
-from moked.tts.kokoro_child import Nakdimon, espeak_phonemes, finish, phones
+from moked.tts.kokoro_child import Nakdimon, Phones, espeak_phonemes, finish
 from moked.tts.local import EspeakVoice, LocalVoice
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,9 @@ SENTENCES = [
 ]
 
 
+@pytest.mark.slow
 def test_phones_are_those_the_voice_reads_well():
+    phones = Phones(_file("phonikud", ""))
     ipa = phones("צִ'יפְּס חַם, רַק רֶגַע עִם דּוֹר.")
     assert not set(ipa) & set("ʔʁχ")
     assert "ʧ" in ipa
@@ -104,7 +106,7 @@ def test_niqqud_of_plain_hebrew():
     nakdimon = Nakdimon(_file("nakdimon", "nakdimon.onnx"), onnxruntime.SessionOptions())
     pointed = nakdimon.point('אני רושם את הפרטים, צה"ל ו-abc 12')
     assert re.sub("[\u0591-\u05c7]", "", pointed) == 'אני רושם את הפרטים, צה"ל ו-abc 12'
-    assert phones(nakdimon.point("אני רושם את הפרטים")) == "anˈi ɾoʃˈem ˈet hapɾatˈim"
+    assert Phones(_file("phonikud", ""))(nakdimon.point("אני רושם את הפרטים")) == "anˈi ɾoʃˈem ˈet hapɾatˈim"
     assert nakdimon.point("") == ""
     assert "שָׁ" in nakdimon.point("שָׁלֹם")  # niqqud that is there already is kept
 

@@ -126,8 +126,9 @@ class Home:
             self.rest.call_started(call.call_sid)
         return call
 
-    async def place(self, steps: Sequence[Step], *, at: Callable[[str, Mapping[str, Any]], None] | None = None,
-                    **more: Any) -> Placed:
+    async def place(
+        self, steps: Sequence[Step], *, at: Callable[[str, Mapping[str, Any]], None] | None = None, **more: Any
+    ) -> Placed:
         """Call, and come back when it is over. `at` is told every live event."""
         events: list[tuple[float, str, Mapping[str, Any]]] = []
 
@@ -218,7 +219,8 @@ async def house(
     async with AsyncExitStack() as stack:
         speech = speech or GoogleSpeech(mode="codec")
         voice = voice or GoogleTts(first_byte_ms=20)
-        values["speech_emulator_host"] = await stack.enter_async_context(speech.running())
+        if "speech_emulator_host" not in values:
+            values["speech_emulator_host"] = await stack.enter_async_context(speech.running())
         values["texttospeech_emulator_host"] = await stack.enter_async_context(voice.serving())
         if llm is not None:
             values["openai_base_url"] = await stack.enter_async_context(serving(llm.app())) + "/v1"

@@ -4,19 +4,24 @@ The words travel in the audio itself (`tests.wire.voices`), so that both engines
 that; whatever is missing or doubled in the record was lost or doubled by us.
 """
 
-from dataclasses import dataclass
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from functools import partial
+from itertools import pairwise
 
 import anyio
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 
-from emulators.google_speech import Fault, GoogleSpeech
+from emulators.google_speech import Fault, GoogleSpeech, Recording
 from emulators.llm import Answer, LlmEmulator
 from emulators.wordcodec import numbered
-from moked import audio
+from moked import audio, parts
 from moked.simulate.scenario import HangUp, Say
 from moked.stt.transcripts import normalise as plain
-from tests.wire.house import house, stand_ins_for_whisper, together
+from tests.wire.house import QUICK, house, settings, stand_ins_for_whisper, together
 from tests.wire.voices import says
 
 pytestmark = pytest.mark.anyio
@@ -32,11 +37,15 @@ WORDS = " ".join(numbered(20))
 
 @dataclass(frozen=True)
 class Kill:
-    """The emulator is gone at `at_ms` of the call; or its stream suffers `fault`, and the rest of it lives."""
+    """The emulator is gone at `at_ms` of the call; or its stream suffers `fault`, and the rest of it lives.
+
+    `process`: it is a process of its own and is killed, so that nobody says goodbye on its connections.
+    """
 
     name: str
     at_ms: int = 0
     fault: Fault | None = None
+    process: bool = False
 
 
 KILLS = (
@@ -49,6 +58,7 @@ KILLS = (
     Kill("while the agent speaks", FIRST_END_MS + 1200),
     Kill("between the utterances", SECOND_MS - 300),
     Kill("in the second utterance", SECOND_MS + 1300),
+    Kill("its process is killed", FIRST_MS + 100 + 5 * 260 + 60, process=True),
     Kill("connection reset", fault=Fault("reset", at_ms=FIRST_MS + 1500)),
     Kill("an error of the server", fault=Fault("error", at_ms=FIRST_MS + 1900, status="INTERNAL", message="13")),
     Kill("closed without a reason", fault=Fault("close", at_ms=FIRST_MS + 900)),
@@ -56,24 +66,46 @@ KILLS = (
 )
 
 
+@asynccontextmanager
+async def a_process():
+    """The first emulator as a process: its address, and how to kill it."""
+    command = [sys.executable, "-m", "emulators.google_speech", "--mode", "codec"]
+    async with await anyio.open_process(command, stderr=None) as process:
+        try:
+            port = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", 20)
+            yield f"127.0.0.1:{int(port)}", process.kill
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+
 async def suffer(folder, kill):
     folder.mkdir()
-    speech, second = GoogleSpeech(mode="codec"), GoogleSpeech(mode="codec")
+    speech, values = GoogleSpeech(mode="codec"), {}
     llm = LlmEmulator(brain=lambda body: Answer("הבנתי."), first_token_ms=50)
-    async with house(folder, speech=speech, second=second, llm=llm) as home, anyio.create_task_group() as tasks:
+    async with AsyncExitStack() as stack:
+        strike = speech.kill
+        if kill.process:
+            values["speech_emulator_host"], end = await stack.enter_async_context(a_process())
+
+            async def strike():
+                end()
+
+        second = GoogleSpeech(mode="codec")
+        home = await stack.enter_async_context(house(folder, speech=speech, second=second, llm=llm, **values))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
         if kill.fault is not None:
             speech.faults.append(kill.fault)
 
-        async def strike():
+        async def strike_in_time():
             await anyio.sleep(kill.at_ms / 1000)
-            await speech.kill()
+            await strike()
 
         def on_event(event, data):
             if event == "call.started" and kill.fault is None:
-                tasks.start_soon(strike)
+                tasks.start_soon(strike_in_time)
 
-        placed = await home.place([Say(audio=LINE, after="immediately"), HangUp(2500)], at=on_event)
-    return placed
+        return await home.place([Say(audio=LINE, after="immediately"), HangUp(2500)], at=on_event)
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +114,7 @@ def stand_ins():
         yield
 
 
-@pytest.mark.parametrize("some", [KILLS[:5], KILLS[5:9], KILLS[9:]], ids=["first", "later", "streams"])
+@pytest.mark.parametrize("some", [KILLS[:7], KILLS[7:]], ids=["early", "late"])
 async def test_no_word_is_lost_or_doubled(tmp_path, caplog, some):
     placed = await together(*(partial(suffer, tmp_path / str(number), kill) for number, kill in enumerate(some)))
     for kill, one in zip(some, placed, strict=True):
@@ -97,3 +129,39 @@ async def test_no_word_is_lost_or_doubled(tmp_path, caplog, some):
         assert not moves[1:] or kill.fault is not None, kill.name
         assert one.report["engines"][-1] == "whisper-stand-in", kill.name
     assert sum(record.message == "Whisper fallback active" for record in caplog.records) == len(some)
+
+
+@pytest.mark.slow
+async def test_whisper_hears_what_google_did_not_live_to_tell(tmp_path, caplog):
+    """The real fallback on real Hebrew: the sentence is whole, though Google died in the middle of it."""
+    sentence = "שלום, אני רוצה לדעת כמה עולה לתקן את המזגן בסלון"
+    spoken = await voice_of(tmp_path, sentence)
+    words = sentence.replace(",", "").split()
+    each = audio.ms(spoken) // len(words)
+    timed = tuple((number * each, (number + 1) * each - 20, word) for number, word in enumerate(words))
+    speech = GoogleSpeech(mode="script", recordings=[Recording(timed, spoken)])
+    async with AsyncExitStack() as stack:
+        home = await stack.enter_async_context(house(tmp_path, speech=speech, stt_fallback="whisper"))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+
+        def on_event(event, data):
+            if event == "turn.partial" and "לדעת" in data["text"]:
+                tasks.start_soon(speech.kill)
+
+        steps = [Say(audio=spoken), HangUp("agent_done")]
+        placed = await home.place(steps, at=on_event, manners=replace(QUICK, patience_ms=20_000))
+    heard = plain(placed.said)
+    likeness = SequenceMatcher(None, plain(sentence), heard).ratio()
+    assert likeness > 0.85, heard
+    assert len(heard.split()) <= len(words) + 1, heard
+    assert all(one != other for one, other in pairwise(heard.split())), heard
+    assert placed.report["engines"] == ["google", "whisper"]
+    assert "Whisper fallback active" in [record.message for record in caplog.records]
+
+
+async def voice_of(folder, sentence):
+    """The sentence in the local Hebrew voice, without the silence around it."""
+    chosen = settings(folder, tts_rate=0.96)
+    voice = parts.local_voice(chosen, voice="jm_kumo", gender="m")
+    async with voice.running(), voice.speak(sentence) as chunks:
+        return b"".join([chunk async for chunk in chunks]).strip(audio.SILENCE)

@@ -1,7 +1,7 @@
-"""A caller's voice that both ends understand: words the emulated recognizer reads, over vowels that the real VAD hears.
+"""A caller's voice that both ends understand: words that the emulated recognizer reads, over vowels for the real VAD.
 
-`emulators.wordcodec` writes words as tones; Silero takes them for speech only now and then. Vowels sung under and between
-them make it sure, and stay weak enough for the decoder.
+`emulators.wordcodec` writes words as tones; Silero takes them for speech only now and then. Vowels sung under and
+between them make it sure, and stay weak enough for the decoder.
 """
 
 from collections.abc import Sequence

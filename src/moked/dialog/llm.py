@@ -87,6 +87,8 @@ class LlmAgents:
             timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
         )
         self._prompt = system_prompt(business)
+        # Made once, and past the client's own walk over them: together a tenth of a busy server's time.
+        self._tools = {"tools": [tool.schema() for tool in TOOLS]}
 
     def __call__(self, context: CallContext) -> Agent:
         return LlmAgent(self, context)
@@ -109,9 +111,9 @@ class LlmAgents:
                 response: Any = await self._client.chat.completions.create(
                     model=self._model,
                     messages=messages,  # type: ignore[arg-type]  # built as plain JSON, unknown fields included
-                    tools=[tool.schema() for tool in TOOLS],  # type: ignore[misc]
                     stream=True,
                     max_completion_tokens=400,
+                    extra_body=self._tools,
                     **self._options,
                 )
         except (openai.APIError, TimeoutError) as error:

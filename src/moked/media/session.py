@@ -412,11 +412,11 @@ class CallSession:
         )
         transcript_ms = changed_ms if begin.text else None
         waterfall = Waterfall(speech_end_ms=ended, transcript_ms=transcript_ms, endpoint_ms=now)
-        self._log.committed(record, run.number, waterfall)
-        log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
         self._after = None
         self._playout.begin_reply(run.number)
         run.commit(self._playout)
+        self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
+        log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
 
     def _cancel(self, reply: int, reason: str) -> None:
         run = self._runs.pop(reply, None)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import anyio
 from anyio.abc import TaskGroup
 
-from moked.audio import SAMPLES_PER_MS
+from moked.audio import FRAME_BYTES, SAMPLES_PER_MS
 from moked.errors import Failure, Overloaded, ProviderError
 from moked.stt import Engine, EngineSwitched, Final, Interim, Stream, Transcript
 from moked.stt.failover import Breaker, EngineChooser, RelayPolicy
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 Metric = Callable[[str, str, float], None]
 """(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each."""
 
-_CATCH_UP_BYTES = 400 * SAMPLES_PER_MS
+_BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
@@ -237,8 +237,9 @@ class Relay:
         if in_speech:
             stream.speech_started(origin_ms)
         burst = policy.burst_ms * SAMPLES_PER_MS
+        since_breath = 0
         while True:
-            limit = _CATCH_UP_BYTES
+            limit = FRAME_BYTES  # a replay is a quick call: what an engine's own bounds are made for
             mark = tape.mark_number(leg.mark)
             if mark is not None:
                 if mark.known <= leg.cursor:
@@ -252,8 +253,11 @@ class Relay:
                     self._metric("lost", leg.engine.name, (tape.tail - leg.cursor) / SAMPLES_PER_MS)
                 await stream.write(audio)
                 leg.cursor += len(audio)
-                if leg.cursor < leg.live_from and leg.cursor - leg.origin > burst and not leg.whole_utterances:
-                    await anyio.sleep(len(audio) / SAMPLES_PER_MS / 1000 / policy.burst_speed)
+                since_breath += len(audio)
+                if since_breath >= _BREATH_BYTES and leg.cursor < leg.live_from:
+                    paced = leg.cursor - leg.origin > burst and not leg.whole_utterances
+                    await anyio.sleep(since_breath / SAMPLES_PER_MS / 1000 / policy.burst_speed if paced else 0)
+                    since_breath = 0
             elif leg.ending or self._finishing.is_set():
                 leg.ending = True
                 await stream.finish()

@@ -10,16 +10,17 @@ An ask is `{"text": str, "speed": float}`; `text` is already prepared for speech
 same chain ends in espeak-ng instead: poor, but it speaks.
 """
 
+import importlib
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime
-import phonikud
 import soxr
 from numpy.typing import NDArray
 
@@ -97,12 +98,20 @@ _LATIN: Final = {
 }  # fmt: skip
 
 
-def phones(pointed: str) -> str:
-    """Pointed Hebrew to the IPA that Kokoro reads well. Latin words are sounded letter by letter, roughly."""
-    ipa = phonikud.phonemize(pointed, use_expander=False, fallback=_sound_latin)
-    for before, after in _PHONES:
-        ipa = ipa.replace(before, after)
-    return re.sub(r"\s+", " ", ipa).strip()
+class Phones:
+    """Pointed Hebrew to the IPA that Kokoro reads well. `folder` is the package phonikud, wherever it lies."""
+
+    def __init__(self, folder: Path) -> None:
+        if str(folder.parent) not in sys.path:
+            sys.path.append(str(folder.parent))
+        self._phonemize = importlib.import_module(folder.name).phonemize
+
+    def __call__(self, pointed: str) -> str:
+        """Latin words are sounded letter by letter, roughly."""
+        ipa = self._phonemize(pointed, use_expander=False, fallback=_sound_latin)
+        for before, after in _PHONES:
+            ipa = ipa.replace(before, after)
+        return re.sub(r"\s+", " ", ipa).strip()
 
 
 def _sound_latin(word: str) -> str:
@@ -199,7 +208,7 @@ def _espeak(binary: str, text: str, speed: float, *, phonemes: bool) -> tuple[Sa
 
 
 def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[str, Any]]]:
-    """`config`: nakdimon (path or ''), kokoro (folder or ''), voice, threads, espeak (program or '').
+    """`config`: nakdimon (path or ''), phonikud (folder), kokoro (folder or ''), voice, threads, espeak (program or '').
 
     Without `kokoro` the voice is espeak-ng; without `nakdimon` as well it reads plain text.
     """
@@ -207,12 +216,13 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
     options.intra_op_num_threads = int(config.get("threads", 1))
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    phones = Phones(Path(config["phonikud"])) if config.get("nakdimon") else None
     nakdimon = Nakdimon(Path(config["nakdimon"]), options) if config.get("nakdimon") else None
     kokoro = Kokoro(Path(config["kokoro"]), config["voice"], options) if config.get("kokoro") else None
     espeak: str = config.get("espeak") or "espeak-ng"
 
     def samples(clause: str, speed: float) -> tuple[Samples, int] | None:
-        if nakdimon is None:
+        if nakdimon is None or phones is None:
             return _espeak(espeak, clause, speed, phonemes=False)
         ipa = phones(nakdimon.point(clause.strip()))
         if not any(phone.isalpha() for phone in ipa):

@@ -20,7 +20,9 @@ _WAIT_S = 60.0  # for the queue and the rendering of one text
 
 
 class LocalVoice:
-    """Hebrew by Kokoro-82M. `nakdimon` is the .onnx file, `kokoro` the folder with model.onnx, voices.npz, vocab.json.
+    """Hebrew by Kokoro-82M. `nakdimon` is the .onnx file, `kokoro` the folder of its files.
+
+    `phonikud` is its package's folder; None: among the embedded models, beside the other two.
 
     `rate` 1.0 is the voice's own pace. `max_pending` texts may wait for the child; one more fails with `QUOTA`.
     """
@@ -32,6 +34,7 @@ class LocalVoice:
         nakdimon: Path,
         kokoro: Path,
         *,
+        phonikud: Path | None = None,
         voice: str = "jm_kumo",
         rate: float = 1.0,
         gender: str = "m",
@@ -39,7 +42,13 @@ class LocalVoice:
         max_pending: int = 16,
         nice: int = 5,
     ) -> None:
-        config = {"nakdimon": str(nakdimon), "kokoro": str(kokoro), "voice": voice, "threads": threads}
+        config = {
+            "nakdimon": str(nakdimon),
+            "phonikud": str(phonikud or _beside(nakdimon)),
+            "kokoro": str(kokoro),
+            "voice": voice,
+            "threads": threads,
+        }
         self._child = Child(_CHILD, config, name=self.name, max_pending=max_pending, nice=nice)
         self._rate = rate
         self._gender = gender
@@ -75,7 +84,12 @@ class EspeakVoice:
         gender: str = "m",
         max_pending: int = 16,
     ) -> None:
-        config = {"nakdimon": str(nakdimon or ""), "kokoro": "", "espeak": program}
+        config = {
+            "nakdimon": str(nakdimon or ""),
+            "phonikud": str(_beside(nakdimon)) if nakdimon else "",
+            "kokoro": "",
+            "espeak": program,
+        }
         self._child = Child(_CHILD, config, name=self.name, max_pending=max_pending)
         self._rate = rate
         self._gender = gender
@@ -92,6 +106,11 @@ class EspeakVoice:
 
     def running(self) -> AbstractAsyncContextManager[None]:
         return self._child.running()
+
+
+def _beside(nakdimon: Path) -> Path:
+    """The rules of phonikud lie where all the embedded models do."""
+    return nakdimon.parent.parent / "phonikud"
 
 
 @asynccontextmanager
