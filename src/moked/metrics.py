@@ -88,6 +88,12 @@ leads = Words("moked_leads", "New leads, by the kind of call that made them.", [
 queue_drops = Words(
     "moked_queue_drops", "Items dropped because a bounded queue was full.", ["queue"], registry=REGISTRY
 )
+webhooks = Words(
+    "moked_webhooks",
+    "The carrier's requests, by what became of them: incoming_call, webhook_refused or webhook_failed, and why.",
+    ["event", "reason"],
+    registry=REGISTRY,
+)
 journal_spills = Counter(
     "moked_journal_spills",
     "Records of a call that went to the spill file because the database was away or behind.",

@@ -328,6 +328,7 @@ def _web_parts(house: House) -> WebParts:
         max_calls=house.settings.max_calls,
         admit=admit,
         draining=lambda: house.draining,
+        count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
     )
 
 

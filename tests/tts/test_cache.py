@@ -142,10 +142,8 @@ async def test_names_are_not_written_to_disk(tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     async with voice.running():
         await say(voice, "נעים מאוד, דנה.")
-        voice.prefetch("יוסי כהן")
-        with anyio.fail_after(5):
-            while voice.cached("יוסי כהן") is None:
-                await anyio.sleep(0)
+        await say(voice, "יוסי כהן")
+        assert voice.cached("יוסי כהן") is not None
     assert {path.name for path in tmp_path.iterdir()} == before
     assert cache(Fake(), tmp_path).cached("יוסי כהן") is None
 
@@ -221,29 +219,16 @@ async def test_speaking_waits_for_the_background_instead_of_rendering_twice(tmp_
     fake = Fake()
     fake.gate = anyio.Event()
     voice = cache(fake, tmp_path)
-    async with voice.running():
-        voice.prefetch("יוסי כהן")
-        voice.prefetch("יוסי כהן")
+    async with voice.running(), anyio.create_task_group() as tasks:
+        tasks.start_soon(voice.prepare, ["יוסי כהן"])
         while not fake.spoken:
             await anyio.sleep(0)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(say, voice, "יוסי כהן")
-            for _ in range(10):
-                await anyio.sleep(0)
-            fake.gate.set()
-    assert fake.spoken == ["יוסי כהן"]
+        tasks.start_soon(say, voice, "יוסי כהן")
+        for _ in range(10):
+            await anyio.sleep(0)
+        fake.gate.set()
+    assert fake.spoken.count("יוסי כהן") == 1
     assert voice.hits == 1
-
-
-async def test_too_many_prefetches_are_refused_and_counted(tmp_path):
-    fake = Fake()
-    fake.gate = anyio.Event()
-    voice = cache(fake, tmp_path)
-    voice.prefetch("לפני שרץ")
-    async with voice.running():
-        for number in range(50):
-            voice.prefetch(f"שם {'א' * (number + 1)}")
-        assert voice.dropped == 50 - 32
 
 
 async def test_memory_is_bounded_and_the_oldest_leaves(tmp_path):

@@ -4,8 +4,8 @@
 
 A cut keeps a lead-in and a tail, never overlaps the one before, and is at most `max_ms` long: longer speech is cut at
 its quietest place. A sentence with a breath in it is one utterance: speech that goes on within `merge_ms` takes the
-last cut back, as long as nobody has been told what it says. Without any mark of the VAD the energy decides at the end, so that a dead VAD loses nothing. All
-times are call ms; audio is mu-law at 8 kHz.
+last cut back, as long as nobody has been told what it says. Without any mark of the VAD the energy decides at the end,
+so that a dead VAD loses nothing. All times are call ms; audio is mu-law at 8 kHz.
 """
 
 from collections import deque

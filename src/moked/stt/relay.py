@@ -133,7 +133,7 @@ class Relay:
     def feed(self, audio: bytes) -> None:
         """Next mu-law of the call, in order."""
         self._tape.append(audio)
-        if self._live is not None:
+        if self._live is not None and self._tape.head - self._live.cursor >= _WORTH_WAKING_BYTES:
             self._live.call()
 
     def speech_started(self, at_ms: int) -> None:

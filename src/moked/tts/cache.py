@@ -27,7 +27,7 @@ import numpy as np
 
 from moked import metrics
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, silence, to_float
-from moked.errors import MokedError, ProviderError
+from moked.errors import ProviderError
 from moked.tts import Progress, Synthesizer
 from moked.tts.hebrew import DIGIT_WORDS, prepare
 from moked.tts.respell import respelling
@@ -46,7 +46,6 @@ _EDGE_MS: Final = 10
 
 _MAGIC: Final = b"MKD1"
 _SUM_BYTES: Final = 16
-_PREFETCH_BOUND: Final = 32
 _PATIENCE_S: Final = 10.0  # background work waits at most so long for the live ones
 _MAX_FAILURES: Final = 3
 
@@ -90,10 +89,7 @@ class CachedSynthesizer:
         self._rendering: dict[str, anyio.Event] = {}
         self._live = 0
         self._quiet = anyio.Event()
-        self._wanted: deque[str] = deque()  # prefetches: bounded, the newest is refused when full
-        self._news = anyio.Event()
-        self._serving = False
-        self.hits = self.misses = self.dropped = 0
+        self.hits = self.misses = 0
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
@@ -170,28 +166,10 @@ class CachedSynthesizer:
         except* ProviderError as group:
             raise _first(group) from group
 
-    def prefetch(self, text: str) -> None:
-        """Have `text` (a name, a time) rendered in the background, in memory only. Never waits; may be refused."""
-        if not self._serving or text in self._wanted or self.cached(text) is not None:
-            return
-        if len(self._wanted) >= _PREFETCH_BOUND:
-            self.dropped += 1
-            return
-        self._wanted.append(text)
-        self._news.set()
-        self._news = anyio.Event()
-
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with self._inner.running(), anyio.create_task_group() as tasks:
-            for _ in range(self._parallel):
-                tasks.start_soon(self._prefetch_forever)
-            self._serving = True
-            try:
-                yield
-            finally:
-                self._serving = False
-                tasks.cancel_scope.cancel()
+        async with self._inner.running():
+            yield
 
     # --- planning ---------------------------------------------------------------------------------------------------
 
@@ -273,21 +251,6 @@ class CachedSynthesizer:
         finally:
             del self._rendering[spoken]
             done.set()
-
-    async def _prefetch_forever(self) -> None:
-        while True:
-            while not self._wanted:
-                await self._news.wait()
-            await self._patience()
-            if not self._wanted:
-                continue
-            text = self._wanted.popleft()
-            try:
-                for sentence in _sentences(self._prepared(text)):
-                    for part in self._plan(sentence):
-                        await self._render(_spoken(part.text), part.text)
-            except MokedError as error:
-                log.info("a prefetch failed", extra={"provider": self.name, "reason": str(error)})
 
     async def _patience(self) -> None:
         """Let those on the phone go first, within reason."""

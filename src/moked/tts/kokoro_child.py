@@ -208,7 +208,7 @@ def _espeak(binary: str, text: str, speed: float, *, phonemes: bool) -> tuple[Sa
 
 
 def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[str, Any]]]:
-    """`config`: nakdimon (path or ''), phonikud (folder), kokoro (folder or ''), voice, threads, espeak (program or '').
+    """`config`: nakdimon (path or ''), phonikud (folder), kokoro (folder or ''), voice, threads, espeak (or '').
 
     Without `kokoro` the voice is espeak-ng; without `nakdimon` as well it reads plain text.
     """
