@@ -429,6 +429,24 @@ async def test_the_last_words_of_a_caller_who_hangs_up_are_kept():
         call.recognizer.last = Final("תתקשרו אליי מחר", 2500, 3000, 0.9, "google")
         await call.hangs_up(3000)
     assert call.store.turns[1].caller_text == "תתקשרו אליי מחר"
+    assert call.end.lead.need == "תתקשרו אליי מחר"
+
+
+async def test_words_over_the_greeting_of_a_caller_who_hangs_up_at_once_are_kept():
+    async with Call().on() as call:
+        await call.says(100, 600, "טעות במספר סליחה")
+        await call.hangs_up(910)
+    assert call.store.turns[1].caller_text == "טעות במספר סליחה"
+
+
+async def test_last_words_that_come_late_are_not_taken_for_a_turn_to_answer():
+    async with Call().on() as call:
+        await call.says(3000, 4000, "יש לי נזילה")
+        await call.until(4400)
+        call.recognizer.last = Final("במטבח", 4000, 4390, 0.9, "google")
+        await call.hangs_up(4400)
+    assert call.store.turns[1].caller_text == "יש לי נזילה במטבח"
+    assert call.audio_ms(since=3000) == 0
 
 
 async def test_a_socket_that_dies_is_a_broken_call():

@@ -10,6 +10,7 @@ the socket), and one task a reply. Whoever has news calls a door; doors never wa
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -80,6 +81,7 @@ class SessionParts:
 _FINAL_WORDS_S = 2.5
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
+_LEARN_S = 3.0
 
 
 class CallSession:
@@ -169,6 +171,8 @@ class CallSession:
         if transcript.engine not in self._engines:
             self._engines.append(transcript.engine)
         self._text.hear(transcript, now)
+        if self._end is not None:
+            return  # nobody takes turns any more; the words are kept by `_last_words`
         if self._text.amended and self._turns.replying:
             amended, self._text.amended = self._text.amended, ""
             self._log.caller_corrected(self._turns.turn, amended)
@@ -255,8 +259,22 @@ class CallSession:
         self._recognizer.finish()
         with anyio.move_on_after(_FINAL_WORDS_S):
             await self._listened.wait()
-        if self._turns.text.strip() and self._turns.turn > 0:
-            self._log.leftover(self._turns.turn, self._turns.text, self._turn_engine, self._clock())
+        text = f"{self._turns.carried} {self._text.text}".strip()
+        if text:
+            turn = CallerTurn(self._turns.open_turn, text, confidence=self._text.confidence)
+            await self._learn_from(turn)
+            self._log.leftover(turn.number, text, self._turn_engine, self._clock())
+
+    async def _learn_from(self, turn: CallerTurn) -> None:
+        """Nobody will hear an answer, but what was said last may be the name or the number."""
+        if self._agent is None:
+            return
+        with anyio.move_on_after(_LEARN_S), suppress(ProviderError):
+            reply = self._agent.reply(turn, self._history.entries)
+            reply.commit()
+            async with reply.actions() as actions:
+                async for _ in actions:
+                    pass
 
     def _lead(self) -> LeadDraft:
         return self._agent.lead() if self._agent is not None else LeadDraft()
@@ -298,7 +316,7 @@ class CallSession:
 
     def _act(self, actions: Sequence[turns.Action]) -> None:
         now = self._clock()
-        for action in () if self._closing else actions:
+        for action in () if self._closing or self._end is not None else actions:
             match action:
                 case turns.Begin():
                     self._begin(action)
@@ -453,7 +471,7 @@ class CallSession:
             self._finish(Outcome.BROKEN, "socket_dead")
 
     async def _drive_on(self) -> None:
-        while True:
+        while not self._over.is_set():
             wake = self._wake
             now = self._clock()
             due = self._turns.deadline

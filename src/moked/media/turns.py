@@ -156,6 +156,17 @@ class TurnTaking:
         return self._turn
 
     @property
+    def open_turn(self) -> int:
+        """Number of the turn that the caller's next words belong to."""
+        reply = self._reply
+        return max(1, reply.turn + 1 if reply is not None and reply.committed else self._turn)
+
+    @property
+    def carried(self) -> str:
+        """Words of the open turn from before it was re-opened; the recognizer's come after them."""
+        return self._carried
+
+    @property
     def text(self) -> str:
         """The open turn's words so far."""
         return _join(self._carried, self._text)
