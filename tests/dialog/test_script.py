@@ -679,3 +679,12 @@ def test_words_misheard_for_digits_are_not_added_to_the_need() -> None:
     call.says("דני")
     assert call.says("תשמע אדון שוקולד גדול ועוד כמה דברים").startswith("סליחה, לא קלטתי את המספר")
     assert call.lead.need == "יש לי נזילה"
+
+
+def test_a_number_said_over_two_turns_is_quoted_as_two() -> None:
+    call = Call("+972502223344")
+    for number, text in enumerate(
+        ("יש לי נזילה", "קוראים לי דני", "אפס חמש אפס", "יש לי נזילה", "שתיים שלוש ארבע חמש שש שבע שמונה"), 1
+    ):
+        call.agent.reply(CallerTurn(number, text), call.history.entries).commit()
+    assert call.agent.lead().sources["phone"].quote == "אפס חמש אפס / שתיים שלוש ארבע חמש שש שבע שמונה"

@@ -530,13 +530,13 @@ class _Turn:
             return
         heard = slots.join(self._state.heard, now)
         if heard.e164 and heard.e164.startswith("+"):
-            self._set(heard=heard, heard_from=f"{self._state.heard_from} {text}".strip())
+            self._set(heard=heard, heard_from=_quoted(self._state.heard_from, text))
             self._confirm_phone(step)
         elif len(heard.digits) >= 10 or heard.complete:
             self._set(heard=slots.heard(""), heard_from="")
             self._again()
         elif len(heard.digits) > len(self._state.heard.digits) or self._count_try(step):
-            self._set(heard=heard, heard_from=f"{self._state.heard_from} {text}".strip())
+            self._set(heard=heard, heard_from=_quoted(self._state.heard_from, text))
             self._ask(step.line("more"), Expect.PHONE)
 
     def _confirm_phone(self, step: Step) -> None:
@@ -678,3 +678,8 @@ def _first_name(known: Known | None) -> str:
 
 def _without(known: Mapping[str, Known], key: str) -> dict[str, Known]:
     return {name: value for name, value in known.items() if name != key}
+
+
+def _quoted(*words: str) -> str:
+    """What the caller said in more than one turn, as one quote."""
+    return " / ".join(said for said in words if said)

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 import httpx2
 import openai
+from anyio import to_thread
 
 from moked.dialog import (
     Action,
@@ -98,6 +99,7 @@ class LlmAgents:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
+        await to_thread.run_sync(lambda: self._client.chat.completions)  # imports for half a second: not in a call
         try:
             yield
         finally:

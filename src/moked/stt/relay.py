@@ -33,6 +33,7 @@ Metric = Callable[[str, str, float], None]
 """(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each."""
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
+_WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
