@@ -83,12 +83,13 @@ def density(result: Row) -> str:
             f" {row['mb_per_call']} | {row['loop_lag_p95_ms']:g} | {row['generator']['cores']} |"
             f" {(row['generator']['loop_late_ms'] or {}).get('p95', '-')} | {row['other_work_cores']} |"
         )
+    speaks = next((row["agent_speaks"] for row in result["levels"] if row["calls"] == result["held"]), 0)
     failed = sum(row["failed"] + row["unanswered"] for row in result["levels"])
     lines += [
         "",
         f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms: **{result['held']} calls**."
         f" Calls that failed and lines that got no answer: {failed}. The agent spoke"
-        f" {round(100 * result['levels'][-1]['agent_speaks'])} % of the time. Times in ms. Idle server:"
+        f" {round(100 * speaks)} % of the time. Times in ms. Idle server:"
         f" {result['idle_mb']} MB.",
     ]
     if result.get("profile"):
@@ -144,8 +145,6 @@ def write() -> None:
         if path.exists():
             result = json.loads(path.read_text())
             parts += [f"\n## {title}\n\n{_where(result)}\n\n{table(result)}\n{notes}"]
-            known = RESULTS / f"{name}.limits.md"
-            parts += [f"\n{known.read_text()}"] if known.exists() else []
     PAGE.write_text("".join(parts))
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +67,13 @@ class Threads:
 
     def cores(self, since: "Threads", names: Mapping[int, str]) -> dict[str, float]:
         """Cores used since then, by kind of thread, the busiest first."""
-        kinds: Counter[str] = Counter()
+        kinds: defaultdict[str, float] = defaultdict(float)
         for thread, seconds in self.seconds.items():
             name = names.get(thread, "gRPC and other native threads")
             kind = next((kind for part, kind in THREADS.items() if part in name), name)
             kinds[kind] += (seconds - since.seconds.get(thread, 0.0)) / (self.at - since.at)
-        return {kind: round(cores, 3) for kind, cores in kinds.most_common() if cores >= 0.0005}
+        ranked = sorted(kinds.items(), key=lambda one: -one[1])
+        return {kind: round(cores, 3) for kind, cores in ranked if cores >= 0.0005}
 
 
 THREADS: Final = {

@@ -177,7 +177,7 @@ async def _line(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> 
         if found:
             return found[1]
         if process.poll() is not None:
-            raise SystemExit(f"{' '.join(process.args[:4])} ended with {process.returncode}:\n{text}")  # type: ignore[index]
+            raise SystemExit(f"{process.args!r} ended with {process.returncode}:\n{text}")
         await asyncio.sleep(0.1)
     raise SystemExit(f"not ready after {READY_S:g} s:\n{log.read_text('utf-8', 'replace')}")
 
@@ -187,7 +187,7 @@ async def _line(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> 
 
 async def caller_lines() -> tuple[tuple[Say, ...], str]:
     """`LINES` as audio, and whose voice it is: the embedded one, rendered once and kept; without its weights bursts."""
-    settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")
+    settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")  # type: ignore[call-arg]
     try:
         lines = await rehearsal.steps(settings, LINES, "", "", "jf_alpha", lambda done, total: None)
     except MokedError as error:

@@ -302,7 +302,8 @@ class _Screen:
     def choices(self, choices: list["Choice"]) -> None:
         table = Table(title=f"moked {__version__} ({self._role})", title_justify="left", box=None, pad_edge=False)
         for heading in ("part", "uses", "because", "better"):
-            table.add_column(heading, style="dim" if heading in ("because", "better") else "")
+            style = "dim" if heading in ("because", "better") else ""
+            table.add_column(heading, style=style, overflow="fold")
         for choice in choices:
             table.add_row(choice.part, choice.chosen, choice.why, choice.better or "-")
         out.print(table)
@@ -314,12 +315,12 @@ class _Screen:
             lines += [
                 "",
                 "Try it now, in another terminal:",
-                "  [bold].venv/bin/moked call[/]                        a whole rehearsal call in Hebrew",
-                '  [bold].venv/bin/moked call "יש לי נזילה במטבח"[/]     with your own words',
-                "  [bold].venv/bin/moked call recording.wav[/]          or a recording",
+                "  [bold].venv/bin/moked call[/]                      a whole rehearsal in Hebrew",
+                '  [bold].venv/bin/moked call "יש לי נזילה במטבח"[/]   with your own words',
+                "  [bold].venv/bin/moked call recording.wav[/]        or with a recording",
                 "",
-                "For real calls set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and PUBLIC_BASE_URL,",
-                "then ask [bold].venv/bin/moked doctor[/].",
+                "For real calls set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and",
+                "PUBLIC_BASE_URL, then ask [bold].venv/bin/moked doctor[/].",
             ]
         else:
             lines.append(f"Twilio's webhook for incoming calls: {house.base_url}/webhook/incoming_call")

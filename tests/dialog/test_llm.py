@@ -11,6 +11,7 @@ from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, S
 from moked.dialog.business import Business
 from moked.dialog.hours import Span
 from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt
+from moked.dialog.tools import BY_NAME
 from moked.errors import Failure, ProviderError
 from tests.serving import serving
 
@@ -60,6 +61,14 @@ async def test_words_stream_and_the_question_is_known(bench):
     assert words(got) == "בשמחה. מה מספר הטלפון לחזרה?"
     assert len([a for a in got if isinstance(a, Say)]) == 5
     assert got[-1] == Ask(Expect.PHONE)
+
+
+async def test_the_model_is_told_its_tools(bench):
+    bench.emulator.brain = lambda body: Answer("כן.")
+    await bench.say("מתי?")
+    tools = bench.emulator.requests[-1]["tools"]
+    assert [tool["function"]["name"] for tool in tools] == list(BY_NAME)
+    assert tools[0]["function"]["parameters"]["properties"]["phone"]["description"]
 
 
 async def test_the_model_is_told_what_was_heard_and_what_is_known(bench):

@@ -230,7 +230,18 @@ def test_open_sentences(said: str) -> None:
 
 @pytest.mark.parametrize(
     "said",
-    ["", "כן", "לא", "יש לי נזילה במטבח", "דני כהן", "מה אתה רוצה ממני?", "אין", "מחר בבוקר.", "אני צריך את זה?"],
+    [
+        "",
+        "כן",
+        "לא",
+        "יש לי נזילה במטבח",
+        "דני כהן",
+        "מה אתה רוצה ממני?",
+        "אין",
+        "מחר בבוקר.",
+        "אני צריך את זה?",
+        "היום בערב אם אפשר",
+    ],
 )
 def test_closed_sentences(said: str) -> None:
     assert not slots.open_sentence(said)

@@ -138,6 +138,7 @@ class Recognizer:
 
 class Ear:
     received_ms = 0
+    closed = False
 
     def __init__(self, on_speech):
         self.on_speech = on_speech
@@ -146,7 +147,7 @@ class Ear:
         self.received_ms += len(audio) // 8
 
     def close(self):
-        pass
+        self.closed = True
 
 
 class Store:
@@ -317,6 +318,7 @@ async def test_greeting_question_answer_and_hang_up():
     assert call.end.outcome is Outcome.CALLER_HUNG_UP
     assert call.end.lead.need == "יש לי נזילה"
     assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
+    assert call.ear.closed  # its place at the detector is free for another call
     assert call.store.turns[0].waterfall.heard_ms is not None  # its only mark came after the clock had ended the reply
 
 

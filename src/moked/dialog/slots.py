@@ -488,6 +488,8 @@ _OPEN_WORDS: Final = listed(
 # Open words that are also whole answers when they stand alone.
 _OPEN_ONLY_AFTER: Final = listed("לא זה אין יש אפשר רק אז אהה יכול יכולה אתם אנחנו הוא היא הם אני גם זאת אולי")
 _OPEN_ENDS: Final = phrases("יש לי|יש לנו|אין לי|קוראים לי|השם שלי|המספר שלי|הטלפון שלי|המספר הוא|רציתי לשאול|אני גר ב")
+# Polite ends of a whole sentence, also as a weak recogniser spells them.
+_CLOSED_ENDS: Final = phrases("אם אפשר|עם אפשר|אם זה אפשר|אם אתם יכולים|אם אתה יכול|אם את יכולה")
 
 
 def back_channel(text: str) -> bool:
@@ -508,5 +510,7 @@ def open_sentence(text: str) -> bool:
     if any(heard_words[-len(phrase) :] == phrase for phrase in _OPEN_ENDS):
         return True
     if not heard_words or heard_words[-1] not in _OPEN_WORDS:
+        return False
+    if any(heard_words[-len(phrase) :] == phrase for phrase in _CLOSED_ENDS):
         return False
     return len(heard_words) > 1 or heard_words[-1] not in _OPEN_ONLY_AFTER

@@ -213,6 +213,7 @@ class CallSession:
                 outcome, detail = self._end
             raise
         finally:
+            self._ear.close()
             with anyio.CancelScope(shield=True):
                 await self._record_end(outcome, detail)
 

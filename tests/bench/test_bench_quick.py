@@ -1,0 +1,43 @@
+"""The benches still run: calls succeed and every figure is there. How good the figures are is not asked here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from moked import weights
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not weights.available("silero-vad"), reason="`moked models install` brings the detector"),
+]
+
+
+def run(name: str, out: Path) -> dict:
+    command = [sys.executable, "-m", f"bench.{name}", "--quick", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((out / f"{name}.json").read_text())
+
+
+def test_latency(tmp_path):
+    result = run("latency", tmp_path)
+    assert result["ended"] == ["caller_hung_up"]
+    assert result["unanswered"] == 0
+    for figure in ("response", "greeting", "barge_in", "partials"):
+        assert result[figure]["count"] > 0, figure
+    assert all(one["count"] > 0 for one in result["waterfall"].values())
+
+
+def test_density(tmp_path):
+    result = run("density", tmp_path)
+    assert [row["calls"] for row in result["levels"]] == [1, 3]
+    for row in result["levels"]:
+        assert row["failed"] == row["unanswered"] == 0
+        assert row["added"]["count"] > 0
+        assert row["server_cores"] > 0
+        assert row["generator"]["loop_late_ms"]["count"] > 0
