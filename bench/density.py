@@ -33,7 +33,7 @@ from moked.simulate.result import CallResult, Ended
 from moked.simulate.scenario import Say
 
 LIMIT_MS: Final = 100
-CYCLE_S: Final = 7.5  # one turn: the caller's line, the answer, and the pauses
+CYCLE_S: Final = 8.2  # one turn: the caller's line, the answer, and the pauses
 GREETING_S: Final = 2.5
 GAP_MS: Final = 800  # a longer silence of the agent is the end of its reply
 AT_A_MARK_MS: Final = 30

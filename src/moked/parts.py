@@ -102,14 +102,19 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         emulated = bool(settings.texttospeech_emulator_host)
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
-    elif all(weights.available(name, root=settings.models_root) for name in ("nakdimon", "phonikud", "kokoro")):
+    elif _installed(settings, "nakdimon", "phonikud", "kokoro"):
         inner = local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
         choice = Choice("voice", "Kokoro, local", "no Google credentials are set", "Google credentials: a native voice")
     else:
         program = shutil.which("espeak-ng")
         if program is None:
             raise ModelError("there is no voice: run `moked models install`, or set GOOGLE_APPLICATION_CREDENTIALS")
-        inner = EspeakVoice(program, gender=gender)
+        pointed = (
+            weights.path("nakdimon", root=settings.models_root)
+            if _installed(settings, "nakdimon", "phonikud")
+            else None
+        )
+        inner = EspeakVoice(program, nakdimon=pointed, gender=gender)
         choice = Choice("voice", "espeak-ng", "no credentials and no voice weights", "run `moked models install`")
     parallel = _GOOGLE_PHRASES_AT_A_TIME if isinstance(inner, GoogleVoice) else 1
     folder = settings.data_dir / "voice"
@@ -117,6 +122,10 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         inner, folder, key=inner.key, gender=gender, pronunciation=business.pronunciation, parallel=parallel
     )
     return cache, choice
+
+
+def _installed(settings: Settings, *names: str) -> bool:
+    return all(weights.available(name, root=settings.models_root) for name in names)
 
 
 def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:

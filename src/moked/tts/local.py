@@ -19,12 +19,37 @@ _VERSION = 1  # of the recipe: part of the cache key, raised when the sound chan
 _WAIT_S = 60.0  # for the queue and the rendering of one text
 
 
-class LocalVoice:
+class _ChildVoice:
+    """A voice that `kokoro_child` makes. `rate` 1.0 is the voice's own pace; `max_pending` texts may wait for the child,
+    one more fails with `QUOTA`."""
+
+    name: str
+
+    def __init__(
+        self, config: dict[str, object], key: str, *, rate: float, gender: str, max_pending: int, nice: int
+    ) -> None:
+        self._child = Child(_CHILD, config, name=self.name, max_pending=max_pending, nice=nice)
+        self._rate = rate
+        self._gender = gender
+        self.key = f"{self.name}/{key}/{rate}/{_VERSION}"
+
+    def cached(self, text: str) -> bytes | None:
+        return None
+
+    def speak(self, text: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return _speak(self._child, self.name, prepare(text, gender=self._gender), self._rate)
+
+    async def prepare(self, texts: Sequence[str], progress: Progress | None = None) -> None:
+        """Nothing to do: an engine keeps no audio. Wrap it in `tts.cache.CachedSynthesizer`."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return self._child.running()
+
+
+class LocalVoice(_ChildVoice):
     """Hebrew by Kokoro-82M. `nakdimon` is the .onnx file, `kokoro` the folder of its files.
 
     `phonikud` is its package's folder; None: among the embedded models, beside the other two.
-
-    `rate` 1.0 is the voice's own pace. `max_pending` texts may wait for the child; one more fails with `QUOTA`.
     """
 
     name = "kokoro"
@@ -42,32 +67,17 @@ class LocalVoice:
         max_pending: int = 16,
         nice: int = 5,
     ) -> None:
-        config = {
+        config: dict[str, object] = {
             "nakdimon": str(nakdimon),
             "phonikud": str(phonikud or _beside(nakdimon)),
             "kokoro": str(kokoro),
             "voice": voice,
             "threads": threads,
         }
-        self._child = Child(_CHILD, config, name=self.name, max_pending=max_pending, nice=nice)
-        self._rate = rate
-        self._gender = gender
-        self.key = f"kokoro/{voice}/{rate}/{_VERSION}"
-
-    def cached(self, text: str) -> bytes | None:
-        return None
-
-    def speak(self, text: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return _speak(self._child, self.name, prepare(text, gender=self._gender), self._rate)
-
-    async def prepare(self, texts: Sequence[str], progress: Progress | None = None) -> None:
-        """Nothing to do: an engine keeps no audio. Wrap it in `tts.cache.CachedSynthesizer`."""
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        return self._child.running()
+        super().__init__(config, voice, rate=rate, gender=gender, max_pending=max_pending, nice=nice)
 
 
-class EspeakVoice:
+class EspeakVoice(_ChildVoice):
     """Hebrew by espeak-ng, the last resort: intelligible with effort. `program` is the installed binary.
 
     With `nakdimon` it is given sounds rather than letters, which is far better than what it makes of Hebrew spelling.
@@ -84,28 +94,14 @@ class EspeakVoice:
         gender: str = "m",
         max_pending: int = 16,
     ) -> None:
-        config = {
+        config: dict[str, object] = {
             "nakdimon": str(nakdimon or ""),
             "phonikud": str(_beside(nakdimon)) if nakdimon else "",
             "kokoro": "",
             "espeak": program,
         }
-        self._child = Child(_CHILD, config, name=self.name, max_pending=max_pending)
-        self._rate = rate
-        self._gender = gender
-        self.key = f"espeak/{'ipa' if nakdimon else 'he'}/{rate}/{_VERSION}"
-
-    def cached(self, text: str) -> bytes | None:
-        return None
-
-    def speak(self, text: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        return _speak(self._child, self.name, prepare(text, gender=self._gender), self._rate)
-
-    async def prepare(self, texts: Sequence[str], progress: Progress | None = None) -> None:
-        """Nothing to do: an engine keeps no audio."""
-
-    def running(self) -> AbstractAsyncContextManager[None]:
-        return self._child.running()
+        key = "ipa" if nakdimon else "he"
+        super().__init__(config, key, rate=rate, gender=gender, max_pending=max_pending, nice=0)
 
 
 def _beside(nakdimon: Path) -> Path:
