@@ -48,13 +48,16 @@ def uses_google_voice(settings: Settings) -> bool:
     return bool(settings.texttospeech_emulator_host or settings.google_application_credentials)
 
 
+VOICE_WEIGHTS = ("nakdimon", "phonikud", "kokoro")
+
+
 def needed_weights(settings: Settings) -> list[str]:
-    """Names of the embedded weights these settings need."""
+    """Names of the embedded weights these settings need. Those of the voice have a last resort, espeak-ng."""
     names = ["silero-vad"]
     if settings.whisper_model == "base" and (not uses_google_speech(settings) or settings.stt_fallback == "whisper"):
         names.append("whisper-base")
     if not uses_google_voice(settings):
-        names += ["nakdimon", "phonikud", "kokoro"]
+        names += VOICE_WEIGHTS
     return names
 
 
@@ -102,7 +105,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         emulated = bool(settings.texttospeech_emulator_host)
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
-    elif _installed(settings, "nakdimon", "phonikud", "kokoro"):
+    elif _installed(settings, *VOICE_WEIGHTS):
         inner = local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
         choice = Choice("voice", "Kokoro, local", "no Google credentials are set", "Google credentials: a native voice")
     else:

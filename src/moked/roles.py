@@ -24,7 +24,7 @@ from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
-from moked.errors import ProviderError
+from moked.errors import ModelError, ProviderError
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.journal import Journal
@@ -174,9 +174,8 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     settings, business = house.settings, house.business
-    weights_needed = parts.needed_weights(settings)
     watcher.loading("models")
-    await to_thread.run_sync(lambda: weights.ensure(weights_needed, root=settings.models_root))
+    await to_thread.run_sync(_ensure_weights, settings)
     engines, hearing = parts.hearing(settings, business)
     voice, speaking = parts.voice(settings, business)
     factory, agent = parts.agents(settings, business)
@@ -227,6 +226,15 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     house.media = server = _media_server(house, shared)
     metrics.calls_active.set_function(lambda: len(server.call_sids))
     await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+
+
+def _ensure_weights(settings: Settings) -> None:
+    needed = parts.needed_weights(settings)
+    weights.ensure([name for name in needed if name not in parts.VOICE_WEIGHTS], root=settings.models_root)
+    try:
+        weights.ensure([name for name in needed if name in parts.VOICE_WEIGHTS], root=settings.models_root)
+    except ModelError as error:  # `parts.voice` falls back, or says that there is no voice at all
+        log.warning("the local voice could not be installed", extra={"error": str(error)})
 
 
 URGENT_PHRASES = 3

@@ -229,7 +229,7 @@ class Crm:
             )
 
     def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None:
-        """Store a turn, or its newer version. `lead`: what the agent knows so far, for the case that we die."""
+        """Store a turn, or its newer version (by `ended_ms`). `lead`: what the agent knows so far, for the case that we die."""
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
         if lead is not None:
@@ -250,7 +250,11 @@ class Crm:
             session.execute(
                 insert(session, Turn)
                 .values(call_id=found.id, business_id=found.business_id, created_at=now, **values)
-                .on_conflict_do_update(index_elements=["call_id", "number"], set_=values)
+                .on_conflict_do_update(
+                    index_elements=["call_id", "number"],
+                    set_=values,
+                    where=Turn.ended_ms <= turn.ended_ms,  # an older version that comes late changes nothing
+                )
             )
             if found.ended_at is not None and found.lead_id is None:  # it came late: there were words after all
                 self._settle_again(session, call_sid)

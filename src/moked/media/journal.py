@@ -1,15 +1,19 @@
 """The journal: what a call leaves behind, written off the loop, in order, and never lost.
 
-One writer a process takes records from a bounded queue and writes them in a worker thread. When the database fails
-it is tried again; when it stays away, or the queue is full, the record goes to the spill file, one JSON object a
-line, which is written into the database at the next start. `metrics` counts what was spilt.
+    put_* -> queue (bounded) -> one writer, in a worker thread -> the database
+                 | full              | away, also when tried again
+                 '------> spill file <-'  --> the database, when the queue is empty and the next heartbeat comes
+
+Of a turn whose versions wait in the queue together only the newest is written. The spill file has one JSON object a
+line; what it still holds when the process ends is written at the next start. `metrics` counts what was spilt.
 """
 
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +27,16 @@ from moked.records import CallEnd, LeadDraft, TurnRecord
 
 log = logging.getLogger(__name__)
 
-QUEUE_BOUND = 256
+QUEUE_BOUND = 1024
 _RETRY_DELAYS = (0.1, 0.5, 2.0)
+_AWAY = 3  # failures in a row of the spill file's records mean that the database is away, not that a record is bad
 
 
 class Store(Protocol):
-    """The part of `crm.service.Crm` the media plane writes to. Synchronous; each call is one transaction."""
+    """The part of `crm.service.Crm` the media plane writes to. Synchronous; each call is one transaction.
+
+    `add_turn` keeps the newer of two versions, whichever comes first.
+    """
 
     def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None: ...
 
@@ -46,6 +54,11 @@ class _Entry:
     data: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """Asks the writer to look at the spill file."""
+
+
 class Journal:
     """`put_*` never wait and never fail. `flush` waits until everything put before it is safe."""
 
@@ -53,8 +66,10 @@ class Journal:
         self._store = store
         self._spill = spill
         self._on_spill = on_spill
-        self._send, self._receive = anyio.create_memory_object_stream[_Entry | anyio.Event](QUEUE_BOUND)
+        self._send, self._receive = anyio.create_memory_object_stream[_Entry | _Replay | anyio.Event](QUEUE_BOUND)
         self._live: set[str] = set()
+        self._file = threading.Lock()  # the loop and the writer's thread both spill
+        self._spilt = False
 
     def put_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft) -> None:
         """A turn, or its newer version, and what the agent knows so far: a crash must not lose it."""
@@ -113,6 +128,10 @@ class Journal:
             if isinstance(entry, anyio.Event):
                 entry.set()
                 continue
+            if isinstance(entry, _Replay):
+                if self._spilt and not self._receive.statistics().current_buffer_used:
+                    await to_thread.run_sync(self._replay)
+                continue
             batch = [entry]
             markers: list[anyio.Event] = []
             while True:
@@ -123,8 +142,9 @@ class Journal:
                 if isinstance(more, anyio.Event):
                     markers.append(more)
                     break
-                batch.append(more)
-            await to_thread.run_sync(self._write_batch, batch)
+                if isinstance(more, _Entry):
+                    batch.append(more)
+            await to_thread.run_sync(self._write_batch, _newest(batch))
             for marker in markers:
                 marker.set()
 
@@ -157,33 +177,60 @@ class Journal:
                 raise AssertionError(other)
 
     def _keep(self, entries: list[_Entry]) -> None:
-        self._spill.parent.mkdir(parents=True, exist_ok=True)
-        with self._spill.open("a", encoding="utf-8") as file:
-            for entry in entries:
-                self._on_spill()
-                file.write(json.dumps(asdict(entry), ensure_ascii=False, default=_plain) + "\n")
+        with self._file:
+            self._spilt = True
+            self._spill.parent.mkdir(parents=True, exist_ok=True)
+            with self._spill.open("a", encoding="utf-8") as file:
+                for entry in entries:
+                    self._on_spill()
+                    file.write(json.dumps(asdict(entry), ensure_ascii=False, default=_plain) + "\n")
 
     def _replay(self) -> None:
-        """Write what a former run had to spill. What still cannot be written is spilt again."""
-        if not self._spill.exists():
-            return
-        taken = self._spill.with_suffix(f".{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        self._spill.rename(taken)
+        """Write what had to be spilt, by this run or a former one. What still cannot be written is spilt again."""
+        with self._file:
+            self._spilt = False
+            if not self._spill.exists():
+                return
+            taken = self._spill.with_suffix(f".{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+            self._spill.rename(taken)
         entries = [_Entry(**json.loads(line)) for line in taken.read_text(encoding="utf-8").splitlines() if line]
         log.info("writing spilt records", extra={"count": len(entries)})
-        self._write_batch(entries)
+        left, failures = [], 0
+        for entry in entries:
+            try:
+                if failures < _AWAY:
+                    self._write(entry)
+                    failures = 0
+                    continue
+            except Exception as error:  # as in `_write_batch`
+                failures += 1
+                log.warning("spilt record could not be written", extra={"kind": entry.kind, "error": str(error)})
+            left.append(entry)
+        if left:
+            self._keep(left)
         taken.unlink()
 
     async def _beat(self, every_s: float, scope: anyio.CancelScope) -> None:
         with scope:
             while True:
                 await anyio.sleep(every_s)
+                if self._spilt:
+                    with suppress(anyio.WouldBlock):  # the queue is full: another time
+                        self._send.send_nowait(_Replay())
                 if not self._live:
                     continue
                 try:
                     await to_thread.run_sync(self._store.touch, sorted(self._live))
                 except Exception as error:  # the next beat may do
                     log.warning("heartbeat could not be written", extra={"error": str(error)})
+
+
+def _newest(batch: list[_Entry]) -> list[_Entry]:
+    """Without the versions of a turn that another in the batch replaces."""
+    last = {(entry.call_sid, entry.data["turn"]["number"]): entry for entry in batch if entry.kind == "turn"}
+    return [
+        entry for entry in batch if entry.kind != "turn" or last[entry.call_sid, entry.data["turn"]["number"]] is entry
+    ]
 
 
 def _plain(value: object) -> str:

@@ -20,8 +20,9 @@ _WAIT_S = 60.0  # for the queue and the rendering of one text
 
 
 class _ChildVoice:
-    """A voice that `kokoro_child` makes. `rate` 1.0 is the voice's own pace; `max_pending` texts may wait for the child,
-    one more fails with `QUOTA`."""
+    """A voice that `kokoro_child` makes. `rate` 1.0 is the voice's own pace. `max_pending` texts may wait for the
+    child; one more fails with `QUOTA`.
+    """
 
     name: str
 
