@@ -22,24 +22,33 @@ from emulators.google_tts import GoogleTts
 from emulators.listener import Energy
 from emulators.llm import Answer, LlmEmulator
 
-THINGS = ("הברז", "המזגן", "הדוד", "התנור", "המקרר", "הצינור", "השקע", "המנעול", "החלון", "התריס", "הכיור", "המסנן")
-STATES = ("הדולף", "הישן", "החדש", "השבור", "הרועש", "החם", "הקר", "הסתום", "העקום", "הרטוב", "הפתוח", "הכבד")
-PLACES = ("במטבח", "בסלון", "במקלחת", "במרפסת", "במחסן", "בחצר", "במשרד", "בחדר", "במרתף", "בגינה", "בחנות", "באולם")
+THINGS = (
+    "הברז המזגן הדוד התנור המקרר הצינור השקע המנעול החלון התריס הכיור המסנן "
+    "הארון המדף הווילון השער הגדר המשאבה המפוח הנורה הפעמון המדיח המייבש הכבל"
+)
+STATES = (
+    "הדולף הישן החדש השבור הרועש החם הקר הסתום העקום הרטוב הפתוח הכבד "
+    "הקטן הגדול האדום הלבן השחור הירוק הכחול הצהוב הסדוק החלוד הרופף התקוע"
+)
+PLACES = (
+    "במטבח בסלון במקלחת במרפסת במחסן בחצר במשרד בחדר במרתף בגינה בחנות באולם "
+    "במעלית בלובי במסדרון בגג בחניה במקלט בכניסה במועדון בקומה במפעל בסדנה בכיתה"
+)
 WHEN = ("מחר", "היום", "השבוע", "בבוקר", "בערב", "בצהריים", "ביום ראשון", "ביום שני", "ביום שלישי", "ביום רביעי")
 
 
 def answers() -> Any:
-    """A brain: two sentences of about 45 letters together, 17,280 different pairs before the first comes again."""
+    """A brain: two sentences of about 60 letters together; 13,824 first sentences before one comes again."""
+    things, states, places = THINGS.split(), STATES.split(), PLACES.split()
     turn = itertools.count(1)
 
     def brain(body: dict[str, Any]) -> Answer:
-        # steps without a common factor with the lists: every pair of sentences is new for long
-        number = next(turn) * 7919
-        number, thing = divmod(number, len(THINGS))
-        number, state = divmod(number, len(STATES))
-        number, place = divmod(number, len(PLACES))
-        what = f"{THINGS[thing]} {STATES[state]} {PLACES[place]}"
-        return Answer(f"רשמתי את {what}. מה עוד חשוב לדעת על {THINGS[thing]} {WHEN[number % len(WHEN)]}?")
+        number = next(turn) * 7919  # a prime, so that it goes through all of them and neighbours differ
+        number, thing = divmod(number, len(things))
+        number, state = divmod(number, len(states))
+        number, place = divmod(number, len(places))
+        what = f"{things[thing]} {states[state]} {places[place]}"
+        return Answer(f"רשמתי את {what}. מה עוד חשוב לדעת על {things[thing]} {WHEN[number % len(WHEN)]}?")
 
     return brain
 

@@ -99,6 +99,8 @@ def digest(stacks: str, *, calls: int, cores: float, threads: Mapping[str, float
     for line in stacks.splitlines():
         stack, _, number = line.rpartition(" ")
         frames, count = stack.split(";"), int(number)
+        if not frames[-1]:
+            continue  # the stack changed while it was read
         total += count
         parts[_part(frames)] += count
         selves[_short(frames[-1])] += count

@@ -110,6 +110,64 @@ async def test_a_full_queue_spills_and_the_rest_goes_on(store, tmp_path):
     assert len(store.got) + len(spill.read_text(encoding="utf-8").splitlines()) == QUEUE_BOUND + 50
 
 
+async def test_of_a_turn_that_waits_in_versions_the_newest_is_written(store, tmp_path):
+    journal = Journal(store, tmp_path / "spill.jsonl")
+    other = replace(TURN, number=2)
+    async with journal.running():
+        for ended in (20, 30, 40):  # no step of the loop in between
+            journal.put_turn("CA1", replace(TURN, ended_ms=ended), LEAD)
+            journal.put_turn("CA2", replace(TURN, ended_ms=ended), LEAD)
+        journal.put_turn("CA1", other, LEAD)
+        journal.put_end(END)
+    newest = replace(TURN, ended_ms=40)
+    assert [item[:3] for item in store.got[:-1]] == [
+        ("turn", "CA1", newest),
+        ("turn", "CA2", newest),
+        ("turn", "CA1", other),
+    ]
+    assert store.got[-1] == ("end", END)
+
+
+async def test_what_was_spilt_is_written_when_the_database_is_back(store, tmp_path):
+    spill = tmp_path / "spill.jsonl"
+    journal = Journal(store, spill)
+    store.away = 3 + 1  # all tries of the turn, and the first of its end
+    async with journal.running(heartbeat_s=0.02):
+        journal.put_turn("CA1", TURN, LEAD)
+        journal.put_end(END)
+        with anyio.fail_after(5):
+            while len(store.got) < 2:
+                await anyio.sleep(0.01)
+        assert [item[0] for item in store.got] == ["end", "turn"]
+        with anyio.fail_after(5):
+            while list(tmp_path.iterdir()):
+                await anyio.sleep(0.01)
+
+
+async def test_a_record_that_can_never_be_written_holds_up_no_other(store, tmp_path):
+    spill = tmp_path / "spill.jsonl"
+    take = store._take
+
+    def refuse(*item):
+        if item[1] == "CA-bad":
+            raise ValueError("never")
+        take(*item)
+
+    store._take = refuse
+    store.away = 10**6
+    journal = Journal(store, spill)
+    async with journal.running(heartbeat_s=0.02):
+        for sid in ("CA-bad", "CA1", "CA2"):
+            journal.put_turn(sid, TURN, LEAD)
+        await journal.flush()
+        store.away = 0
+        with anyio.fail_after(5):
+            while len(store.got) < 2:
+                await anyio.sleep(0.01)
+    assert [item[1] for item in store.got] == ["CA1", "CA2"]
+    assert [json.loads(line)["call_sid"] for line in spill.read_text(encoding="utf-8").splitlines()] == ["CA-bad"]
+
+
 async def test_everything_queued_is_written_although_the_process_is_being_cancelled(store, tmp_path):
     journal = Journal(store, tmp_path / "spill.jsonl")
     async with anyio.create_task_group() as tasks:
