@@ -1,1 +1,4 @@
-"""Emulators of the outside services, for development and tests only: real wire, faults on request. Never imported by `src`."""
+"""Emulators of the outside services, for development and tests only: real wire, faults on request.
+
+Never imported by `src`.
+"""

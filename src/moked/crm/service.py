@@ -229,7 +229,10 @@ class Crm:
             )
 
     def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None:
-        """Store a turn, or its newer version (by `ended_ms`). `lead`: what the agent knows so far, for the case that we die."""
+        """Store a turn, or its newer version (by `ended_ms`).
+
+        `lead`: what the agent knows so far, for the case that we die.
+        """
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
         if lead is not None:
