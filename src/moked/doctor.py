@@ -376,7 +376,7 @@ async def disk(folders: dict[str, Path]) -> list[Finding]:
     return list(found.values())
 
 
-_AUDIO: Final = ("audioop", "numpy", "soxr", "onnxruntime", "faster_whisper", "phonikud")
+_AUDIO: Final = ("audioop", "numpy", "soxr", "onnxruntime", "faster_whisper")
 
 
 async def audio_parts() -> list[Finding]:

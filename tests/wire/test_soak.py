@@ -109,6 +109,7 @@ async def quiet(home):
         while home.house.media.active or home.speech.open_streams:
             await anyio.sleep(0.05)
     await anyio.sleep(0.5)
+    home.crm._write.kw["bind"].dispose()  # connections keep caches of bounded size, and come again when needed
 
 
 async def test_a_thousand_calls_leave_nothing_behind(tmp_path, monkeypatch, caplog):
@@ -118,31 +119,30 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path, monkeypatch, capl
     async with house(tmp_path, max_calls=200) as home:
         home.speech.streams = deque(maxlen=10)  # the emulator remembers them; that is not what is measured
         numbers = iter(range(CALLS))
-        async with new_client(home.base_url) as http:
 
-            async def callers(until):
-                for number in numbers:
-                    await one_call(home, http, number)
-                    if number >= until:
-                        return
+        async def callers(until, http):
+            for number in numbers:
+                await one_call(home, http, number)
+                if number >= until:
+                    return
 
-            async def some(until):
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(AT_ONCE):
-                        tasks.start_soon(callers, until)
-                await quiet(home)
+        async def some(until):
+            async with new_client(home.base_url) as http, anyio.create_task_group() as tasks:
+                for _ in range(AT_ONCE):
+                    tasks.start_soon(callers, until, http)
+            await quiet(home)
 
-            await some(WARM - AT_ONCE)
-            warm, began, cpu = Left(), time.monotonic(), time.process_time()
-            await some(CALLS)
-            took = time.monotonic() - began
-            after = Left()
-            print(f"\nwarm:  {warm}\nafter: {after}\n{took:.1f} s, {time.process_time() - cpu:.1f} s of CPU")
+        await some(WARM - AT_ONCE)
+        warm, began, cpu = Left(), time.monotonic(), time.process_time()
+        await some(CALLS)
+        took, cpu = time.monotonic() - began, time.process_time() - cpu
+        after = Left()
+        print(f"\nwarm:  {warm}\nafter: {after}\n{took:.1f} s, {cpu:.1f} s of CPU")
 
         assert after.tasks == warm.tasks
-        assert after.files <= warm.files + 2
-        assert sum(after.threads.values()) <= sum(warm.threads.values()) + 4
-        assert after.megabytes - warm.megabytes < 10
+        assert after.files <= warm.files
+        assert sum(after.threads.values()) <= sum(warm.threads.values()) + 4  # of pools that have a bound
+        assert after.megabytes - warm.megabytes < 8
         media_server, memory_bus = home.house.media, home.house.bus
         assert (media_server.active, media_server.call_sids) == (0, [])
         assert len(memory_bus._topics) <= bus.TOPICS
