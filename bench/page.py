@@ -148,7 +148,8 @@ def _where(result: Row) -> str:
     load = ", ".join(str(value) for value in at["load_before"])
     return (
         f"{at['date']}, `{at['command']}`, {at['cpu']}, {at['cores']} cores, {at['memory_gb']} GB, {at['system']},"
-        f" Python {at['python']}; load average before: {load}."
+        f" Python {at['python']}; load average before: {load}; the session's nice value against others':"
+        f" {at['group_nice']}."
     )
 
 

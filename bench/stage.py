@@ -226,8 +226,17 @@ def machine(command: str) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}",
+        "group_nice": _group_nice(),
         "load_before": [round(value, 1) for value in os.getloadavg()],
     }
+
+
+def _group_nice() -> int:
+    """Of our session against the others', where the kernel schedules sessions as groups: the usual is 0."""
+    try:
+        return int(Path("/proc/self/autogroup").read_text().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def other_work(stage: Stage, before: "CpuTimes", after: "CpuTimes") -> float:

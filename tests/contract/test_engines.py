@@ -124,6 +124,9 @@ async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
         yield made
 
 
+PAUSE_MS = 1000
+
+
 async def say(stream: Stream, audio: bytes, at_ms: int) -> int:
     """Write an utterance with silence around it and the VAD's marks; `at_ms` is where it begins. Returns its end."""
     await write(stream, silence(300))
@@ -153,6 +156,8 @@ async def test_it_hears_utterances_in_order_and_in_call_time(case: Case) -> None
     with anyio.fail_after(30):
         async with case.engine.stream(origin_ms=origin) as stream:
             middle = await say(stream, first.audio, origin)
+            await write(stream, silence(PAUSE_MS))  # longer than a breath: two utterances for every engine
+            middle += PAUSE_MS
             await say(stream, second.audio, middle)
             await stream.finish()
             heard = finals(await hear(stream))

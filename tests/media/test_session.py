@@ -508,3 +508,19 @@ def test_the_playout_default_lead_fits_the_design():
     playout = Playout()
     playout.add(silence(1000))
     assert 200 <= sum(len(a.audio) for a in playout.poll(0)) // 8 <= 400
+
+
+async def test_a_late_final_with_more_words_mends_the_turn_and_loses_nothing():
+    slow = (1.0, Say("הבנתי."))
+    async with Call({"רוצה לדעת": slow, "אני רוצה לדעת": slow}).on() as call:
+        await call.until(3070)
+        call.ear.on_speech(SpeechStarted(3000))
+        await call.until(3950)
+        call.recognizer.sink(Interim("רוצה לדעת", 3000, 3800, 0.9, "google"))
+        await call.until(4170)
+        call.ear.on_speech(SpeechEnded(4000))
+        await call.until(4800)  # committed on the interim; the final knows more, before and after
+        call.recognizer.sink(Final("אני רוצה לדעת כמה זה עולה", 3000, 4750, 0.9, "google"))
+        await call.hangs_up(9000)
+    assert call.store.turns[1].caller_text == "אני רוצה לדעת כמה זה עולה"
+    assert sorted(call.store.turns) == [0, 1]

@@ -100,6 +100,15 @@ def test_an_open_sentence_waits_longer():
     assert call.did(Commit)[0][0] == 3000 + POLICY.hold_ms + 600
 
 
+def test_an_answer_to_a_yes_no_question_is_short_and_quick():
+    for text, hold in (("כן בדיוק", 250), ("המזגן בסלון לא מקרר בכלל כבר שבוע", POLICY.hold_ms)):
+        call = Call().greeted()
+        call.turns.expect(call.now, Expect.YES_NO)
+        call.says(2000, 3000, text, final_after=200)
+        call.until(5000)
+        assert call.did(Commit)[0][0] == 3000 + hold
+
+
 def test_digits_in_progress_wait_and_a_whole_number_does_not():
     call = Call().greeted()
     call.turns.expect(call.now, Expect.PHONE)
@@ -264,6 +273,31 @@ def test_noise_that_keeps_the_vad_open_does_not_hold_the_turn_for_ever():
     call.at(3000, "heard", "אני צריך אינסטלטור", end=2900, final=True)
     call.until(8000)
     assert call.did(Commit)[0][0] == 3000 + POLICY.stuck_ms
+
+
+def test_after_a_change_of_recognizer_the_words_so_far_are_not_all():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(3000, "heard", "אני רוצה לדעת", end=2900, final=False)
+    call.at(3100, "recognizer_changed")
+    call.at(7160, "speech_ended", 7000)  # long after the words stood still
+    call.until(7500)
+    assert not call.did(Commit)
+    call.at(7700, "heard", "שלום אני רוצה לדעת כמה זה עולה", end=7000, final=True)
+    assert call.did(Begin)[-1][1].text == "שלום אני רוצה לדעת כמה זה עולה"
+
+
+def test_a_final_for_a_turn_that_was_reopened_mends_what_was_carried():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני רוצה לדעת")
+    call.until(3500)
+    call.at(3670, "speech_started", 3600)
+    call.until(3900)  # re-opened
+    call.at(3950, "corrected", "שלום אני רוצה לדעת")
+    call.at(4100, "heard", "כמה זה עולה", end=4050, final=False)
+    call.at(4360, "speech_ended", 4200)
+    call.until(6000)
+    assert call.did(Begin)[-1][1].text == "שלום אני רוצה לדעת כמה זה עולה"
 
 
 Step = st.one_of(

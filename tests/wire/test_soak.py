@@ -97,10 +97,11 @@ class Left:
         self.tasks = Counter(task.get_coro().__qualname__ for task in tasks)
         self.threads = Counter(thread.name.rsplit("-", 1)[0].rstrip("0123456789_") for thread in threading.enumerate())
         self.files = sum(1 for _ in Path("/proc/self/fd").iterdir())
+        self.objects = len(gc.get_objects())
         self.megabytes = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
 
     def __repr__(self):
-        return f"{sum(self.tasks.values())} tasks, {dict(self.threads)}, {self.files} files, {self.megabytes:.1f} MB"
+        return f"{sum(self.tasks.values())} tasks, {dict(self.threads)}, {self.files} files, {self.objects} objects, {self.megabytes:.1f} MB"
 
 
 async def quiet(home):
@@ -142,7 +143,8 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path, monkeypatch, capl
         assert after.tasks == warm.tasks
         assert after.files <= warm.files
         assert sum(after.threads.values()) <= sum(warm.threads.values()) + 4  # of pools that have a bound
-        assert after.megabytes - warm.megabytes < 8
+        assert after.objects - warm.objects < CALLS - WARM  # less than one a call: of those calls nothing is there
+        assert after.megabytes - warm.megabytes < 10
         media_server, memory_bus = home.house.media, home.house.bus
         assert (media_server.active, media_server.call_sids) == (0, [])
         assert len(memory_bus._topics) <= bus.TOPICS

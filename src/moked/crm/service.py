@@ -340,7 +340,9 @@ class Crm:
         limit = self._clock() - timedelta(seconds=older_than_s)
         with self._read.begin() as session:
             suspects = session.scalars(
-                select(Call.sid).where(Call.ended_at.is_(None), Call.heartbeat_at < limit).order_by(Call.id)
+                select(Call.sid)
+                .where(Call.ended_at.is_(None), Call.heartbeat_at < limit)
+                .order_by(Call.heartbeat_at)  # as the index of unended calls has them: no look at all calls
             ).all()
         finished = []
         for sid in suspects:

@@ -15,6 +15,7 @@ SHORTEST_MS = 250
 _OPEN_EXTRA_MS = 600
 _WHOLE_NUMBER_MS = 400
 _FAREWELL_MS = 300
+_LONGEST_ANSWER = 4  # words; a longer sentence with a לא in it is a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def hold(text: str, expect: Expect, base_ms: int) -> Hold:
             return Hold(LONGEST_MS, "number_in_progress")
     if slots.open_sentence(text):
         return Hold(_clamp(base_ms + _OPEN_EXTRA_MS), "open_sentence")
-    if expect is Expect.YES_NO and slots.yes_no(text) is not None:
+    if expect is Expect.YES_NO and len(text.split()) <= _LONGEST_ANSWER and slots.yes_no(text) is not None:
         return Hold(SHORTEST_MS, "answered")
     if slots.farewell(text):
         return Hold(_FAREWELL_MS, "farewell")

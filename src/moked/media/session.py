@@ -162,6 +162,8 @@ class CallSession:
                 metrics.stt_switches.labels(before, after, reason).inc()
                 self._log.publish("engine", before=before, after=after, reason=reason)
                 self._log.event("engine_switched", before=before, after=after, reason=reason)
+                if before != after and self._end is None:
+                    self._act(self._turns.recognizer_changed(now))
                 return
             case Interim() as interim:
                 self._log.interim(interim.text, interim.engine)
@@ -173,9 +175,10 @@ class CallSession:
         self._text.hear(transcript, now)
         if self._end is not None:
             return  # nobody takes turns any more; the words are kept by `_last_words`
-        if self._text.amended and self._turns.replying:
+        if self._text.amended:
             amended, self._text.amended = self._text.amended, ""
-            self._log.caller_corrected(self._turns.turn, amended)
+            if self._turns.replying:
+                self._log.caller_corrected(self._turns.turn, amended)
             self._act(self._turns.corrected(now, amended))
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
@@ -413,7 +416,8 @@ class CallSession:
         run = self._runs[commit.reply]
         begin = run.begin
         changed_ms, confidence = self._text.stable_since, self._text.confidence
-        self._text.take()
+        if commit.reason != "corrected":  # what came with the correction is the caller's next words
+            self._text.take()
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
         ended = now - commit.silence_ms if commit.turn else None

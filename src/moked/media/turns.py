@@ -132,6 +132,7 @@ class TurnTaking:
         self._voiced_ms = 0
         self._text = ""
         self._carried = ""  # words of a re-opened turn
+        self._carried_before = ""  # ... and those of them that were carried before
         self._text_end = 0  # how far into the audio the words reach
         self._text_at = 0  # when they last changed
         self._text_final = True
@@ -210,9 +211,13 @@ class TurnTaking:
         return self._advance(now)
 
     def corrected(self, now: int, text: str) -> Sequence[Action]:
-        """A late final: the committed turn reads `text`. Answered anew if nothing of the answer was heard yet."""
+        """A late final: the words that were committed read `text`. Answered anew if nothing of the answer was heard."""
         reply = self._reply
-        if reply is None or not reply.committed or reply.audible or not reply.text:
+        if reply is None or not reply.committed:
+            if self._carried:  # the turn was re-opened since
+                self._carried = _join(self._carried_before, text)
+            return self._advance(now)
+        if reply.audible or not reply.text:
             return ()
         text = _join(reply.carried, text)
         if _same(text, reply.text):
@@ -224,6 +229,11 @@ class TurnTaking:
         self._reply_now.committed = True
         self._carried = ""
         return (*actions, began, Commit(began.reply, began.turn, "corrected", now - self._voiced_end))
+
+    def recognizer_changed(self, now: int) -> Sequence[Action]:
+        """Another engine hears the caller: what was being said will come again from it, in its own time."""
+        self._text_end = 0
+        return self._advance(now)
 
     def dtmf(self, now: int, digit: str) -> Sequence[Action]:
         """A key was pressed. It always has the floor."""
@@ -362,7 +372,7 @@ class TurnTaking:
             self._cut_in = True
             self._turn = reply.turn + 1
             return (CutAudio(reply.number), Cancel(reply.number, f"barge_in_{reason}"))
-        self._carried = reply.text
+        self._carried, self._carried_before = reply.text, reply.carried
         return (*self._release(), Cancel(reply.number, f"went_on_{reason}"))
 
     def _is_backchannel(self, reply: _Reply, text: str) -> bool:
