@@ -359,7 +359,8 @@ async def test_nobody_gets_in_and_nobody_else_notices(tmp_path, caplog):
             continue
         assert (does.__name__, record["outcome"], record["detail"]) == (does.__name__, *OUTCOMES[does])
         assert (record["lead"] is None) == (record["lead_missing_reason"] is not None), does.__name__
-        assert record["lead"] is not None, does.__name__  # the number is known: somebody calls back
+        if record["outcome"] != "caller_hung_up":  # it was our end that broke, and the number is known: we call back
+            assert record["lead"] is not None, does.__name__
 
     for placed in neighbours.values():
         assert plain(placed.said) == f"{NEED} כן"

@@ -101,7 +101,8 @@ class Left:
         self.megabytes = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 2**20
 
     def __repr__(self):
-        return f"{sum(self.tasks.values())} tasks, {dict(self.threads)}, {self.files} files, {self.objects} objects, {self.megabytes:.1f} MB"
+        counted = f"{sum(self.tasks.values())} tasks, {self.files} files, {self.objects} objects"
+        return f"{counted}, {self.megabytes:.1f} MB, threads: {dict(self.threads)}"
 
 
 async def quiet(home):
