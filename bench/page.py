@@ -44,7 +44,7 @@ DENSITY_NOTES: Final = """
 - **generator**: cores used by emulators and callers together, on the other core, and how late their own event loop
   was (p95). Where that is tens of ms, the figures say more about the generator than about the server.
 - **others**: cores that foreign processes kept busy during the level. Anything above 0.1 spoils the tail, unless the
-  bench has the kernel's favour: `nice` is not enough where sessions are scheduled as groups
+  bench has the kernel's favour: `nice` is not enough where the kernel schedules login groups (sched_autogroup)
   (`/proc/sys/kernel/sched_autogroup_enabled`); `echo -12 > /proc/self/autogroup` in the shell that starts it is.
 
 What limits it: processor time, about 9 ms a second for each call, and no part of it stands out. Half goes to moving
@@ -148,7 +148,7 @@ def _where(result: Row) -> str:
     load = ", ".join(str(value) for value in at["load_before"])
     return (
         f"{at['date']}, `{at['command']}`, {at['cpu']}, {at['cores']} cores, {at['memory_gb']} GB, {at['system']},"
-        f" Python {at['python']}; load average before: {load}; the session's nice value against others':"
+        f" Python {at['python']}; load average before: {load}; autogroup nice:"
         f" {at['group_nice']}."
     )
 

@@ -232,7 +232,7 @@ def machine(command: str) -> dict[str, Any]:
 
 
 def _group_nice() -> int:
-    """Of our session against the others', where the kernel schedules sessions as groups: the usual is 0."""
+    """Priority of our scheduling group, where the kernel makes groups (sched_autogroup): the usual is 0."""
     try:
         return int(Path("/proc/self/autogroup").read_text().split()[-1])
     except (OSError, ValueError, IndexError):

@@ -89,7 +89,10 @@ async def test_a_call_with_a_model_ends_in_a_lead(kind, tmp_path):
 
     # Live: partials as the words come, each new one longer, then the final, in the order of the call.
     partials = placed.of("turn.partial")
-    assert [data["text"] for data in partials[:2]] == ["יש", "יש לי"]
+    first = [data["text"] for data in partials if data["text"].startswith("יש")]
+    assert len(first) >= 3
+    assert all(lines[0].startswith(text) for text in first)
+    assert first == sorted(first, key=len)
     gaps = [late - early for early, late in itertools.pairwise(in_one_line(placed))]
     assert 0.15 <= sum(gaps) / len(gaps) <= 0.33, gaps
     assert [plain(data["text"]) for data in placed.of("turn.final")] == list(lines)
