@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from moked import __version__
-from moked.errors import MokedError, SettingsError
+from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
 from moked.simulate.live import LiveView
@@ -128,15 +128,10 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
         known = group.subgroup(MokedError)
         if known is None or known != group:
             raise
-        raise _first_leaf(known) from None
+        raise first_leaf(known) from None
     finally:
         log.shutdown()
     out.print("Stopped. Every call is on record.")
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = group.exceptions[0]
-    return _first_leaf(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _configure_log(settings: Settings) -> None:

@@ -13,6 +13,9 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
 """
 
 from enum import StrEnum
+from typing import TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class MokedError(Exception):
@@ -59,3 +62,9 @@ class ProviderError(MokedError):
         super().__init__(f"{provider}: {kind.value}: {message}")
         self.provider = provider
         self.kind = kind
+
+
+def first_leaf(group: BaseExceptionGroup[Error]) -> Error:
+    """The first error in a group that is not a group itself: task groups wrap what their tasks raise."""
+    first = group.exceptions[0]
+    return first_leaf(first) if isinstance(first, BaseExceptionGroup) else first

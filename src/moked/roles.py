@@ -252,16 +252,18 @@ async def _prepare_voice(
             house.missing.pop("voice", None)
         watcher.phrases(done, total)
 
-    told(0, len(phrases))
-    await voice.prepare(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
-
-    async def the_rest() -> None:
+    async def render(some: Sequence[str], progress: Progress) -> None:
         try:
-            await voice.prepare(phrases, told)
+            await voice.prepare(some, progress)
         except ProviderError as error:  # they are made when they are needed, then
             log.warning("phrases could not be rendered ahead", extra={"error": str(error)})
+
+    async def the_rest() -> None:
+        await render(phrases, told)
         house.missing.pop("voice", None)
 
+    told(0, len(phrases))
+    await render(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
     tasks.start_soon(the_rest)

@@ -22,7 +22,7 @@ from moked import metrics
 from moked.bus import Bus
 from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, EndCall, Reply, Say, Transfer
 from moked.dialog.history import History
-from moked.errors import ProviderError
+from moked.errors import ProviderError, first_leaf
 from moked.media import playout as out
 from moked.media import turns
 from moked.media.connection import Gone, Outlet
@@ -389,7 +389,7 @@ class CallSession:
 
     def _reply_failed(self, run: ReplyRun, errors: BaseExceptionGroup[ProviderError]) -> None:
         """The agent or the voice failed: say so from the cache; the second time in a row, end it well."""
-        first = next(iter(_leaves(errors)))
+        first = first_leaf(errors)
         log.warning("reply failed", extra={"provider": first.provider, "kind": first.kind.value, "error": str(first)})
         self._log.event("reply_failed", provider=first.provider, failure=first.kind.value)
         if run.number not in self._runs or self._end is not None:
@@ -538,13 +538,3 @@ class CallSession:
     def _call_time(self, now: int, audio_ms: int) -> int:
         """When, on the call's clock, the sample at `audio_ms` arrived."""
         return max(0, min(now, now - (self._ear.received_ms - audio_ms)))
-
-
-def _leaves(group: BaseExceptionGroup[ProviderError]) -> Sequence[ProviderError]:
-    found: list[ProviderError] = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found.extend(_leaves(error))
-        else:
-            found.append(error)
-    return found

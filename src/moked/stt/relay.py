@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS
-from moked.errors import Failure, Overloaded, ProviderError
+from moked.errors import Failure, Overloaded, ProviderError, first_leaf
 from moked.stt import Engine, EngineSwitched, Final, Interim, Stream, Transcript
 from moked.stt.failover import Breaker, EngineChooser, RelayPolicy
 from moked.stt.tape import Tape
@@ -199,7 +199,7 @@ class Relay:
                     self._opened(leg)
                     failure = await self._listen(leg, stream)
             except* (ProviderError, Overloaded) as problems:
-                failure = _first(problems, leg.engine.name)
+                failure = _as_provider_error(first_leaf(problems), leg.engine.name)
         if leg.scope.cancelled_caught and leg is self._next and leg.opened_at is None:
             failure = ProviderError(leg.engine.name, Failure.TIMEOUT, "the stream could not be opened in time")
         self._ended(leg, failure)
@@ -529,11 +529,3 @@ def _as_provider_error(problem: Exception, engine: str) -> ProviderError:
     if isinstance(problem, ProviderError):
         return problem
     return ProviderError(engine, Failure.TIMEOUT, str(problem))  # our own queue to it is full: it would come too late
-
-
-def _first(problems: BaseExceptionGroup[Exception], engine: str) -> ProviderError:
-    first: BaseException = problems
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    assert isinstance(first, Exception)
-    return _as_provider_error(first, engine)

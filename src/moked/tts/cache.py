@@ -15,7 +15,7 @@ import logging
 import os
 import re
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy as np
 
 from moked import metrics
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, silence, to_float
-from moked.errors import ProviderError
+from moked.errors import ProviderError, first_leaf
 from moked.tts import Progress, Synthesizer
 from moked.tts.hebrew import DIGIT_WORDS, prepare
 from moked.tts.respell import respelling
@@ -164,7 +164,7 @@ class CachedSynthesizer:
                 for _ in range(min(self._parallel, len(missing))):
                     tasks.start_soon(work)
         except* ProviderError as group:
-            raise _first(group) from group
+            raise first_leaf(group) from group
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -386,13 +386,3 @@ def _write(folder: Path, name: str, content: bytes) -> None:
     part = folder / f".{name}.{os.getpid()}.part"
     part.write_bytes(content)
     part.replace(folder / f"{name}.ulaw")
-
-
-def _first(group: BaseExceptionGroup[ProviderError]) -> ProviderError:
-    errors: Iterable[BaseException] = group.exceptions
-    for error in errors:
-        if isinstance(error, ProviderError):
-            return error
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error)
-    raise AssertionError("an empty group")
