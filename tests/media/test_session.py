@@ -127,6 +127,9 @@ class Recognizer:
     def speech_ended(self, at_ms):
         pass
 
+    def expect(self, what):
+        self.expecting = what
+
     async def run(self):
         await self.done.wait()
         if self.last is not None:

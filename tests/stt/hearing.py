@@ -87,6 +87,7 @@ class FakeEngine:
     open_ms: int = 30
     limit_ms: int = 0  # the provider's own limit of a stream
     opened: list[int] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
     open_now: int = 0
     finished: int = 0
 
@@ -169,6 +170,9 @@ class _Base:
     def speech_started(self, at_ms: int) -> None: ...
 
     def speech_ended(self, at_ms: int) -> None: ...
+
+    def expect(self, what: str) -> None:
+        self.engine.expected.append(what)
 
     async def finish(self) -> None:
         if not self.dead:

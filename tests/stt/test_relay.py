@@ -10,7 +10,7 @@ from moked.errors import Failure
 from moked.stt import EngineSwitched, Final, Interim
 from moked.stt.failover import Breaker, RelayPolicy
 from moked.stt.relay import Relay
-from tests.stt.hearing import VOCABULARY, FakeEngine, Fault, Spoken, speech, talk
+from tests.stt.hearing import VOCABULARY, FakeEngine, Fault, Spoken, sound, speech, talk
 from tests.virtual_time import VIRTUAL_TIME
 
 pytestmark = pytest.mark.anyio
@@ -241,6 +241,38 @@ async def test_it_returns_to_the_first_engine_at_a_quiet_moment():
     assert call.switches[0] == ("google", "whisper", "unavailable")
     assert call.switches[-1] == ("whisper", "google", "recovered")
     assert len(call.switches) == 2
+
+
+async def test_a_new_order_of_engines_moves_the_call_at_its_next_pause_and_loses_nothing():
+    spoken = speech(VOCABULARY[:5]) + speech(VOCABULARY[5:9], from_ms=6000)
+    first, second = two(spoken, second="exact")
+    call = Call(first, second)
+
+    async with anyio.create_task_group() as tasks:
+
+        async def turn():
+            await anyio.sleep(1.5)  # in mid-sentence
+            call.relay.expect("phone")
+            call.relay.prefer([second.name])
+            assert call.switches == []
+
+        tasks.start_soon(turn)
+        await call.take(spoken)
+    assert call.words == [word.text for word in spoken]
+    assert call.switches == [("google", "other", "rollout")]
+    assert second.opened[0] > spoken[4].end_ms - 1000
+    assert first.expected == second.expected == ["phone"]
+
+
+async def test_the_calls_own_audio_can_be_heard_again():
+    spoken = speech(VOCABULARY[:3])
+    call = Call(*two(spoken))
+    await call.take(spoken)
+    said = sound(spoken, tail_ms=2500)
+    word = spoken[1]
+    assert call.relay.audio(word.start_ms, word.end_ms) == said[word.start_ms * 8 : word.end_ms * 8]
+    assert call.relay.audio(-100, 20) == said[:160]
+    assert call.relay.audio(200, 100) == b""
 
 
 async def test_a_broken_key_is_tried_once_by_one_call_and_not_at_all_by_the_next():

@@ -22,6 +22,11 @@ class Expect(StrEnum):
     NAME = "name"
     PHONE = "phone"
     TIME = "time"
+    ID = "id"  # an Israeli identity number
+    ADDRESS = "address"  # city and street
+    PLATE = "plate"  # a licence plate
+    DATE = "date"
+    NUMBER = "number"  # any other number
     NOTHING = "nothing"  # a statement or a farewell
 
 

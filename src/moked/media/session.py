@@ -379,6 +379,7 @@ class CallSession:
         now = self._clock()
         self._log.said(run)
         if run.expect is not None:
+            self._recognizer.expect(run.expect.value)
             self._act(self._turns.expect(now, run.expect))
         self._after = run.after
         if run.first_audio_ms is None:

@@ -73,6 +73,9 @@ class Stream(Protocol):
     def speech_ended(self, at_ms: int) -> None:
         """Our VAD heard speech end: flush what is batched; utterance engines recognise now. Never waits."""
 
+    def expect(self, what: str) -> None:
+        """What the agent asked for (a `dialog.Expect` value): a hint for how to decode what comes. Never waits."""
+
     async def finish(self) -> None:
         """No more audio. Remaining finals still come out of the iterator, which then ends."""
 
@@ -95,13 +98,22 @@ class Engine(Protocol):
 
 
 class Recognizer(Protocol):
-    """What a call listens through. `feed`, `speech_started` and `speech_ended` never wait and never raise."""
+    """What a call listens through. All but `run` never wait and never raise."""
 
     def feed(self, audio: bytes) -> None: ...
 
     def speech_started(self, at_ms: int) -> None: ...
 
     def speech_ended(self, at_ms: int) -> None: ...
+
+    def expect(self, what: str) -> None:
+        """What the agent asked for (a `dialog.Expect` value); kept for the streams that are opened later too."""
+
+    def prefer(self, engines: Sequence[str]) -> None:
+        """From now on these engines are wanted, most wanted first; the call moves at its next pause."""
+
+    def audio(self, from_ms: int, to_ms: int) -> bytes:
+        """The call's own mu-law in call time, as far as the last 30 s reach; what is forgotten reads as silence."""
 
     async def run(self) -> None:
         """Serve the call until `finish` was called and the last final came out. Cancel to abandon."""

@@ -131,6 +131,12 @@ class EngineChooser:
         self._bench_ms = bench_ms
         self._benches = {name: _Bench() for name in names}
 
+    def prefer(self, names: Sequence[str]) -> None:
+        """A new order of preference. Engines that are not named come last, in their old order; unknown ones are left
+        out."""
+        known = [name for name in dict.fromkeys(names) if name in self._benches]
+        self._names = (*known, *(name for name in self._names if name not in known))
+
     def choose(self, now: int) -> str:
         """The engine to open a stream with now."""
         for name in self._names:

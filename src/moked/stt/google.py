@@ -343,6 +343,9 @@ class _GoogleStream:
     def speech_ended(self, at_ms: int) -> None:
         self._flush()
 
+    def expect(self, what: str) -> None:
+        """Its configuration was sent with the first message."""
+
     async def finish(self) -> None:
         self._finishing = True
         self._flush()

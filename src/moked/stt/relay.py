@@ -57,6 +57,7 @@ class _Leg:
     ending: bool = False  # no more audio after what it has
     stuck_at: int = -1
     stuck_ticks: int = 0
+    stream: Stream | None = None  # while it is open
     waiting: bool = False
     wake: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -119,6 +120,8 @@ class Relay:
         self._serving = ""  # the engine of the last live leg
         self._refused = ""  # the engine that could not even begin
         self._generation = 0
+        self._ordered_at = -1  # the generation that was the last when the order of engines was changed
+        self._expecting = ""
         self._failures = 0  # in a row
         self._expired_early = 0  # in a row
         self._deaf = False
@@ -142,6 +145,20 @@ class Relay:
 
     def speech_ended(self, at_ms: int) -> None:
         self._mark(False, at_ms)
+
+    def expect(self, what: str) -> None:
+        self._expecting = what
+        for leg in (self._live, self._next):
+            if leg is not None and leg.stream is not None:
+                leg.stream.expect(what)
+
+    def prefer(self, engines: Sequence[str]) -> None:
+        self._chooser.prefer(engines)
+        self._ordered_at = self._generation
+
+    def audio(self, from_ms: int, to_ms: int) -> bytes:
+        start = max(0, from_ms) * SAMPLES_PER_MS
+        return self._tape.read(start, max(0, to_ms * SAMPLES_PER_MS - start))
 
     def finish(self) -> None:
         self._finishing.set()
@@ -196,6 +213,9 @@ class Relay:
             try:
                 async with leg.engine.stream(origin_ms=leg.origin // SAMPLES_PER_MS, hints=self._hints) as stream:
                     leg.scope.deadline = float("inf")
+                    leg.stream = stream
+                    if self._expecting:
+                        stream.expect(self._expecting)
                     self._opened(leg)
                     failure = await self._listen(leg, stream)
             except* (ProviderError, Overloaded) as problems:
@@ -468,7 +488,7 @@ class Relay:
         better = self._chooser.better(name, now) if quiet else None
         if better is not None:
             self._move_not_before = now + self._policy.move_again_ms
-            self._open(better, "recovered")
+            self._open(better, "rollout" if self._ordered_at >= leg.generation else "recovered")
             return
         age = max(now - (leg.opened_at or now), (leg.cursor - leg.origin) // SAMPLES_PER_MS)
         if leg.whole_utterances or not self._policy.rotate(age, quiet=quiet):

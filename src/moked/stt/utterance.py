@@ -53,6 +53,7 @@ class UtteranceStream:
         self._closed = False
         self._finishing = False
         self._work: anyio.CancelScope | None = None
+        self.expecting = ""  # what the agent asked for; a `transcribe` may look at it
 
     async def __aenter__(self) -> Self:
         return self
@@ -86,6 +87,9 @@ class UtteranceStream:
     def speech_ended(self, at_ms: int) -> None:
         self._cutter.speech_ended(at_ms)
         self._tell()
+
+    def expect(self, what: str) -> None:
+        self.expecting = what
 
     async def finish(self) -> None:
         self._finishing = True
