@@ -124,6 +124,9 @@ class Recognizer:
     def speech_started(self, at_ms):
         pass
 
+    def speech_paused(self, at_ms):
+        pass
+
     def speech_ended(self, at_ms):
         pass
 

@@ -93,6 +93,61 @@ def test_a_finished_sentence_is_speculated_on_at_200_ms_and_committed_after_the_
     assert commit.silence_ms == POLICY.hold_ms
 
 
+def test_a_pause_after_words_that_look_finished_begins_the_reply_and_commits_nothing():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(3050, "heard", "אני צריך אינסטלטור", end=2990, final=False)
+    call.at(3080, "speech_paused", 3000)
+    assert call.did(Begin) == [(3080, Begin(2, 1, "אני צריך אינסטלטור"))]
+    call.at(3160, "speech_ended", 3000)
+    call.at(3300, "heard", "אני צריך אינסטלטור.", end=3000, final=True)
+    call.until(5000)
+    assert call.did(Cancel) == []
+    assert [when for when, _ in call.did(Commit)] == [3000 + POLICY.hold_ms]
+
+
+def test_words_that_come_after_the_pause_begin_the_reply_anew():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(2900, "heard", "המזגן בסלון", end=2890, final=False)
+    call.at(3080, "speech_paused", 3000)
+    call.at(3110, "heard", "המזגן בסלון מטפטף", end=2990, final=False)
+    assert [(when, begin.text) for when, begin in call.did(Begin)] == [
+        (3080, "המזגן בסלון"),
+        (3110, "המזגן בסלון מטפטף"),
+    ]
+    assert [cancel.reason for _, cancel in call.did(Cancel)] == ["caller_goes_on"]
+
+
+def test_no_reply_is_begun_at_a_pause_in_mid_sentence_nor_while_words_are_owed():
+    for text, end in (("אני צריך תיקון של", 2990), ("אני צריך", 2600)):
+        call = Call().greeted()
+        call.at(2070, "speech_started", 2000)
+        call.at(3050, "heard", text, end=end, final=False)
+        call.at(3080, "speech_paused", 3000)
+        assert call.did(Begin) == []
+
+
+def test_a_caller_who_goes_on_after_a_gap_costs_one_reply_and_not_one_for_each_word():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(2950, "heard", "אני צריך אינסטלטור", end=2940, final=False)
+    call.at(3080, "speech_paused", 3000)
+    for number, word in enumerate(("דחוף", "היום", "בתל", "אביב")):
+        call.at(3400 + 200 * number, "heard", f"אני צריך אינסטלטור {word}", end=3390 + 200 * number, final=False)
+    assert len(call.did(Begin)) == len(call.did(Cancel)) == 1
+
+
+def test_replies_begun_at_pauses_are_few_in_a_turn():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    for number in range(8):
+        at = 3000 + 400 * number
+        call.at(at, "heard", f"מילה {number}", end=at - 50, final=False)
+        call.at(at + 80, "speech_paused", at)
+    assert len(call.did(Begin)) == POLICY.early
+
+
 def test_an_open_sentence_waits_longer():
     call = Call().greeted()
     call.says(2000, 3000, "אני צריך תיקון של")
@@ -303,6 +358,7 @@ def test_a_final_for_a_turn_that_was_reopened_mends_what_was_carried():
 Step = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 3000)),
     st.tuples(st.just("speech_started"), st.none()),
+    st.tuples(st.just("speech_paused"), st.none()),
     st.tuples(st.just("speech_ended"), st.none()),
     st.tuples(st.just("interim"), st.sampled_from(["", "כן", "אני צריך", "אפס חמש", "רגע", "תודה להתראות"])),
     st.tuples(st.just("final"), st.sampled_from(["כן", "אני צריך עזרה", "לא"])),
@@ -329,6 +385,8 @@ def test_whatever_happens(steps):
             case "speech_started":
                 voiced_at = call.now
                 call.at(call.now + 70, "speech_started", voiced_at)
+            case "speech_paused":
+                call.at(call.now + 80, "speech_paused", max(voiced_at, call.now))
             case "speech_ended":
                 call.at(call.now + 160, "speech_ended", max(voiced_at, call.now))
             case "interim":

@@ -20,6 +20,7 @@ from moked.media.endpoint import hold
 from moked.stt.transcripts import normalise
 
 _NEVER = 1 << 62
+_WORDS_MAY_LAG_MS = 250  # between the end of a recogniser's last word and our VAD's pause after it
 _PICKUP = frozenset({"הלו", "אלו", "שלום", "כן", "היי"})  # what people say into a phone before they listen
 
 
@@ -30,6 +31,7 @@ class TurnPolicy:
 
     hold_ms: int = 450
     speculate_ms: int = 200
+    early: int = 3  # replies begun in a turn at a mere pause, where the words look finished
     stable_ms: int = 120  # an interim must have stood this long before it is acted on
     transcript_wait_ms: int = 3000  # voiced audio without words: wait this long for the recogniser
     unheard_ms: int = 400  # less voiced audio than this without words is noise
@@ -127,6 +129,8 @@ class TurnTaking:
         self._cut_in = False
         # The caller's side of the open turn:
         self._speaking = False
+        self._paused_at: int | None = None  # in mid-stretch: no voice since then, or at least there was a gap
+        self._early = 0  # replies of this turn that were begun at a pause
         self._stretch_start: int | None = None  # current or last voiced stretch, since the turn opened
         self._voiced_end = 0  # end of the last voiced stretch
         self._voiced_ms = 0
@@ -190,13 +194,21 @@ class TurnTaking:
         """The VAD hears speech since `at`."""
         if not self._speaking:
             self._speaking = True
+            self._paused_at = None
             self._stretch_start = at
+        return self._advance(now)
+
+    def speech_paused(self, now: int, at: int) -> Sequence[Action]:
+        """No voice since `at`: a gap between words, or the end."""
+        if self._speaking:
+            self._paused_at = at
         return self._advance(now)
 
     def speech_ended(self, now: int, at: int) -> Sequence[Action]:
         """The last voiced sound was at `at`."""
         if self._speaking:
             self._speaking = False
+            self._paused_at = None
             self._voiced_end = at
             if self._stretch_start is not None:
                 self._voiced_ms += max(0, at - self._stretch_start)
@@ -274,7 +286,7 @@ class TurnTaking:
                 return (*self._drop(reply, "dtmf"), *self._commit(now, "dtmf", dtmf=self._dtmf))
             return ()
         if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
-            return self._drop(reply, "caller_goes_on")
+            return self._while_speaking(reply)
         text = self.text
         if text:
             return self._answer_words(now, text, reply)
@@ -287,6 +299,24 @@ class TurnTaking:
         if now >= self._silence_due():
             return self._commit(now, "silence", silent=True)
         return ()
+
+    def _while_speaking(self, reply: _Reply | None) -> Sequence[Action]:
+        """At a pause a reply may be begun before the stretch has ended: the caller may have said all."""
+        text = self.text
+        if reply is not None and self._paused_at is not None and _same(reply.text, text):
+            return ()
+        dropped = self._drop(reply, "caller_goes_on")
+        if not self._looks_finished(text):
+            return dropped
+        self._early += 1
+        return (*dropped, self._begin(text=text))
+
+    def _looks_finished(self, text: str) -> bool:
+        if self._paused_at is None or not text or self._early >= self._policy.early:
+            return False
+        if abs(self._text_end - self._paused_at) > _WORDS_MAY_LAG_MS:
+            return False  # words are owed, or they are from after the pause: the caller went on
+        return hold(text, self._expect, self._policy.hold_ms).ms <= self._policy.hold_ms
 
     def _answer_words(self, now: int, text: str, reply: _Reply | None) -> Sequence[Action]:
         actions: list[Action] = []
@@ -407,6 +437,7 @@ class TurnTaking:
     def _opened(self) -> None:
         """A turn was committed: its words are the reply's now."""
         self._forget_caller()
+        self._early = 0
         self._carried = ""
         self._cut_in = False
 
