@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moked.dialog import Expect, slots
-from moked.media.endpoint import hold
+from moked.dialog.endings import Ending
+from moked.media.endpoint import Hold, Pace, hold
 from moked.stt.transcripts import normalise
 
 _NEVER = 1 << 62
@@ -29,7 +30,7 @@ class TurnPolicy:
     """All in ms. `hold_ms` is the silence that ends an ordinary sentence; `media.endpoint` bends it by what was
     said."""
 
-    hold_ms: int = 450
+    hold_ms: int = 550
     speculate_ms: int = 200
     early: int = 3  # replies begun in a turn at a mere pause, where the words look finished
     stable_ms: int = 120  # an interim must have stood this long before it is acted on
@@ -42,6 +43,7 @@ class TurnPolicy:
     reopen_ms: int = 240  # speech this long between commit and our first sound re-opens the turn
     silence_ms: int = 8000  # nobody speaks: ask whether the caller is there
     stuck_ms: int = 2500  # the VAD says speech, but the words stopped changing this long ago
+    hesitation_ms: int = 250  # a pause in mid-turn from here on says something about the caller
     dtmf_gap_ms: int = 2000  # digits end this long after the last one, or at '#'
 
 
@@ -143,6 +145,8 @@ class TurnTaking:
         self._dtmf = ""
         self._dtmf_at = 0
         self._waiting_since = 0  # since when it is the caller's turn to say something
+        self._pace = Pace()
+        self._hesitated = False  # in the open turn
 
     # --- what others may know
 
@@ -193,6 +197,9 @@ class TurnTaking:
     def speech_started(self, now: int, at: int) -> Sequence[Action]:
         """The VAD hears speech since `at`."""
         if not self._speaking:
+            if self._voiced_ms and at - self._voiced_end >= self._policy.hesitation_ms and not self.replying:
+                self._hesitated = True
+                self._pace.hesitated(at - self._voiced_end)
             self._speaking = True
             self._paused_at = None
             self._stretch_start = at
@@ -316,7 +323,10 @@ class TurnTaking:
             return False
         if abs(self._text_end - self._paused_at) > _WORDS_MAY_LAG_MS:
             return False  # words are owed, or they are from after the pause: the caller went on
-        return hold(text, self._expect, self._policy.hold_ms).ms <= self._policy.hold_ms
+        return self._hold(text).ending is not Ending.OPEN
+
+    def _hold(self, text: str) -> Hold:
+        return hold(text, self._expect, self._policy.hold_ms, self._pace.ms)
 
     def _answer_words(self, now: int, text: str, reply: _Reply | None) -> Sequence[Action]:
         actions: list[Action] = []
@@ -340,7 +350,7 @@ class TurnTaking:
         """When to speculate on and when to commit `text`, if nothing changes."""
         policy = self._policy
         since = self._voiced_end if self._stretch_start is not None and not self._speaking else self._text_at
-        bent = hold(text, self._expect, policy.hold_ms)
+        bent = self._hold(text)
         speculate, commit = since + policy.speculate_ms, since + bent.ms
         if not self._covered():
             wait = self._voiced_end + policy.transcript_wait_ms
@@ -438,6 +448,9 @@ class TurnTaking:
         """A turn was committed: its words are the reply's now."""
         self._forget_caller()
         self._early = 0
+        if not self._hesitated:
+            self._pace.fluent()
+        self._hesitated = False
         self._carried = ""
         self._cut_in = False
 
