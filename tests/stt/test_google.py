@@ -21,6 +21,7 @@ from moked.audio import FRAME_BYTES, ms, silence
 from moked.errors import Failure, ProviderError, SettingsError
 from moked.stt import Final, Interim, Stream
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
+from moked.stt.google_rules import ModelLadder, models
 
 pytestmark = pytest.mark.anyio
 WORDS = numbered(5)
@@ -151,7 +152,7 @@ async def test_a_refused_model_is_climbed_down_from_at_start_up(caplog: pytest.L
 async def test_a_model_refused_in_a_call_loses_nothing(refused: tuple[str, ...], pause_s: float) -> None:
     emulator = GoogleSpeech(mode="codec")
     async with google(emulator) as (_, engine):
-        engine._wire.ladder = type(engine._wire.ladder)("phone_call")  # as if there had been no probe
+        engine._wire.ladder = ModelLadder(*models("v1", "phone_call"))  # as if there had been no probe
         emulator.refused_models = frozenset(refused)
         async with engine.stream(origin_ms=7000) as stream:
             await write(stream, SPEECH, pause_s)
@@ -167,7 +168,7 @@ async def test_when_every_model_is_refused_the_configuration_is_wrong() -> None:
     emulator = GoogleSpeech(mode="codec")
     async with google(emulator) as (_, engine):
         emulator.refused_models = frozenset(("phone_call", "default", "command_and_search", ""))
-        engine._wire.ladder = type(engine._wire.ladder)("phone_call")
+        engine._wire.ladder = ModelLadder(*models("v1", "phone_call"))
         async with engine.stream(origin_ms=0) as stream:
             await stream.write(silence(200))
             with pytest.raises(ProviderError) as caught:

@@ -13,6 +13,7 @@ from moked.stt.google_rules import (
     failure,
     is_about_the_model,
     is_unexplained,
+    models,
     plain,
     status_name,
 )
@@ -77,7 +78,7 @@ def test_only_a_refused_configuration_is_a_reason_for_another_model() -> None:
 
 
 def test_the_ladder_goes_down_once_and_remembers() -> None:
-    ladder = ModelLadder("phone_call")
+    ladder = ModelLadder(*models("v1", "phone_call"))
     assert ladder.current == "phone_call"
     assert ladder.refused("phone_call") == "default"
     assert ladder.refused("phone_call") == "default", "a second stream learns from the first"
@@ -92,7 +93,7 @@ def test_the_ladder_goes_down_once_and_remembers() -> None:
 
 
 def test_a_configured_model_of_the_ladder_is_not_asked_twice() -> None:
-    ladder = ModelLadder("default")
+    ladder = ModelLadder(*models("v1", "default"))
     assert ladder.refused("default") == "command_and_search"
 
 
