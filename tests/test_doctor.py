@@ -5,13 +5,14 @@ import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from types import SimpleNamespace
 
 import anyio
 import httpx2
 import pytest
 
-from moked import doctor
+from moked import doctor, parts
 from moked.doctor import Status
 from moked.errors import Failure, ProviderError, SettingsError
 from moked.settings import Settings
@@ -266,7 +267,15 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
 
     needed = ["silero-vad", "kokoro"]
     settings = Settings(models_dir=tmp_path, port=1)
-    found = await doctor.examine(doctor.checks_for(settings, needed_weights=needed, schema=schema, redis_ping=ping))
+    checks = doctor.checks_for(
+        settings,
+        needed_weights=needed,
+        schema=schema,
+        redis_ping=ping,
+        google_speech=partial(parts.ask_google_speech, settings),
+        google_voices=partial(parts.ask_google_voices, settings),
+    )
+    found = await doctor.examine(checks)
     names = [finding.name for finding in found]
     assert [name for name in names if name.startswith("weights")] == ["weights silero-vad", "weights kokoro"]
     assert {"settings", "google", "twilio", "webhook", "clock", "port 1", "database", "disk of DATA_DIR"} <= set(names)

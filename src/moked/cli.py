@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -210,6 +211,8 @@ def doctor() -> None:
                     needed_weights=parts.needed_weights(settings),
                     schema=lambda: db.schema_state(engine),
                     redis_ping=redis_ping,
+                    google_speech=partial(parts.ask_google_speech, settings),
+                    google_voices=partial(parts.ask_google_voices, settings),
                 ),
             )
         finally:
