@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -223,7 +224,7 @@ def doctor() -> None:
         table.add_column(heading)
     for found in findings:
         colour = colours[found.status.value]
-        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", found.detail, found.what_to_do)
+        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", escape(found.detail), escape(found.what_to_do))
     out.print(table, highlight=False)
     if any(found.status.value == "fail" for found in findings):
         raise typer.Exit(1)

@@ -199,13 +199,14 @@ class GoogleStream:
             raise
 
     async def _ask_why(self, status: str, text: str) -> tuple[str, str]:
-        """A write that met the end hid the reason, and it may be the model: ask with the configuration alone."""
+        """A write that met the end hid the reason, and it may be the model or the key: ask with the configuration
+        alone. Where that is well, the reason stays unknown."""
         self._hang_up()
         await self._dial()
         with anyio.move_on_after(self._wire.settings.drain_s), suppress(Ended):
             await self._open_call.half_close()
             answer, reason, _ = await self._receive()
-            if rules.is_about_the_model(answer, reason) or rules.refused_features(answer, reason):
+            if answer != "OK":
                 return answer, reason
         return status, text
 
