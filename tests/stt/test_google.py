@@ -339,6 +339,21 @@ async def test_unread_interims_are_replaced_and_finals_kept() -> None:
         assert all(isinstance(item, Final) for item in await hear(stream))
 
 
+async def test_a_call_that_is_left_ends_at_google_at_once() -> None:
+    """Whoever still holds it, it is not billed any more, and its place is free."""
+    async with google() as (emulator, engine):
+        call = engine._wire.call()
+        await call.write(engine._wire.dialect.first(engine._wire.wish(())))
+        with anyio.fail_after(1):
+            while not emulator.open_streams:
+                await anyio.sleep(0.01)
+            for _ in range(2):  # twice does no harm
+                call.cancel()
+            while emulator.open_streams:
+                await anyio.sleep(0.01)
+        assert engine.stats.open_streams == 0
+
+
 async def test_what_google_bills_is_counted(caplog: pytest.LogCaptureFixture) -> None:
     async with google() as (_, engine):
         before = engine.stats.billed_ms
