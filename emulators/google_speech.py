@@ -192,6 +192,8 @@ class GoogleSpeech:
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_concurrent_streams", 1000),
             ("grpc.so_reuseport", 0),
+            # a client may ping while nothing is said; gRPC's own servers allow it every five minutes
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ]
         server = grpc.aio.server(options=options)
         for dialect in (V1(), V2()):

@@ -307,6 +307,24 @@ async def test_a_stream_on_a_dead_connection_is_given_up() -> None:
         assert caught.value.kind is Failure.TIMEOUT
 
 
+async def test_a_dead_connection_is_found_out_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is acknowledged any more: the kernel gives it up, and the next stream has another connection."""
+    timeout = ("grpc.keepalive_timeout_ms", 1000)
+    monkeypatch.setattr(google_wire, "_KEEP_ALIVE", (*google_wire._KEEP_ALIVE[:1], timeout))
+    async with google(channels=1) as (emulator, engine):
+        emulator.faults.append(Fault("half_open", 300))
+        async with engine.stream(origin_ms=0) as stream, anyio.create_task_group() as tasks:
+            tasks.start_soon(write, stream, AUDIO, 0.01)
+            with pytest.raises(ProviderError) as caught:
+                await hear(stream)
+            tasks.cancel_scope.cancel()
+        assert caught.value.kind is Failure.UNAVAILABLE
+        async with engine.stream(origin_ms=0) as stream:
+            await write(stream, AUDIO)
+            await stream.finish()
+            assert text(await hear(stream)) == " ".join(WORDS)
+
+
 async def test_goaway_lets_the_open_stream_end_and_takes_no_other() -> None:
     async with google(channels=1, connect_timeout_s=0.5) as (emulator, engine):
         port = int(emulator.target.rsplit(":", 1)[1])

@@ -42,7 +42,9 @@ _CHANNEL_OPTIONS: Const[tuple[tuple[str, int], ...]] = (
     ("grpc.max_reconnect_backoff_ms", 5000),
     ("grpc.service_config_disable_resolution", 1),
 )
-# Pings only while calls run; more of them and servers answer "too_many_pings".
+# Pings only while calls run; more of them and servers answer "too_many_pings". The timeout is the kernel's too: a
+# connection on which nothing is acknowledged any more (half open) ends that long after the last audio. Measured: its
+# streams fail after 10.8 s and the next ones have a new connection; without it nothing happened in 25 s.
 _KEEP_ALIVE: Const[tuple[tuple[str, int], ...]] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -157,7 +159,7 @@ class Wire:
         settings = self.settings
         if settings.emulator_host is not None:
             emulator = settings.emulator_host
-            plain = (*_CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0))
+            plain = (*_CHANNEL_OPTIONS, *_KEEP_ALIVE, ("grpc.enable_http_proxy", 0))
             if settings.api == "v2":
                 self.dialect = V2(settings, settings.project or "emulated")
             return lambda: grpc.aio.insecure_channel(emulator, options=plain)
