@@ -13,6 +13,8 @@ PROMISED = {
     "enable_streaming_stt": True,
     "stt_batch_ms": 150,
     "stt_partial_debounce_ms": 180,
+    "gcp_stt_api": "v1",
+    "gcp_stt_location": "global",
     "gcp_stt_model": "phone_call",
     "gcp_stt_language": "he-IL",
     "gcp_stt_punctuation_interim": False,

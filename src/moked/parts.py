@@ -70,10 +70,11 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         )
     google = google_speech(settings)
     engines: list[Engine]
+    name = "Google" if google.api == "v1" else f"Google {google.api} ({google.location})"
     if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], "Google, streaming"
+        engines, name = [GoogleStreaming(google)], f"{name}, streaming"
     else:
-        engines, name = [GoogleUtterances(google)], "Google, whole utterances"
+        engines, name = [GoogleUtterances(google)], f"{name}, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
         engines.append(_whisper(settings))

@@ -307,6 +307,23 @@ async def test_a_stream_on_a_dead_connection_is_given_up() -> None:
         assert caught.value.kind is Failure.TIMEOUT
 
 
+@pytest.mark.parametrize("api", ["v1", "v2"])
+async def test_a_stream_that_google_never_begins_is_given_up(api: Api) -> None:
+    """Its headers do not come either: gRPC is then cancelled at another place, and says so in another way."""
+    async with google(GoogleSpeech(mode="codec", refused_models=()), api=api, drain_s=0.3) as (emulator, engine):
+        emulator.faults.append(Fault("slow_connect", delay_ms=60_000))
+        async with engine.stream(origin_ms=0) as stream:
+            await write(stream, AUDIO)
+            await stream.finish()
+            with pytest.raises(ProviderError) as caught:
+                await hear(stream)
+        assert caught.value.kind is Failure.TIMEOUT
+        async with engine.stream(origin_ms=0) as stream:
+            await write(stream, AUDIO)
+            await stream.finish()
+            assert text(await hear(stream)) == " ".join(WORDS)
+
+
 async def test_a_dead_connection_is_found_out_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is acknowledged any more: the kernel gives it up, and the next stream has another connection."""
     timeout = ("grpc.keepalive_timeout_ms", 1000)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
@@ -221,6 +222,20 @@ async def test_where_no_model_is_taken_the_survey_looks_elsewhere() -> None:
         ("us-central1", "chirp_2"),
         ("europe-west4", "chirp_2"),
     ]
+
+
+@BOTH
+async def test_a_survey_does_not_wait_for_ever(batch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moked.stt.google._ASK_S", 0.3)
+    emulator = GoogleSpeech(mode="codec")
+    emulator.fault = Fault("slow_connect", delay_ms=60_000)
+    async with emulator.running() as target:
+        with anyio.fail_after(5), pytest.raises(ProviderError, match=r"no answer within 0\.3 s") as caught:
+            await survey(GoogleSettings(emulator_host=target), streaming=not batch)
+        assert caught.value.kind is Failure.TIMEOUT
+        with anyio.fail_after(2):
+            while emulator.open_streams:
+                await anyio.sleep(0.01)
 
 
 @BOTH

@@ -16,6 +16,7 @@ from typing import Any
 from typing import Final as Const
 
 import anyio
+import anyio.lowlevel
 import google.auth
 import grpc
 import grpc.aio
@@ -102,7 +103,8 @@ class Call:
     async def read(self) -> Any | None:
         """The next answer; None when Google has ended the stream without an error."""
         try:
-            data = await self._call.read()
+            async with _our_cancellation():
+                data = await self._call.read()
         except grpc.RpcError as problem:
             raise Ended(*await self._status(problem)) from None
         return None if data is grpc.aio.EOF else self._dialect.answer(data)
@@ -196,9 +198,9 @@ class Wire:
         self.stats.requests += 1
         request = self.dialect.whole(wish, audio)
         try:
-            data = await line.recognize(
-                request, timeout=self.settings.recognize_timeout_s, metadata=self.dialect.metadata
-            )
+            timeout = self.settings.recognize_timeout_s
+            async with _our_cancellation():
+                data = await line.recognize(request, timeout=timeout, metadata=self.dialect.metadata)
             return self.dialect.whole_answer(data)
         except grpc.aio.AioRpcError as problem:
             raise Ended(problem.code().name, problem.details() or "") from None
@@ -246,6 +248,18 @@ class Wire:
     def punctuation(self, final: bool) -> bool:
         """Whether punctuation stays in the text."""
         return self.settings.punctuation_final if final else self.settings.punctuation_interim
+
+
+@asynccontextmanager
+async def _our_cancellation() -> AsyncIterator[None]:
+    """gRPC answers a cancellation now and then with one of its own, without the mark by which anyio's scopes know
+    theirs: the scope would let it pass, and whoever waits would end with it. So it is asked for again, in anyio's way.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        raise
 
 
 def _serialised(message: Any) -> bytes:
