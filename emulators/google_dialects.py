@@ -5,8 +5,8 @@
     dialect.refusal(ask, world)             Google's words where it does not serve that, or None
     dialect.interim(heard, ask), .final(...), .event(...), .billed(...), .whole(...)      answers
 
-`World` is what this Google has. Google's public pages do not say which models of v2 know Hebrew; here `telephony` does
-not, as `phone_call` does not on v1, so that a client has to climb. v2 is taken to know Hebrew as iw-IL alone.
+`World` is what this Google has. Which models of v2 know Hebrew we could not establish; here `telephony` does not, as
+`phone_call` does not on v1, so that a client has to climb. v2 is taken to know Hebrew as iw-IL alone.
 """
 
 import re
