@@ -4,12 +4,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -210,6 +212,8 @@ def doctor() -> None:
                     needed_weights=parts.needed_weights(settings),
                     schema=lambda: db.schema_state(engine),
                     redis_ping=redis_ping,
+                    google_speech=partial(parts.ask_google_speech, settings),
+                    google_voices=partial(parts.ask_google_voices, settings),
                 ),
             )
         finally:
@@ -220,7 +224,7 @@ def doctor() -> None:
         table.add_column(heading)
     for found in findings:
         colour = colours[found.status.value]
-        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", found.detail, found.what_to_do)
+        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", escape(found.detail), escape(found.what_to_do))
     out.print(table, highlight=False)
     if any(found.status.value == "fail" for found in findings):
         raise typer.Exit(1)

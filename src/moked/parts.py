@@ -19,7 +19,7 @@ from moked.errors import ModelError
 from moked.media.session import Phrases
 from moked.settings import Settings
 from moked.stt import Engine
-from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
+from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances, Survey, survey
 from moked.stt.whisper_local import WhisperLocal
 from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
@@ -68,7 +68,26 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         return [_whisper(settings)], Choice(
             "hearing", f"Whisper ({settings.whisper_model})", "no Google credentials are set", better
         )
-    google = GoogleSettings(
+    google = google_speech(settings)
+    engines: list[Engine]
+    name = "Google" if google.api == "v1" else f"Google {google.api} ({google.location})"
+    if settings.enable_streaming_stt:
+        engines, name = [GoogleStreaming(google)], f"{name}, streaming"
+    else:
+        engines, name = [GoogleUtterances(google)], f"{name}, whole utterances"
+    why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
+    if settings.stt_fallback == "whisper":
+        engines.append(_whisper(settings))
+        return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
+    return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+def google_speech(settings: Settings) -> GoogleSettings:
+    return GoogleSettings(
+        api=settings.gcp_stt_api,
+        location=settings.gcp_stt_location,
+        project=settings.gcp_project,
+        max_streams=settings.gcp_stt_max_streams,
         model=settings.gcp_stt_model,
         language=settings.gcp_stt_language,
         batch_ms=settings.stt_batch_ms,
@@ -77,16 +96,30 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         emulator_host=settings.speech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
-    engines: list[Engine]
-    if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], "Google, streaming"
-    else:
-        engines, name = [GoogleUtterances(google)], "Google, whole utterances"
-    why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
-    if settings.stt_fallback == "whisper":
-        engines.append(_whisper(settings))
-        return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
-    return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+async def ask_google_speech(settings: Settings) -> Survey | None:
+    """What Google says to each recognition model; None where it does not serve. Raises `ProviderError` and, for the
+    credentials, `SettingsError`."""
+    if not uses_google_speech(settings):
+        return None
+    return await survey(google_speech(settings), streaming=settings.enable_streaming_stt)
+
+
+async def ask_google_voices(settings: Settings) -> Sequence[str] | None:
+    """The voices Google has for the language of `TTS_VOICE`; None where it does not serve. Raises `ProviderError`."""
+    return await _google_voice(settings).voices() if uses_google_voice(settings) else None
+
+
+def _google_voice(settings: Settings, gender: str = "m") -> GoogleVoice:
+    return GoogleVoice(
+        voice=settings.tts_voice,
+        rate=settings.tts_rate,
+        pitch=settings.tts_pitch,
+        gender=gender,
+        emulator_host=settings.texttospeech_emulator_host or None,
+        credentials_file=_text(settings.google_application_credentials),
+    )
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
@@ -94,14 +127,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
     gender = "m" if business.voice_gender == "male" else "f"
     inner: GoogleVoice | LocalVoice | EspeakVoice
     if uses_google_voice(settings):
-        inner = GoogleVoice(
-            voice=settings.tts_voice,
-            rate=settings.tts_rate,
-            pitch=settings.tts_pitch,
-            gender=gender,
-            emulator_host=settings.texttospeech_emulator_host or None,
-            credentials_file=_text(settings.google_application_credentials),
-        )
+        inner = _google_voice(settings, gender)
         emulated = bool(settings.texttospeech_emulator_host)
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)

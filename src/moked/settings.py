@@ -195,6 +195,28 @@ class Settings(BaseSettings):
         "What takes over a call when Google fails. `none` saves the memory of a local Whisper.",
         "whisper or none",
     )
+    gcp_stt_api: Annotated[Literal["v1", "v2"], _folded("lower")] = _is(
+        "v1", "Version of Google's recognition API. v2 recognises in a project and a location.", "v1 or v2"
+    )
+    gcp_stt_location: Annotated[str, _folded("lower")] = _is(
+        "global",
+        "Where v2 recognises; its models differ by location (`moked doctor` shows them). v1 has none.",
+        "global, us, eu or a region such as europe-west4",
+        pattern=r"^[a-z]+(-[a-z]+[0-9]+)?$",
+    )
+    gcp_project: str = _is(
+        "",
+        "Google Cloud project in which v2 recognises. Empty: the one the credentials name.",
+        "a project's ID or number",
+        pattern=r"^([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]*$|^$",
+    )
+    gcp_stt_max_streams: int = _is(
+        0,
+        "Recognition streams to Google at the same time in one process; calls beyond go to the fallback. 0: no limit.",
+        "a number from 0 to 1000",
+        ge=0,
+        le=1000,
+    )
     gcp_stt_model: str = _is("phone_call", "Google's recognition model, the first to be tried.", "a model's name")
     gcp_stt_language: str = _is(
         "he-IL", "Language of the callers.", "a BCP 47 tag such as he-IL", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$"
@@ -239,7 +261,7 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should look at although Moked can start: likely typos in `.env`."""
+        """What a person should look at although Moked can start: likely typos in `.env`, and what does nothing."""
         return self._warnings
 
     @property
@@ -272,8 +294,18 @@ def load_settings() -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{_ENV_FILE} cannot be read: {error}. Use a readable UTF-8 text file.") from None
     loaded = settings.model_copy(update=_secrets_from_files(settings))
-    loaded._warnings = warnings
+    loaded._warnings = (*warnings, *_without_effect(loaded))
     return loaded
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    """Settings that do nothing beside the others."""
+    v2_only = {"GCP_STT_LOCATION": settings.gcp_stt_location != "global", "GCP_PROJECT": bool(settings.gcp_project)}
+    return [
+        f"{name}: it is for GCP_STT_API=v2; v1 has no locations and no projects, and ignores it."
+        for name, is_set in v2_only.items()
+        if is_set and settings.gcp_stt_api == "v1"
+    ]
 
 
 def _explain(problem: Any) -> str:

@@ -43,7 +43,7 @@ def test_auth_and_quota_open_it_at_once_and_jitter_makes_it_longer(kind, open_ms
         assert breaker.state(int(open_ms * (1 + 0.2 * jitter))) is State.HALF_OPEN
 
 
-@pytest.mark.parametrize("kind", [Failure.CONFIG, Failure.EXPIRED])
+@pytest.mark.parametrize("kind", [Failure.CONFIG, Failure.EXPIRED, Failure.FULL])
 def test_our_own_request_and_the_end_of_a_stream_are_not_the_providers_fault(kind):
     breaker = Breaker()
     assert not any(breaker.failed(now, kind) for now in range(20))

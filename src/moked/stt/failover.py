@@ -22,8 +22,9 @@ from typing import Final
 
 from moked.errors import Failure
 
-# The stream is gone, but nothing is wrong with the provider: our request was (CONFIG), or its clock ran out (EXPIRED).
-BLAMELESS: Final = frozenset({Failure.CONFIG, Failure.EXPIRED})
+# The stream is gone, but nothing is wrong with the provider: our request was (CONFIG), its clock ran out (EXPIRED), or
+# we have as many streams as we allow ourselves (FULL).
+BLAMELESS: Final = frozenset({Failure.CONFIG, Failure.EXPIRED, Failure.FULL})
 # One is enough: the next call would get the same answer.
 FINAL_SAY: Final = frozenset({Failure.AUTH, Failure.QUOTA})
 
