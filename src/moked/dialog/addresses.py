@@ -18,8 +18,8 @@ from moked.dialog.numbers import NUMBER_WORDS, number_at, say
 from moked.dialog.words import is_break, listed, tokens
 
 _STREET_MARKS: Final = {
-    "רחוב": "", "רח": "", "שדרות": "שדרות", "שד": "שדרות", "שדרת": "שדרות", "דרך": "דרך", "סמטת": "סמטת", "סמטה": "סמטת",
-    "כיכר": "כיכר", "משעול": "משעול", "רחבת": "רחבת", "טיילת": "טיילת",
+    "רחוב": "", "רח": "", "שדרות": "שדרות", "שד": "שדרות", "שדרת": "שדרות", "דרך": "דרך", "סמטת": "סמטת",
+    "סמטה": "סמטת",    "כיכר": "כיכר", "משעול": "משעול", "רחבת": "רחבת", "טיילת": "טיילת",
 }  # fmt: skip
 _TOWN_MARKS: Final = listed("מושב קיבוץ יישוב ישוב מושבה קהילה")
 _HOUSE_MARKS: Final = listed("מספר בית מס")
@@ -29,7 +29,8 @@ _ORDINALS: Final = {
     "שמינית": "8", "תשיעית": "9", "עשירית": "10", "קרקע": "קרקע", "אחרונה": "אחרונה",
 }  # fmt: skip
 _LETTERS: Final = {
-    "א": "א", "ב": "ב", "ג": "ג", "ד": "ד", "ה": "ה", "ו": "ו", "אלף": "א", "בית": "ב", "גימל": "ג", "דלת": "ד", "הא": "ה",
+    "א": "א", "ב": "ב", "ג": "ג", "ד": "ד", "ה": "ה", "ו": "ו", "אלף": "א", "בית": "ב", "גימל": "ג", "דלת": "ד",
+    "הא": "ה",
 }  # fmt: skip
 _FILLERS: Final = listed(
     """
@@ -116,7 +117,7 @@ def merged(before: Address, now: Address) -> Address:
         given.setdefault("house", "")  # another street has another number
     small = now.small if now.city else before.small
     sure = min(before.confidence, now.confidence) if before else now.confidence
-    return replace(before, **given, small=small, confidence=sure)  # type: ignore[arg-type]
+    return replace(before, **given, small=small, confidence=sure)
 
 
 def without_number(text: str) -> bool:
@@ -191,7 +192,7 @@ def _town(left: list[str], found: Address, asked: bool) -> Address:
         for place in localities().find(said, asked=asked)
         if not (place.start and _mark(said[place.start - 1], _STREET_MARKS))
         and (place.rank < localities().smaller or place.sure == 1.0)
-        and (place.sure == 1.0 or not NUMBER_WORDS.intersection(said[place.start : place.end]) or place.end - place.start > 1)
+        and (place.sure == 1.0 or place.end - place.start > 1 or said[place.start] not in NUMBER_WORDS)
         and not (place.end - place.start == 1 and said[place.start] in _FILLERS | _HOUSE_MARKS)
     ]
     # of two, the one with a house number behind it is a street ("ירושלים 12, חולון")
@@ -248,8 +249,9 @@ def _street(left: list[str], found: Address, asked: bool) -> Address:
             if word not in _FILLERS:
                 name.append(word)
             end += 1
-        if name and not marked and name[0][:1] in "בל" and len(name[0]) > 3 and streets().at((name[0][1:],), 0, asked=True):
-            name[0] = name[0][1:]
+        bare = name[0][1:] if name and not marked and name[0][0] in "בל" and len(name[0]) > 3 else ""
+        if bare and streets().at((bare,), 0, asked=True):
+            name[0] = bare
         sure = min(sure, _UNLISTED) if name else sure
     while end < len(left) and (not left[end] or left[end] in _HOUSE_MARKS or is_break(left[end])):
         end += 1

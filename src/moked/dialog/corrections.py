@@ -38,3 +38,8 @@ def patched(digits: str, groups: Sequence[str], new: str, said: Sequence[str]) -
     if len(places) != 1:
         return ""
     return digits[: places[0]] + new + digits[places[0] + len(new) :]
+
+
+def placed(said: Sequence[str]) -> bool:
+    """Whether the caller said which part they correct ("בסוף", "הקידומת", "במקום")."""
+    return bool((_END | _START | _INSTEAD).intersection(said))

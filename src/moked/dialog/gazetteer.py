@@ -1,8 +1,8 @@
 """Names of places as lists to look up (pure): exact, by sound, and with one letter wrong.
 
-The lists are data of the package, read once; `localities()` and `streets()` are called when an agent is made, so that no
-call waits for it. A name is looked up as words; Hebrew writes "in", "from"
-and "to" onto the first of them (בחיפה, מראשון לציון), and recognisers write two words as one or one as two.
+The lists are data of the package, read once, when an agent's house is made, so that no call waits for them. A name is
+looked up as words; Hebrew writes "in", "from" and "to" onto the first of them (בחיפה, מראשון לציון), and recognisers
+write two words as one or one as two.
 """
 
 from collections.abc import Iterator

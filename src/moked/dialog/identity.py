@@ -13,9 +13,7 @@ from moked.dialog.spoken_digits import Kind
 from moked.dialog.words import listed
 
 SIZE: Final = 9
-_WORDS: Final = listed(
-    "תעודת זהות הזהות תז התז בתז ת ז מספר המספר זיהוי תעודה התעודה מזהה שלי הוא היא זה ספרת ביקורת"
-)
+_WORDS: Final = listed("תעודת זהות הזהות תז התז בתז ת ז מספר המספר זיהוי תעודה התעודה מזהה שלי הוא היא זה ספרת ביקורת")
 # Digits whose words are taken for one another on the telephone: תשע/שבע/ארבע, שש/שלוש/חמש, אפס/חמש.
 _SOUND_ALIKE: Final = frozenset(frozenset(pair) for pair in ("97", "74", "94", "63", "65", "35", "05"))
 

@@ -44,8 +44,8 @@ class Precision(IntEnum):
 class Moment:
     """`day` .. `until` are dates (`until` only for a span), `start` and `end` local times; None is not known.
 
-    "אחרי ארבע" has a start only, "עד ארבע" an end only. `part`: morning, noon, afternoon, evening, night or ''. `exact`:
-    `start` is the time itself and not only its beginning. `past`: it was over when it was said.
+    "אחרי ארבע" has a start only, "עד ארבע" an end only. `part`: morning, noon, afternoon, evening, night or ''.
+    `exact`: `start` is the time itself and not only its beginning. `past`: it was over when it was said.
     """
 
     quote: str
@@ -118,7 +118,8 @@ _MONTH_NAMES: Final = (
 )  # fmt: skip
 _WEEKDAYS: Final = {"ראשון": 0, "שני": 1, "שלישי": 2, "רביעי": 3, "חמישי": 4, "שישי": 5, "ששי": 5, "שבת": 6}
 _ORDINALS: Final = {
-    "ראשון": 1, "שני": 2, "שלישי": 3, "רביעי": 4, "חמישי": 5, "שישי": 6, "שביעי": 7, "שמיני": 8, "תשיעי": 9, "עשירי": 10,
+    "ראשון": 1, "שני": 2, "שלישי": 3, "רביעי": 4, "חמישי": 5, "שישי": 6, "שביעי": 7, "שמיני": 8, "תשיעי": 9,
+    "עשירי": 10,
 }  # fmt: skip
 _NEAR: Final = {"היום": 0, "הערב": 0, "הלילה": 0, "הבוקר": 0, "הצהריים": 0, "מחר": 1, "מחרתיים": 2, "מוחרתיים": 2}
 _PARTS: Final = {
@@ -144,7 +145,7 @@ _WORDS_ONLY: Final = phrases(
     """
 )
 _AFTER: Final = listed("אחרי החל")
-_BEFORE: Final = listed("לפני עד")
+_BEFORE: Final = listed("לפני עד ועד")
 _AROUND: Final = listed("שעה השעה סביבות בסביבות סביב לקראת בערך סביבות")
 _SLASHES: Final = re.compile(r"(?<=\d)/(?=\d)")
 _LONGEST_GAP: Final = 4  # words between two parts of one wish ("מחר, אם נוח לכם, בבוקר")
@@ -189,7 +190,7 @@ def moment(text: str, now: datetime) -> Moment | None:
 
 
 def due(wish: Moment) -> datetime | None:
-    """When to act on `wish`, naive local: its hour, or the beginning of its part of the day; None where it is vaguer."""
+    """When to act on `wish`, naive local: its hour, or the beginning of its part of the day; None where vaguer."""
     if wish.day is None or wish.past or wish.precision < Precision.PART:
         return None
     if wish.start is None and wish.end is not None:
@@ -236,10 +237,8 @@ def _joined(said: Sequence[str]) -> str:
 def _forms(word: str) -> tuple[tuple[str, str], ...]:
     """(prefix, rest) of a word, the whole word first."""
     found = [("", word)]
-    for cut in (1, 2):
-        if len(word) > cut and all(letter in "ובלמשכה" for letter in word[:cut]):
-            found.append((word[:cut], word[cut:]))
-    return tuple(found)
+    cuts = (cut for cut in (1, 2) if len(word) > cut and all(letter in "ובלמשכה" for letter in word[:cut]))
+    return (*found, *((word[:cut], word[cut:]) for cut in cuts))
 
 
 def _rest(word: str, table: Sequence[str] | frozenset[str] | dict[str, int]) -> str:
@@ -251,6 +250,7 @@ def _scan(said: tuple[str, ...], now: datetime, found: _Found) -> None:
     while at < len(said):
         if found.spans and at - found.spans[-1][1] > _LONGEST_GAP:
             break
+        before = found.day, found.weekday, found.until
         end = (
             _in_a_while(said, at, now, found)
             or _dated(said, at, now, found)
@@ -258,6 +258,12 @@ def _scan(said: tuple[str, ...], now: datetime, found: _Found) -> None:
             or _day(said, at, now, found)
             or _part(said, at, found)
         )
+        another = end and before[0] not in (None, found.day)
+        if another and not (before[1] and not found.weekday):  # "ביום ראשון, ה-15 במרץ" is one day
+            found.day, found.weekday, found.until = before
+            break
+        if another:
+            found.weekday = False
         if end:
             found.spans.append((at, end))
         at = end or at + 1
@@ -486,7 +492,7 @@ def _clocked(said: tuple[str, ...], at: int, found: _Found) -> int:
     begin, relation = at, ""
     if word in _AFTER or word in ("משעה", "מהשעה"):
         relation, begin = "from", at + 1
-    elif word in _BEFORE or word in ("ועד",):
+    elif word in _BEFORE:
         relation, begin = "to", at + 1
     if begin < len(said) and said[begin] in ("ב", "מ", "ל") and begin + 1 < len(said):
         begin += 1
@@ -500,11 +506,17 @@ def _clocked(said: tuple[str, ...], at: int, found: _Found) -> int:
         return 0
     prefix = said[begin][0]
     if not relation:
-        if prefix == "מ" and not said[begin].isdecimal() and said[begin] not in ("מאה",):
+        if prefix == "מ" and not said[begin].isdecimal() and said[begin] != "מאה":
             relation = "from"
-        elif prefix in "בל" or first[2] or found.clocks and found.clocks[-1][0] == "from":
-            relation = "at"
-        elif found.day or found.part or _part_follows(said, first[3]) or _alone(said, at, first[3]) or first[1]:
+        elif (
+            prefix in "בל"
+            or first[2]  # 17:00 is no quantity, nor is half past
+            or first[1]
+            or found.day
+            or found.part
+            or _part_follows(said, first[3])
+            or _alone(said, at, first[3])
+        ):
             relation = "at"
         else:
             return 0
@@ -540,7 +552,7 @@ def _time(said: tuple[str, ...], at: int) -> _Clock | None:
     quarter = _rest(word, frozenset({"רבע", "עשרה", "חמישה", "עשרים", "חמש", "עשר"}))
     minutes = {"רבע": 15, "עשרה": 10, "חמישה": 5, "עשרים": 20, "חמש": 5, "עשר": 10}.get(quarter, 0)
     after = at + 1
-    if minutes and after < len(said) and said[after] in ("דקות",):
+    if minutes and after < len(said) and said[after] == "דקות":
         after += 1
     if minutes and after < len(said) and said[after][:1] == "ל" and len(said[after]) > 1:
         hour = _number(said, after)
@@ -573,7 +585,7 @@ def _minutes(said: tuple[str, ...], at: int) -> tuple[int, int]:
     if said[at][:1] == "ו" or number_at(said, at, halves=False):
         read = number_at(said, at, prefixed=True, halves=False)
         if read and read[0] == int(read[0]) and (5 <= read[0] < 60) and not _counts(said, read[1]):
-            end = read[1] + (read[1] < len(said) and said[read[1]] in ("דקות",))
+            end = read[1] + (read[1] < len(said) and said[read[1]] == "דקות")
             if said[at][:1] == "ו" or read[0] >= 10:
                 return int(read[0]), end
     return 0, at
@@ -592,12 +604,10 @@ def _settled(found: _Found, quote: str, now: datetime) -> Moment | None:
     if found.at:
         then = found.at.replace(second=0, microsecond=0)
         return Moment(quote, Precision.HOUR, then.date(), start=then.time(), exact=True, today=today)
-    times = {
-        relation: time(_of_day(hour, full, found.part), minute) for relation, hour, minute, full in found.clocks
-    }
+    times = {relation: time(_of_day(hour, full, found.part), minute) for relation, hour, minute, full in found.clocks}
     start, end = times.get("at", times.get("from")), times.get("to")
     if start and end and end <= start:  # "מתשע עד שתיים בצהריים": the part belongs to the second
-        relation, hour, minute, full = found.clocks[0]
+        _, hour, minute, full = found.clocks[0]
         start = time(_of_day(hour, full, ""), minute)
         end = end.replace(hour=end.hour + _NOON) if end <= start and end.hour < _NOON else end
         end = end if end > start else None
@@ -683,4 +693,3 @@ def _after_correction(said: tuple[str, ...], found: _Found) -> tuple[str, ...] |
         if word in ("לא", "סליחה", "בעצם", "טעות") and found.spans and at > found.spans[0][0]:
             return said[at + 1 :]
     return None
-

@@ -38,11 +38,7 @@ _SMALL: Final = {
 } | dict.fromkeys(_TEN, 10)
 # As recognisers write them: teens in one word, and the commonest misspellings of the rest.
 _JOINED: Final = {
-    head + tail: 10 + value
-    for value, said in _UNITS.items()
-    if value
-    for head in said.split()
-    for tail in _TEEN_TAIL
+    head + tail: 10 + value for value, said in _UNITS.items() if value for head in said.split() for tail in _TEEN_TAIL
 }
 _HUNDRED: Final = {"מאה": 100, "מאתיים": 200, "מאתים": 200}
 _HUNDREDS: Final = "מאות"

@@ -1,5 +1,6 @@
 """Israeli licence plates (pure): seven digits 12-345-67, or eight since 2017, 123-45-678. Said in any grouping."""
 
+from itertools import pairwise
 from typing import Final
 
 from moked.dialog.spoken_digits import Kind
@@ -22,7 +23,7 @@ def _value(digits: str) -> str:
 def _groups(digits: str) -> tuple[str, ...]:
     sizes = (2, 3, 2) if len(digits) <= _OLD else (3, 2, 3)
     edges = (0, sizes[0], sizes[0] + sizes[1], len(digits))
-    return tuple(digits[a:b] for a, b in zip(edges, edges[1:], strict=False) if digits[a:b])
+    return tuple(digits[a:b] for a, b in pairwise(edges) if digits[a:b])
 
 
 PLATE: Final = Kind((_OLD, _NEW), _value, _groups, _WORDS)
