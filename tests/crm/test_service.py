@@ -98,7 +98,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     crm.add_turn("CA1", TURN)
     clock.forward(seconds=61)
     tomorrow = clock() + timedelta(days=1)
-    result = crm.finish_call(end(), callback_at=tomorrow)
+    result = crm.finish_call(end(lead=replace(DRAFT, callback_at=tomorrow)))
     assert result.created
     assert result.lead_id
     assert result.task_id

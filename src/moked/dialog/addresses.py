@@ -235,8 +235,8 @@ def _street(left: list[str], found: Address, asked: bool) -> Address:
     while begin < len(left) and (not left[begin] or is_break(left[begin]) or (not marked and left[begin] in _FILLERS)):
         begin += 1
     listed_street = streets().at(tuple(word or "," for word in left), begin, asked=True) if begin < len(left) else None
-    if listed_street and any(word in NUMBER_WORDS or word.isdecimal() for word in left[begin : begin + 1]):
-        listed_street = None
+    if listed_street and listed_street.end == begin + 1 and _value(left, begin):
+        listed_street = None  # "שבע" is a number before it is a street's name
     name: list[str] = []
     end, sure = begin, found.confidence
     if listed_street:

@@ -24,9 +24,9 @@ def patched(digits: str, groups: Sequence[str], new: str, said: Sequence[str]) -
         return new + digits[len(new) :]
     half, odd = divmod(len(new), 2)
     old, right = new[:half], new[half:]
+    if "במקום" in said[1:]:  # "שבע שמונה במקום שש שמונה"
+        old, right = right, old
     if not odd and old != right and digits.count(old) == 1 and (half > 1 or _INSTEAD.intersection(said)):
-        if "במקום" in said and said.index("במקום") > 0 and digits.count(right) == 1:
-            return digits.replace(right, old)  # "שבע שמונה במקום שש שמונה"
         return digits.replace(old, right)
     if new in groups:
         return ""

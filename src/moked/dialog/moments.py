@@ -584,9 +584,10 @@ def _minutes(said: tuple[str, ...], at: int) -> tuple[int, int]:
         return (30 if said[at] == "וחצי" else 15), at + 1
     if said[at][:1] == "ו" or number_at(said, at, halves=False):
         read = number_at(said, at, prefixed=True, halves=False)
-        if read and read[0] == int(read[0]) and (5 <= read[0] < 60) and not _counts(said, read[1]):
-            end = read[1] + (read[1] < len(said) and said[read[1]] == "דקות")
-            if said[at][:1] == "ו" or read[0] >= 10:
+        if read and read[0] == int(read[0]) and (1 <= read[0] < 60) and not _counts(said, read[1]):
+            named = read[1] < len(said) and said[read[1]] in ("דקות", "דקה")
+            end = read[1] + named
+            if named or read[0] >= 10 or (said[at][:1] == "ו" and read[0] >= 5):
                 return int(read[0]), end
     return 0, at
 

@@ -51,7 +51,7 @@ _EXACT: Final = frozenset({*_SMALL, *_JOINED, *_HUNDRED, *_THOUSAND, _THOUSANDS,
 NUMBER_WORDS: Final = _EXACT | {_HUNDREDS}
 # By sound, for weak recognisers (ארבה, תישע, חמיש). Two sounds of two letters say too little.
 _SOUNDS: Final = {fold(word): word for word in sorted(_EXACT, key=len) if len(fold(word)) > 2}
-_NOT_MISHEARD: Final = listed("שבוע שבועות השבוע אלה אלו תשובה שאלה מאוד מעט עשרות עשינו ארוחה שבת שישי חמישי שני")
+_NOT_MISHEARD: Final = listed("שבוע שבועות השבוע אלה אלו תשובה שאלה מאוד מעט הרבה עשרות עשינו ארוחה שבת שישי חמישי שני")
 _PREFIXES: Final = "ובלמשכה"
 _COUNTED: Final = listed(
     """
@@ -156,6 +156,8 @@ def number_at(
         value, end = _numeral(said, at)
     elif halves and said[at] in _HALVES and not (at + 1 < len(said) and said[at + 1] in ("ל", "לפני")):
         return _HALVES[said[at]], at + 1, 1.0
+    elif halves and tuple(said[at : at + 2]) in (("שלושה", "רבעים"), ("שלושת", "רבעי")):
+        return 0.75, at + 2, 1.0
     read = _words(said, at, asked, prefixed) if end == at else _scaled(said, end, value)
     if read is None:
         return None
@@ -177,7 +179,7 @@ def _half(said: Sequence[str], at: int) -> tuple[float, int] | None:
         return None
     if said[at][:1] == "ו" and said[at][1:] in _HALVES:
         return _HALVES[said[at][1:]], at + 1
-    if said[at : at + 2] in (("ושלושה", "רבעים"), ("ושלוש", "רבעים")):
+    if tuple(said[at : at + 2]) in (("ושלושה", "רבעים"), ("ושלוש", "רבעים")):
         return 0.75, at + 2
     return None
 
@@ -252,6 +254,8 @@ def _words(said: Sequence[str], at: int, asked: bool, prefixed: bool) -> tuple[f
     fresh = False  # the last word was a unit that "מאות", "אלף" or "עשרה" may still multiply or finish
     while end < len(said):
         known = _known(said[end], asked, prefixed and end == at)
+        if end > at and end + 1 < len(said) and said[end + 1] == "רבעים":
+            break  # "ושלושה רבעים"
         if known is None:
             if end > at and said[end].isdecimal() and part % 100 == 0 and not fresh and len(said[end]) <= 2:
                 part += int(said[end])  # "מאה 20"

@@ -266,7 +266,8 @@ def _grows(number: _Number, value: int) -> bool:
     if value < 10:
         return value > 0 and last >= 20 and last % 10 == 0
     if value == 10:
-        return last >= 100 or (len(number.parts) == 1 and 0 < last < 10)
+        teen = 0 < last < 10 and (len(number.parts) == 1 or number.parts[-2] >= 100)
+        return last >= 100 or teen
     return (last >= 100 and value < 100) or (last in (1000, 2000) and value < 1000)
 
 

@@ -8,13 +8,17 @@ the three cases that matter most on the phone, and the words decide all three.
 
 from dataclasses import dataclass
 
-from moked.dialog import Expect, slots
+from moked.dialog import Expect, addresses, slots
+from moked.dialog.identity import ID
+from moked.dialog.plate import PLATE
+from moked.dialog.spoken_digits import hear
 
 LONGEST_MS = 1400
 SHORTEST_MS = 250
 _OPEN_EXTRA_MS = 600
 _WHOLE_NUMBER_MS = 400
 _FAREWELL_MS = 300
+_KINDS = {Expect.ID: ID, Expect.PLATE: PLATE}
 _LONGEST_ANSWER = 4  # words; a longer sentence with a לא in it is a sentence
 
 
@@ -37,6 +41,16 @@ def hold(text: str, expect: Expect, base_ms: int) -> Hold:
             return Hold(_WHOLE_NUMBER_MS, "number_complete")
         if heard.digits:
             return Hold(LONGEST_MS, "number_in_progress")
+    if kind := _KINDS.get(expect):
+        number = hear(kind, text)
+        if number.value and len(number.digits) == kind.longest:
+            return Hold(_WHOLE_NUMBER_MS, "number_complete")
+        if number.value:  # may be whole, and may have one more digit
+            return Hold(_clamp(base_ms + _OPEN_EXTRA_MS), "number_perhaps_complete")
+        if number.digits:
+            return Hold(LONGEST_MS, "number_in_progress")
+    if expect is Expect.ADDRESS and (place := addresses.address(text)) and place.missing:
+        return Hold(_clamp(base_ms + _OPEN_EXTRA_MS), "address_in_progress")
     if slots.open_sentence(text):
         return Hold(_clamp(base_ms + _OPEN_EXTRA_MS), "open_sentence")
     if expect is Expect.YES_NO and len(text.split()) <= _LONGEST_ANSWER and slots.yes_no(text) is not None:
