@@ -32,7 +32,14 @@ def as_said(group: str, whole: bool) -> str:
 
 @pytest.mark.parametrize(
     ("digits", "valid"),
-    [("000000018", True), ("123456782", True), ("123456789", False), ("000000000", False), ("12345678", False), ("", False)],
+    [
+        ("000000018", True),
+        ("123456782", True),
+        ("123456789", False),
+        ("000000000", False),
+        ("12345678", False),
+        ("", False),
+    ],
 )
 def test_the_check_digit(digits: str, valid: bool) -> None:
     assert is_valid(digits) is valid

@@ -1,6 +1,6 @@
 """Days and times: what people say on a Tuesday morning, the rules for what they leave open, and what always holds."""
 
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +16,7 @@ instants = st.datetimes(datetime(2026, 1, 1), datetime(2030, 12, 31), timezones=
 
 
 def shown(found: Moment | None) -> str:
-    """"2026-11-25 08:00-12:00 morning", as much of it as is known."""
+    """ "2026-11-25 08:00-12:00 morning", as much of it as is known."""
     if found is None:
         return "-"
     days = str(found.day) if found.day else "?"
@@ -80,7 +80,7 @@ def shown(found: Moment | None) -> str:
         ("מחר אחר הצהריים", "2026-11-25 afternoon"),
         ("לפני הצהריים", "2026-11-24 morning"),
         ("במוצאי שבת", "2026-11-28 evening"),
-        ("במוצ\"ש", "2026-11-28 evening"),
+        ('במוצ"ש', "2026-11-28 evening"),
         ("אפשר מחר, אם נוח, בבוקר?", "2026-11-25 morning"),
         # hours
         ("בשמונה", "2026-11-24 20:00"),
@@ -201,7 +201,12 @@ def test_when_to_act(said: str, expected: datetime | None) -> None:
 @given(st.integers(0, 364), instants)
 def test_a_date_is_understood_as_it_is_said(ahead: int, now: datetime) -> None:
     day = now.date() + timedelta(days=ahead)
-    for said in (say_date(day), f"{day.day}.{day.month}", f"{day.day}/{day.month}/{day.year}", f"ב-{day.day}.{day.month}"):
+    for said in (
+        say_date(day),
+        f"{day.day}.{day.month}",
+        f"{day.day}/{day.month}/{day.year}",
+        f"ב-{day.day}.{day.month}",
+    ):
         found = moment(said, now)
         assert found is not None
         assert found.day == day
@@ -246,8 +251,54 @@ def test_never_fails(text: str, now: datetime) -> None:
 
 
 words_of_time = st.sampled_from(
-    "מחר היום בבוקר בערב ביום ראשון שני הבא בשמונה שמונה וחצי רבע לתשע אחרי עד בין ל ב 15 17:30 במרץ לחודש שבוע בעוד עשר עשרה"
-    " שבועיים מוצאי שבת , לא שעה שתים עשרים מ צהריים הצהריים חודש אחת 31 . 2 / בפברואר לילה חצות".split()
+    [
+        "מחר",
+        "היום",
+        "בבוקר",
+        "בערב",
+        "ביום",
+        "ראשון",
+        "שני",
+        "הבא",
+        "בשמונה",
+        "שמונה",
+        "וחצי",
+        "רבע",
+        "לתשע",
+        "אחרי",
+        "עד",
+        "בין",
+        "ל",
+        "ב",
+        "15",
+        "17:30",
+        "במרץ",
+        "לחודש",
+        "שבוע",
+        "בעוד",
+        "עשר",
+        "עשרה",
+        "שבועיים",
+        "מוצאי",
+        "שבת",
+        ",",
+        "לא",
+        "שעה",
+        "שתים",
+        "עשרים",
+        "מ",
+        "צהריים",
+        "הצהריים",
+        "חודש",
+        "אחת",
+        "31",
+        ".",
+        "2",
+        "/",
+        "בפברואר",
+        "לילה",
+        "חצות",
+    ]
 )
 
 

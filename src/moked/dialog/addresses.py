@@ -233,6 +233,8 @@ def _street(left: list[str], found: Address, asked: bool) -> Address:
     if not marked and not asked:
         return found
     while begin < len(left) and (not left[begin] or is_break(left[begin]) or (not marked and left[begin] in _FILLERS)):
+        if left[begin] in _ENDS_STREET:
+            return found  # "ליד המכולת" says where, but no street
         begin += 1
     listed_street = streets().at(tuple(word or "," for word in left), begin, asked=True) if begin < len(left) else None
     if listed_street and listed_street.end == begin + 1 and _value(left, begin):
@@ -259,7 +261,10 @@ def _street(left: list[str], found: Address, asked: bool) -> Address:
     house = read[0] if read else ""
     street = " ".join(filter(None, (kind, *name)))
     # words without a marker, a number or a listed name are a sentence, not a street
-    if not marked and not listed_street and not house:
+    known = (
+        listed_street is not None and listed_street.sure > _UNLISTED and (listed_street.sure == 1.0 or len(said) < 3)
+    )
+    if not marked and not known and not house:
         street = street if found.city and name and len(name) <= 2 else ""
     if street == kind:
         street = ""

@@ -16,9 +16,11 @@ from moked.dialog.moments import Moment, Precision, moment
 from moked.dialog.numbers import number
 from moked.dialog.plate import PLATE, written
 from moked.dialog.spoken_digits import DigitsHeard, Kind
-from moked.dialog.words import words
+from moked.dialog.words import listed, words
 
 _TYPED: Final = 1.0
+_SHORT: Final = 3  # words
+_NO_NAME: Final = listed("לא אין כן אולי רגע יודע יודעת זוכר זוכרת מה למה אני זה סליחה שוב אה אהה אמ אממ הממ נו")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,13 @@ def _hear_address(text: str, before: Detail, now: datetime) -> Detail:
     found = addresses.address(text)
     if before.ask == "house" and addresses.without_number(text):
         return replace(before, value=before.partly, ask="")
-    if not found and before.ask == "street" and 0 < len(words(text)) <= 3:
-        found = Address(street=" ".join(words(text)), confidence=0.6)  # asked for a street, and this is all they said
+    said = words(text)
+    if not found and 0 < len(said) <= _SHORT and not _NO_NAME.intersection(said):
+        # asked for one part, and this is all they said
+        if before.ask == "street":
+            found = Address(street=" ".join(said), confidence=0.6)
+        elif before.ask == "city":
+            found = Address(city=" ".join(said), small=True, confidence=0.5)
     if not found:
         return NOTHING
     if before.ask == "street" and found.city and not found.street and before.address.city and not found.house:

@@ -58,6 +58,7 @@ _ASSENT: Final = frozenset({"כן", "נכון", "בטח", "אוקיי", "אוק�
 _DIGITS: Final = frozenset({Expect.PHONE, Expect.ID, Expect.PLATE, Expect.NUMBER})
 _CERTAIN: Final = 0.95
 _MANY_WORDS: Final = 4
+_ENOUGH: Final = 2  # times to ask for the missing part of an address
 _LONGEST_NOTE: Final = 500
 
 
@@ -251,15 +252,18 @@ class _Turn:
             self._ask(step.line("offer"), Expect.YES_NO)
         elif self._state.confirming:
             self._confirm_detail(step)
-        elif self._state.detail.ask:
+        elif (detail := self._state.detail).ask and tries < _ENOUGH:
             self._ask_part(step)
+        elif detail.ask:  # no more is to be had: what there is
+            self._set(detail=replace(detail, value=detail.partly, ask=""))
+            self._confirm_detail(step)
         else:
             self._ask(step.again[min(tries, len(step.again)) - 1], _EXPECT[step.slot])
 
     def _give_up(self, step: Step) -> None:
         """Go on without an answer. What was heard but not confirmed is kept as such."""
         detail = self._state.detail
-        if _rules(step) and detail:
+        if _rules(step) and detail and (not detail.value or detail.value != self._state.refused):
             quote = self._state.heard_from
             self._learn(step.id, (detail.value or detail.partly) + UNCONFIRMED, sure=min(0.4, detail.sure), quote=quote)
         self._forget_detail()
@@ -660,7 +664,8 @@ class _Turn:
         """Something of it was heard: read it back when it is whole, else ask for the rest."""
         before = self._state.detail
         more = before.partly != heard.partly and (not before.ask or heard.ask != before.ask)
-        quote = _quoted(self._state.heard_from, said) if before and heard.value != before.value else said
+        goes_on = before and not before.wrong and not self._state.refused
+        quote = _quoted(self._state.heard_from, said) if goes_on else said
         self._set(detail=heard, detail_id=step.id, heard_from=quote)
         if heard.value:
             self._confirm_detail(step)
@@ -695,7 +700,7 @@ class _Turn:
             self._settle_detail(step, "thanks", confirmed=True)
         elif answer is False or amended:
             refusals = self._state.refusals + 1
-            self._set(confirming=False, refusals=refusals)
+            self._set(confirming=False, refusals=refusals, refused=detail.value)
             if self._count_try(step):
                 keys = step.line("keys").pieces and refusals > 1
                 self._ask(step.line("keys" if keys else "wrong"), _EXPECT[step.slot])

@@ -53,7 +53,7 @@ class State:
     detail_id: str = ""  # which step's
     confirming: bool = False  # the detail was read back
     refusals: int = 0  # how often this step's answer was read back and refused
-    refused: str = ""  # the telephone number that was
+    refused: str = ""  # what was, last
     callback_at: datetime | None = None  # the time to call, as a time
     extra: Mapping[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()  # the last question, to be asked again
@@ -69,7 +69,7 @@ def lead(state: State) -> LeadDraft:
     if PHONE not in known and state.heard.e164:
         sure = min(0.5, state.heard.confidence)
         known[PHONE] = Known(state.heard.e164, 0, state.heard_from, sure)
-    if state.detail and state.detail_id not in known:
+    if state.detail and state.detail_id not in known and (not state.refused or state.detail.value != state.refused):
         sure = min(0.4, state.detail.sure)
         value = (state.detail.value or state.detail.partly) + UNCONFIRMED
         known[state.detail_id] = Known(value, 0, state.heard_from, sure)

@@ -73,6 +73,10 @@ def join(kind: Kind, before: DigitsHeard, now: DigitsHeard) -> DigitsHeard:
         overlapped = before.digits + now.digits[size:]
         if before.digits.endswith(now.digits[:size]) and kind.value(overlapped):
             return taken(kind, overlapped, sure * 0.9)
+    for zeros in ("00", "0"):  # "שלוש מאות", a breath, "ארבעים וחמש"
+        spliced = before.digits.removesuffix(zeros) + now.digits
+        if before.digits.endswith(zeros) and len(together) > kind.longest and kind.value(spliced):
+            return taken(kind, spliced, sure * 0.9)
     return now if len(together) > kind.longest else taken(kind, together, sure)
 
 
