@@ -1,5 +1,6 @@
 """The rules: a lead or a reason for every call, and merging that forgets nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest

@@ -44,6 +44,7 @@ _NO_NUMBER: Final = listed("אין בלי")
 _LARGE: Final = 110  # localities of the list that are towns: an address there has a street
 _LONGEST_STREET: Final = 4  # words
 _UNLISTED: Final = 0.7
+_BY_SOUND: Final = 0.9  # of a street's name; less needs a number or a marker beside it
 _FRACTION: Final = re.compile(r"(\d)\s*/\s*(\d)")
 
 
@@ -261,9 +262,7 @@ def _street(left: list[str], found: Address, asked: bool) -> Address:
     house = read[0] if read else ""
     street = " ".join(filter(None, (kind, *name)))
     # words without a marker, a number or a listed name are a sentence, not a street
-    known = (
-        listed_street is not None and listed_street.sure > _UNLISTED and (listed_street.sure == 1.0 or len(said) < 3)
-    )
+    known = listed_street is not None and listed_street.sure >= _BY_SOUND
     if not marked and not known and not house:
         street = street if found.city and name and len(name) <= 2 else ""
     if street == kind:
