@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Final
 
 from moked.dialog.gazetteer import Place, localities, streets
-from moked.dialog.numbers import NUMBER_WORDS, number_at, say
+from moked.dialog.numbers import number_at, say
 from moked.dialog.words import is_break, listed, tokens
 
 _STREET_MARKS: Final = {
     "רחוב": "", "רח": "", "שדרות": "שדרות", "שד": "שדרות", "שדרת": "שדרות", "דרך": "דרך", "סמטת": "סמטת",
-    "סמטה": "סמטת",    "כיכר": "כיכר", "משעול": "משעול", "רחבת": "רחבת", "טיילת": "טיילת",
+    "סמטה": "סמטת",    "כיכר": "כיכר", "משעול": "משעול", "רחבת": "רחבת",
 }  # fmt: skip
 _TOWN_MARKS: Final = listed("מושב קיבוץ יישוב ישוב מושבה קהילה")
 _HOUSE_MARKS: Final = listed("מספר בית מס")
@@ -188,19 +188,20 @@ def _flat(left: list[str], found: Address) -> Address:
 
 def _town(left: list[str], found: Address, asked: bool) -> Address:
     said = tuple(word or "," for word in left)
+    long_streets = [street for street in streets().find(said, asked=False) if street.end - street.start > 1]
     places = [
         place
         for place in localities().find(said, asked=asked)
         if not (place.start and _mark(said[place.start - 1], _STREET_MARKS))
         and (place.rank < localities().smaller or place.sure == 1.0)
-        and (place.sure == 1.0 or place.end - place.start > 1 or said[place.start] not in NUMBER_WORDS)
         and not (place.end - place.start == 1 and said[place.start] in _FILLERS | _HOUSE_MARKS)
+        and not any(s.start <= place.start and place.end <= s.end and s.name != place.name for s in long_streets)
     ]
     # of two, the one with a house number behind it is a street ("ירושלים 12, חולון")
     if len(places) > 1 or (places and asked):
         towns = [p for p in places if not (_value(left, p.end) and _is_street(said, p))]
         places = towns or (places if len(places) > 1 else [])
-    place = max(places, key=lambda p: (p.sure, p.end), default=None)
+    place = max(places, key=lambda p: (p.sure, p.rank < localities().smaller, p.end), default=None)
     if place:
         begin = place.start - bool(place.start and _mark(said[place.start - 1], _TOWN_MARKS))
         left[begin : place.end] = [","] * (place.end - begin)

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final
 
+from moked.dialog.numbers import NUMBER_WORDS
 from moked.dialog.words import fold, words
 
 _PREFIXES: Final = "במלושהכ"
@@ -84,8 +85,8 @@ class Names:
             rank = self._exact.get((first, *said[1:]))
             if rank is not None:
                 return rank, _EXACT
-        if not asked or not all(word.isalpha() for word in said):
-            return None
+        if not asked or not all(word.isalpha() and word not in NUMBER_WORDS for word in said):
+            return None  # a house number is no part of a misspelled name
         for first in _bare(said[0]):
             rank = self._sounds.get(fold(first + "".join(said[1:])))
             if rank is not None:

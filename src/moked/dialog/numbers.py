@@ -51,7 +51,9 @@ _EXACT: Final = frozenset({*_SMALL, *_JOINED, *_HUNDRED, *_THOUSAND, _THOUSANDS,
 NUMBER_WORDS: Final = _EXACT | {_HUNDREDS}
 # By sound, for weak recognisers (ארבה, תישע, חמיש). Two sounds of two letters say too little.
 _SOUNDS: Final = {fold(word): word for word in sorted(_EXACT, key=len) if len(fold(word)) > 2}
-_NOT_MISHEARD: Final = listed("שבוע שבועות השבוע אלה אלו תשובה שאלה מאוד מעט הרבה עשרות עשינו ארוחה שבת שישי חמישי שני")
+_NOT_MISHEARD: Final = listed(
+    "שבוע שבועות השבוע אלה אלו תשובה שאלה מאוד מעט הרבה אשר עשרות עשינו ארוחה שבת שישי חמישי שני"
+)
 _PREFIXES: Final = "ובלמשכה"
 _COUNTED: Final = listed(
     """
@@ -137,7 +139,7 @@ def say(value: float, gender: Gender = Gender.FEMININE) -> str:
     if not rest:
         return cardinal(whole, gender)
     tail = {0.5: "חצי", 0.25: "רבע", 0.75: "שלושה רבעים"}.get(rest)
-    if tail is None:
+    if tail is None or (whole and whole % 1000 == 0):  # "אלף וחצי" are 1500
         return f"{cardinal(whole)} נקודה {' '.join(cardinal(int(d)) for d in f'{value:.4f}'.split('.')[1].rstrip('0'))}"
     return f"{cardinal(whole, gender)} ו{tail}" if whole else tail
 
