@@ -351,6 +351,16 @@ def test_words_that_were_written_late_still_make_a_lead(crm, business, engine):
     assert "המזגן שלי נוזל" in rows(engine, Lead)[0].summary
 
 
+def test_the_hour_they_named_stays_when_more_is_learned_about_the_call(crm, business, engine, clock):
+    at_four = clock() + timedelta(hours=6)
+    crm.open_call(start(), business)
+    crm.add_turn("CA1", TURN, lead=replace(DRAFT, callback_at=at_four))  # also as a draft on the way
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=at_four)))
+    crm.add_event("CA1", "voicemail", {"url": "https://x/RE1"}, key="RE1")
+    (task,) = rows(engine, Task)
+    assert task.due_at == at_four
+
+
 def test_a_voicemail_is_a_note_on_the_lead_whenever_it_comes(crm, business, engine):
     crm.open_call(start(caller="anonymous"), business)
     crm.add_event("CA1", "voicemail", {"url": "https://x/RE1"}, key="RE1")

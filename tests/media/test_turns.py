@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.dialog import Expect
+from moked.media import endpoint
 from moked.media.turns import (
     Begin,
     Cancel,
@@ -91,6 +93,27 @@ def test_a_finished_sentence_is_speculated_on_at_200_ms_and_committed_after_the_
     assert begin.turn == 1
     assert done == 3000 + POLICY.hold_ms
     assert commit.silence_ms == POLICY.hold_ms
+
+
+@pytest.mark.parametrize(
+    ("expect", "text", "ms", "reason"),
+    [
+        (Expect.ID, "אחת שתיים שלוש", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה תשע", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה שתיים", 400, "number_complete"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע ארבע", 1200, "number_perhaps_complete"),  # eight, or nine
+        (Expect.ID, "רגע אני מחפש", 600, "plain"),
+        (Expect.PLATE, "שתים עשרה שלוש מאות", 1400, "number_in_progress"),
+        (Expect.PLATE, "שתים עשרה, שלוש מאות ארבעים וחמש, שישים ושבע", 1200, "number_perhaps_complete"),
+        (Expect.PLATE, "12345678", 400, "number_complete"),
+        (Expect.ADDRESS, "רחוב הרצל", 1200, "address_in_progress"),
+        (Expect.ADDRESS, "הרצל שתים עשרה", 1200, "address_in_progress"),
+        (Expect.ADDRESS, "הרצל שתים עשרה חיפה", 600, "plain"),
+        (Expect.OPEN, "רחוב הרצל", 600, "plain"),
+    ],
+)
+def test_a_number_or_an_address_in_progress_is_waited_for(expect, text, ms, reason):
+    assert endpoint.hold(text, expect, 600) == endpoint.Hold(ms, reason)
 
 
 def test_an_open_sentence_waits_longer():
