@@ -135,6 +135,12 @@ def test_a_readback_says_every_digit(digits: str, slow: bool) -> None:
 def test_not_asked_only_what_speaks_of_it(kind: Kind) -> None:
     assert hear(kind, "אפס חמש אפס שתיים שלוש ארבע חמש שש שבע שמונה", asked=False) == DigitsHeard()
     assert hear(kind, "יש לי נזילה במטבח", asked=False) == DigitsHeard()
+    assert hear(kind, "המספר שלי 123456782", asked=False) == DigitsHeard()  # may be any number
+
+
+def test_not_asked_a_named_number_counts() -> None:
+    assert hear(ID, "תעודת הזהות שלי 123456782", asked=False).value == "123456782"
+    assert hear(PLATE, "הרכב שלי 12-345-67", asked=False).value == "1234567"
 
 
 @given(ids, st.integers(1, 8))

@@ -395,6 +395,24 @@ def test_one_step_after_another_begins_afresh(agents: dict[str, ScriptAgents]) -
     assert "רכב: 12-345-68." in call.lead.summary
 
 
+def test_what_was_told_early_is_only_read_back(tmp_path: Path) -> None:
+    (tmp_path / "script.yaml").write_text(f"steps:\n  - asks: need\n{STEPS['plate']}{STEPS['address']}", "utf-8")
+    call = Call(agents=ScriptAgents(BUSINESS, tmp_path / "script.yaml"))
+    play(
+        call,
+        """
+        פונה: הרכב שלי 12-345-67 תקוע ברחוב הרצל 12 בחיפה
+        סוכן: הבנתי. אני חוזר על המספר, אחת שתיים, שלוש ארבע חמש, שש שבע. נכון?
+        פונה: כן
+        סוכן: מצוין. רשמתי, הרצל שתים עשרה, חיפה. נכון?
+        """,
+    )
+    assert call.lead.extra == {"רכב": "12-345-67", "כתובת": "הרצל 12, חיפה (לא אושר)"}
+    call.says("לא, ויצמן 3")
+    call.says("כן")
+    assert call.lead.extra["כתובת"] == "ויצמן 3, חיפה"
+
+
 def test_a_number_is_read_back_where_the_owner_wants_it(tmp_path: Path) -> None:
     (tmp_path / "script.yaml").write_text(
         "steps:\n  - {asks: number, id: 'סכום', say: 'כמה שילמתם?', confirm: 'שילמתם {value}. נכון?'}\n", "utf-8"

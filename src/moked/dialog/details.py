@@ -58,6 +58,7 @@ class Rules:
     hear: _Hear
     amend: _Hear  # after it was read back
     keyed: _Hear
+    early: Callable[[str], Detail]  # whole and clearly named, without having been asked for
 
 
 # --- digits: identity numbers and plates --------------------------------------------------------------------------
@@ -92,7 +93,11 @@ def _digit_rules(kind: Kind, shown: Callable[[str], str]) -> Rules:
             typed = spoken_digits.join(kind, before.digits, typed)
         return _of_digits(kind, typed, shown)
 
-    return Rules(hear, amend, keyed)
+    def early(text: str) -> Detail:
+        heard = spoken_digits.hear(kind, text, asked=False)
+        return _of_digits(kind, heard, shown) if heard.value else NOTHING
+
+    return Rules(hear, amend, keyed, early)
 
 
 # --- addresses ----------------------------------------------------------------------------------------------------
@@ -127,6 +132,11 @@ def _hear_address(text: str, before: Detail, now: datetime) -> Detail:
     return _of_address(addresses.merged(before.address, found))
 
 
+def _early_address(text: str) -> Detail:
+    found = addresses.address(text, asked=False)
+    return _of_address(found) if found.street and not found.missing else NOTHING
+
+
 def _key_address(keys: str, before: Detail, now: datetime) -> Detail:
     """Only a house number can be typed."""
     if not keys or len(keys) > 4 or before.ask != "house":
@@ -142,6 +152,11 @@ def _hear_date(text: str, before: Detail, now: datetime) -> Detail:
     if found is None:
         return NOTHING
     return Detail(found.written, found.spoken, sure=0.9 if found.precision > Precision.WORDS else 0.6, when=found)
+
+
+def _never(text: str) -> Detail:
+    """A day or a number in a story may be any."""
+    return NOTHING
 
 
 def _key_date(keys: str, before: Detail, now: datetime) -> Detail:
@@ -163,9 +178,9 @@ def _key_number(keys: str, before: Detail, now: datetime) -> Detail:
 RULES: Final = {
     Expect.ID: _digit_rules(ID, str),
     Expect.PLATE: _digit_rules(PLATE, written),
-    Expect.ADDRESS: Rules(_hear_address, _hear_address, _key_address),
-    Expect.DATE: Rules(_hear_date, _hear_date, _key_date),
-    Expect.NUMBER: Rules(_hear_number, _hear_number, _key_number),
+    Expect.ADDRESS: Rules(_hear_address, _hear_address, _key_address, _early_address),
+    Expect.DATE: Rules(_hear_date, _hear_date, _key_date, _never),
+    Expect.NUMBER: Rules(_hear_number, _hear_number, _key_number, _never),
 }
 """What is understood in code and asked for under an id of the owner's."""
 

@@ -44,7 +44,7 @@ def _groups(digits: str) -> tuple[str, ...]:
     return tuple(digits[at : at + 3] for at in range(0, len(digits), 3))
 
 
-ID: Final = Kind((SIZE - 1, SIZE), _value, _groups, _WORDS)
+ID: Final = Kind((SIZE - 1, SIZE), _value, _groups, _WORDS, listed("זהות הזהות תז התז בתז"))
 
 
 def near(digits: str) -> tuple[str, ...]:

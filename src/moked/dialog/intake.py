@@ -202,6 +202,8 @@ class _Turn:
                 if number != self._state.step:
                     self._set(step=number, tries=0, refusals=0, refused="")
                     self._forget_detail()
+                if step.id in self._state.early and not self._state.detail and not self._state.refusals:
+                    self._set(detail=self._state.early[step.id], detail_id=step.id)
                 self._enter(step)
                 return
         self._goodbye("completed")
@@ -388,6 +390,10 @@ class _Turn:
             if heard.e164 and heard.e164.startswith("+") and not (old and old.value == heard.e164):
                 self._set(heard=heard, heard_from=text, known=_without(self._state.known, PHONE))
                 news.add(PHONE)
+        for other in self._script.steps:
+            rules = _rules(other)
+            if rules and other is not step and other.id not in self._state.known and (told := rules.early(text)):
+                self._set(early={**self._state.early, other.id: told})
         wish = slots.time_wish(text, asked=False, now=self._context.now)
         if wish:
             self._learn_time(wish)

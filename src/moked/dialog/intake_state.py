@@ -51,6 +51,7 @@ class State:
     heard_from: str = ""  # the caller's words it came from
     detail: Detail = NOTHING  # of an owner's step, so far
     detail_id: str = ""  # which step's
+    early: Mapping[str, Detail] = field(default_factory=dict)  # told before their steps, by the steps' ids
     confirming: bool = False  # the detail was read back
     refusals: int = 0  # how often this step's answer was read back and refused
     refused: str = ""  # what was, last
@@ -73,6 +74,9 @@ def lead(state: State) -> LeadDraft:
         sure = min(0.4, state.detail.sure)
         value = (state.detail.value or state.detail.partly) + UNCONFIRMED
         known[state.detail_id] = Known(value, 0, state.heard_from, sure)
+    for key, detail in state.early.items():
+        if key not in known and key != state.detail_id:
+            known[key] = Known(detail.value + UNCONFIRMED, 0, "", min(0.4, detail.sure))
     known.pop(SUMMARY, None)
     values = {name: known[key].value for key, name in _FIELDS.items() if key in known}
     own = {key: item.value for key, item in known.items() if key not in _FIELDS}

@@ -26,7 +26,7 @@ def _groups(digits: str) -> tuple[str, ...]:
     return tuple(digits[a:b] for a, b in pairwise(edges) if digits[a:b])
 
 
-PLATE: Final = Kind((_OLD, _NEW), _value, _groups, _WORDS)
+PLATE: Final = Kind((_OLD, _NEW), _value, _groups, _WORDS, listed("רכב הרכב האוטו לוחית רישוי הרישוי"))
 
 
 def written(digits: str) -> str:

@@ -7,23 +7,24 @@ dictated over several turns, the correction of a part) is the same. Telephone nu
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 from moked.dialog.corrections import patched
-from moked.dialog.spoken_phone import digits_said, slowly, spell
+from moked.dialog.spoken_phone import NUMBER_WORDS, digits_said, slowly, spell
 from moked.dialog.words import tokens
-
-_LEAST_UNASKED: Final = 4
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`value` is the whole number that digits are ('' for none), `groups` how it is said, `words` what speaks of it."""
+    """`value` is the whole number that digits are ('' for none), `groups` how it is said.
+
+    `words` may stand around it; `marks` among them say by themselves that it is meant.
+    """
 
     sizes: tuple[int, ...]
     value: Callable[[str], str]
     groups: Callable[[str], tuple[str, ...]]
     words: frozenset[str]
+    marks: frozenset[str]
 
     @property
     def longest(self) -> int:
@@ -51,12 +52,27 @@ def taken(kind: Kind, digits: str, confidence: float = 1.0) -> DigitsHeard:
 
 @lru_cache(maxsize=256)
 def hear(kind: Kind, text: str, *, asked: bool = True) -> DigitsHeard:
-    """The number of this kind in `text`. Not `asked`, only whole and only where the text speaks of it."""
-    if not asked and not kind.words.intersection(tokens(text)):
-        return DigitsHeard()
+    """The number of this kind in `text`. Not `asked`, only whole and only where the text names it."""
+    if not asked:
+        text = _named(kind, tokens(text))
     digits, sure = digits_said(text, size=kind.longest, whole=kind.value, skip=kind.words, asked=asked)
     found = taken(kind, digits, sure)
-    return found if asked or found.value or len(digits) >= _LEAST_UNASKED else DigitsHeard()
+    return found if asked or found.value else DigitsHeard()
+
+
+def _named(kind: Kind, said: tuple[str, ...]) -> str:
+    """The run of number words after the first word that names this kind; '' without one."""
+    at = next((i + 1 for i, word in enumerate(said) if word in kind.marks), len(said))
+    while at < len(said) and not _is_number(said[at]):
+        at += 1
+    end = at
+    while end < len(said) and (_is_number(said[end]) or said[end] == ","):
+        end += 1
+    return " ".join(said[at:end])
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() or word in NUMBER_WORDS or (word[0] == "ו" and word[1:] in NUMBER_WORDS)
 
 
 def join(kind: Kind, before: DigitsHeard, now: DigitsHeard) -> DigitsHeard:
