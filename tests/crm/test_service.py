@@ -361,6 +361,16 @@ def test_the_hour_they_named_stays_when_more_is_learned_about_the_call(crm, busi
     assert task.due_at == at_four
 
 
+def test_a_second_call_moves_the_task_to_the_hour_it_names(crm, business, engine, clock):
+    crm.open_call(start(), business)
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=clock() + timedelta(hours=2))))
+    later = clock() + timedelta(hours=30)
+    crm.open_call(start("CA2"), business)
+    crm.finish_call(end("CA2", lead=replace(DRAFT, callback_at=later)))
+    (task,) = rows(engine, Task)
+    assert task.due_at == later
+
+
 def test_a_voicemail_is_a_note_on_the_lead_whenever_it_comes(crm, business, engine):
     crm.open_call(start(caller="anonymous"), business)
     crm.add_event("CA1", "voicemail", {"url": "https://x/RE1"}, key="RE1")

@@ -145,6 +145,8 @@ def test_on_a_tuesday_at_ten(said: str, expected: str) -> None:
     ("hour", "said", "expected"),
     [
         (6, "בשמונה", "2026-11-24 08:00"),
+        (5, "בשש", "2026-11-24 18:00"),  # nobody is called at six in the morning
+        (12, "באחת עשרה", "2026-11-25 11:00"),  # nor at eleven at night
         (21, "בשמונה", "2026-11-25 08:00"),
         (21, "בערב", "2026-11-24 evening"),
         (23, "בערב", "2026-11-25 evening"),
