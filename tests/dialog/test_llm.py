@@ -224,6 +224,7 @@ async def test_leaving_a_reply_ends_the_request(bench):
         ("באיזה רחוב ובאיזו עיר?", Expect.ADDRESS),
         ("ומה מספר הבית?", Expect.NUMBER),
         ("כמה חדרים יש בדירה?", Expect.NUMBER),
+        ("אפשר לשאול כמה שאלות?", Expect.OPEN),
         ("לאיזה תאריך לקבוע?", Expect.DATE),
         ("באיזה יום נוח?", Expect.DATE),
         ("תעודת הזהות היא 123456782, נכון?", Expect.YES_NO),

@@ -324,7 +324,7 @@ _YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לא
 _ASKED_FOR: Final = {
     Expect.ID: re.compile(r"זהות|\bה?תז\b"),
     Expect.PLATE: re.compile(r"מספר ה?רכב|לוחית|רישוי|מספר ה?אוטו"),
-    Expect.NUMBER: re.compile(r"מספר ה?בית|\bכמה\b"),
+    Expect.NUMBER: re.compile(r"מספר ה?בית|^(?:\S+ )?ו?כמה (?!זמן|פרטים|שאלות|דברים)"),
     Expect.ADDRESS: re.compile(r"כתובת|\b[הבל]?רחוב\b|\bב?איזו עיר\b|\bב?איזה ישוב\b"),
     Expect.DATE: re.compile(r"תאריך|ב?איזה יום\b"),
 }
