@@ -38,6 +38,7 @@ PURE: dict[str, set[str]] = {
     "dialog/slots.py": set(),
     "dialog/spoken_digits.py": set(),
     "dialog/spoken_phone.py": set(),
+    "dialog/time_words.py": set(),
     "dialog/words.py": set(),
     "media/endpoint.py": set(),
     "media/playout.py": set(),
