@@ -41,6 +41,7 @@ class LeadDraft:
     extra: dict[str, str] = field(default_factory=dict)
     sources: dict[str, FieldSource] = field(default_factory=dict)
     phone_confirmed: bool = False
+    callback_at: datetime | None = None  # `best_time` as a time, where it is exact enough to act on
 
 
 @dataclass(frozen=True, slots=True)

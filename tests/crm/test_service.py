@@ -98,7 +98,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     crm.add_turn("CA1", TURN)
     clock.forward(seconds=61)
     tomorrow = clock() + timedelta(days=1)
-    result = crm.finish_call(end(), callback_at=tomorrow)
+    result = crm.finish_call(end(lead=replace(DRAFT, callback_at=tomorrow)))
     assert result.created
     assert result.lead_id
     assert result.task_id
@@ -349,6 +349,26 @@ def test_words_that_were_written_late_still_make_a_lead(crm, business, engine):
     (call,) = rows(engine, Call)
     assert call.lead_missing_reason is None
     assert "המזגן שלי נוזל" in rows(engine, Lead)[0].summary
+
+
+def test_the_hour_they_named_stays_when_more_is_learned_about_the_call(crm, business, engine, clock):
+    at_four = clock() + timedelta(hours=6)
+    crm.open_call(start(), business)
+    crm.add_turn("CA1", TURN, lead=replace(DRAFT, callback_at=at_four))  # also as a draft on the way
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=at_four)))
+    crm.add_event("CA1", "voicemail", {"url": "https://x/RE1"}, key="RE1")
+    (task,) = rows(engine, Task)
+    assert task.due_at == at_four
+
+
+def test_a_second_call_moves_the_task_to_the_hour_it_names(crm, business, engine, clock):
+    crm.open_call(start(), business)
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=clock() + timedelta(hours=2))))
+    later = clock() + timedelta(hours=30)
+    crm.open_call(start("CA2"), business)
+    crm.finish_call(end("CA2", lead=replace(DRAFT, callback_at=later)))
+    (task,) = rows(engine, Task)
+    assert task.due_at == later
 
 
 def test_a_voicemail_is_a_note_on_the_lead_whenever_it_comes(crm, business, engine):

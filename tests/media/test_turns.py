@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.dialog import Expect
+from moked.media import endpoint
 from moked.media.endpoint import LONGEST_MS
 from moked.media.turns import (
     Begin,
@@ -147,6 +149,28 @@ def test_replies_begun_at_pauses_are_few_in_a_turn():
         call.at(at, "heard", f"מילה {number}", end=at - 50, final=False)
         call.at(at + 80, "speech_paused", at)
     assert len(call.did(Begin)) == POLICY.early
+
+
+@pytest.mark.parametrize(
+    ("expect", "text", "ms", "reason"),
+    [
+        (Expect.ID, "אחת שתיים שלוש", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה תשע", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה שתיים", 400, "number_complete"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע ארבע", 950, "number_perhaps_complete"),  # eight, or nine
+        (Expect.ID, "רגע אני מחפש", 1400, "asks_for_a_moment"),
+        (Expect.PLATE, "שתים עשרה שלוש מאות", 1400, "number_in_progress"),
+        (Expect.PLATE, "שתים עשרה, שלוש מאות ארבעים וחמש, שישים ושבע", 950, "number_perhaps_complete"),
+        (Expect.PLATE, "12345678", 400, "number_complete"),
+        (Expect.ADDRESS, "רחוב הרצל", 1400, "address_in_progress"),
+        (Expect.ADDRESS, "הרצל שתים עשרה", 950, "house_number"),
+        (Expect.ADDRESS, "הרצל שתים עשרה חיפה", 600, "address_complete"),
+        (Expect.OPEN, "רחוב הרצל", 950, "no_verb"),
+    ],
+)
+def test_a_number_or_an_address_in_progress_is_waited_for(expect, text, ms, reason):
+    found = endpoint.hold(text, expect, 600)
+    assert (found.ms, found.reason) == (ms, reason)
 
 
 def test_an_open_sentence_waits_longer():

@@ -221,18 +221,17 @@ def set_by_person(state: LeadState, name: str, value: str) -> LeadState:
     return replace(state, **changed, sources=sources)  # type: ignore[arg-type]
 
 
-def follow_up(
-    facts: CallFacts, wanted: LeadWanted, *, now: datetime, callback_at: datetime | None, opening: datetime | None
-) -> FollowUp | None:
+def follow_up(facts: CallFacts, wanted: LeadWanted, *, now: datetime, opening: datetime | None) -> FollowUp | None:
     """The task a lead needs, or None when a person already talks to the caller.
 
-    Due at the time the caller asked for (`callback_at`, a guess by whoever understood the words) if it is still to
+    Due at the time the caller asked for (the draft's `callback_at`, as the agent understood it) if it is still to
     come, else when the business next opens (`opening`), else now. What we owe (broken, refused, unanswered) does not
     wait for the caller's preferred hour unless the caller named it in this very call.
     """
     if facts.outcome is Outcome.TRANSFERRED and not facts.transfer_failed and not facts.voicemail:
         return None
-    due = callback_at if callback_at is not None and callback_at > now else max(opening or now, now)
+    asked = facts.draft.callback_at
+    due = asked if asked is not None and asked > now else max(opening or now, now)
     parts = [wanted.remark, facts.draft.need, f"מועד נוח: {facts.draft.best_time}" if facts.draft.best_time else ""]
     return FollowUp(due, " ".join(part for part in parts if part))
 

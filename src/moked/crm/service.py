@@ -169,7 +169,7 @@ class Crm:
                 session.execute(select(Business.id).where(Business.id == business_id).with_for_update(key_share=True))
                 refuse = "overload" if self._active(session, now, business_id, but=call) >= max_calls else ""
             if refuse and call.status is CallState.OPEN:
-                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()), None)
+                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
                 return Reception("", refuse)
             if not new:
                 call.heartbeat_at = now
@@ -236,7 +236,7 @@ class Crm:
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
         if lead is not None:
-            alive["draft"] = asdict(lead)
+            alive["draft"] = msgspec.to_builtins(lead)
         with self._writing() as session:
             found = session.execute(
                 update(Call)
@@ -288,7 +288,7 @@ class Crm:
                 return
             self._event(session, call, "call_status", {"status": status, **data}, key)
             if status in _OVER and call.status is CallState.OPEN:
-                self._finish(session, call, self._abandoned(call), None)
+                self._finish(session, call, self._abandoned(call))
 
     # ---- how it goes on, and ends
 
@@ -316,11 +316,10 @@ class Crm:
                 case Outcome.BROKEN | Outcome.NO_STREAM | None:
                     return NextStep(Step.WAY_ON)
 
-    def finish_call(self, end: CallEnd, *, callback_at: datetime | None = None) -> LeadResult:
+    def finish_call(self, end: CallEnd) -> LeadResult:
         """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
 
-        The session's own ending replaces one that a sweep or the carrier concluded. `callback_at`: when the caller
-        wants to be called, as far as somebody understood.
+        The session's own ending replaces one that a sweep or the carrier concluded.
         """
         with self._writing() as session:
             call = self._locked(session, end.call_sid)
@@ -330,7 +329,7 @@ class Crm:
             concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
             if call.ended_at is not None and not concluded:
                 return stored_result(session, call)
-            return self._finish(session, call, end, callback_at)
+            return self._finish(session, call, end)
 
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
         """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
@@ -350,7 +349,7 @@ class Crm:
                 call = self._locked(session, sid)
                 if call is None or call.ended_at is not None or call.heartbeat_at >= limit:
                     continue  # somebody else was faster, or it came back to life
-                self._finish(session, call, self._abandoned(call), None)
+                self._finish(session, call, self._abandoned(call))
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
@@ -431,7 +430,7 @@ class Crm:
         duration = int(lasted / timedelta(milliseconds=1))
         return CallEnd(call.sid, Outcome.BROKEN, _ORPHANED, duration, draft, ended_at=call.heartbeat_at)
 
-    def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:
+    def _finish(self, session: Session, call: Call, end: CallEnd) -> LeadResult:
         now = self._clock()
         call.status = CallState.ENDED
         call.outcome = end.outcome
@@ -440,19 +439,19 @@ class Crm:
         call.engines = list(end.engines)
         call.ended_at = end.ended_at or now
         if end.lead != LeadDraft():
-            call.draft = asdict(end.lead)
+            call.draft = msgspec.to_builtins(end.lead)
         session.flush()
-        return self._settle(session, call, learn=True, callback_at=callback_at)
+        return self._settle(session, call, learn=True)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
         call = self._locked(session, call_sid)
         if call is not None and call.outcome is not None:
             self._settle(session, call, learn=call.lead_id is None)
 
-    def _settle(self, session: Session, call: Call, *, learn: bool, callback_at: datetime | None = None) -> LeadResult:
+    def _settle(self, session: Session, call: Call, *, learn: bool) -> LeadResult:
         now = self._clock()
         opening = self._next_opening(now) if self._next_opening else None
-        return settle(session, call, learn=learn, now=now, callback_at=callback_at, opening=opening)
+        return settle(session, call, learn=learn, now=now, opening=opening)
 
 
 def _changed(session: Session, statement: Any) -> int:

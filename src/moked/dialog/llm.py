@@ -35,6 +35,7 @@ from moked.dialog import (
     Say,
     Speaker,
     ToolRan,
+    addresses,
 )
 from moked.dialog.business import Business, gendered
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
@@ -88,6 +89,7 @@ class LlmAgents:
             timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
         )
         self._prompt = system_prompt(business)
+        addresses.ready()
         # Made once, and past the client's own walk over them: together a tenth of a busy server's time.
         self._tools = {"tools": [tool.schema() for tool in TOOLS]}
 
@@ -253,6 +255,7 @@ class LlmAgent:
             "טלפון לחזרה": lead.phone + (" (אושר)" if lead.phone_confirmed else " (לא אושר)") if lead.phone else "",
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
+            **lead.extra,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
@@ -318,6 +321,15 @@ _OPEN_WORDS: Final = frozenset(["מה", "במה", "איך", "מתי", "איפה"
 _YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לאשר|מסכימים|זה המספר)[^?]*\?\s*$")
 
 
+_ASKED_FOR: Final = {
+    Expect.ID: re.compile(r"זהות|\bה?תז\b"),
+    Expect.PLATE: re.compile(r"מספר ה?רכב|לוחית|רישוי|מספר ה?אוטו"),
+    Expect.NUMBER: re.compile(r"מספר ה?בית|^(?:\S+ )?ו?כמה (?!זמן|פרטים|שאלות|דברים)"),
+    Expect.ADDRESS: re.compile(r"כתובת|\b[הבל]?רחוב\b|\bב?איזו עיר\b|\bב?איזה ישוב\b"),
+    Expect.DATE: re.compile(r"תאריך|ב?איזה יום\b"),
+}
+
+
 def expectation(said: str) -> Expect:
     """What the last sentence of `said` asks for."""
     sentence = re.split(r"(?<=[.!?])\s+", said.strip())[-1]
@@ -325,6 +337,10 @@ def expectation(said: str) -> Expect:
         return Expect.NOTHING
     if _YES_NO.search(sentence) and not _OPEN_WORDS & set(normalise(sentence).split()):
         return Expect.YES_NO
+    said = " ".join(normalise(sentence).split())
+    for expect, wanted in _ASKED_FOR.items():
+        if wanted.search(said):
+            return expect
     if "טלפון" in sentence or "מספר" in sentence:
         return Expect.PHONE
     if "שמך" in sentence or "השם" in sentence or "קוראים" in sentence:
