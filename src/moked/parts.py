@@ -17,6 +17,7 @@ from moked.dialog.llm import LlmAgents
 from moked.dialog.script import ScriptAgents
 from moked.errors import ModelError
 from moked.media.session import Phrases
+from moked.rollout.policy import Engines
 from moked.settings import Settings
 from moked.stt import Engine
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
@@ -62,7 +63,7 @@ def needed_weights(settings: Settings) -> list[str]:
 
 
 def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choice]:
-    """The recognition engines, most wanted first."""
+    """The recognition engines. Of Google both modes, because a running system may change (`engines_of`)."""
     if not uses_google_speech(settings):
         better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={BETTER_WHISPER}"
         return [_whisper(settings)], Choice(
@@ -77,16 +78,22 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         emulator_host=settings.speech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
-    engines: list[Engine]
-    if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], "Google, streaming"
-    else:
-        engines, name = [GoogleUtterances(google)], "Google, whole utterances"
+    engines: list[Engine] = [GoogleStreaming(google), GoogleUtterances(google)]
+    name = "Google, streaming"
+    if not settings.enable_streaming_stt:
+        engines.reverse()
+        name = "Google, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
         engines.append(_whisper(settings))
         return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
     return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+def engines_of(engines: Sequence[Engine]) -> Engines:
+    """The two modes among them, and what takes over."""
+    names = [engine.name for engine in engines]
+    return Engines.of(names, streaming=GoogleStreaming.name, utterances=GoogleUtterances.name)
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:

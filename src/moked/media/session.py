@@ -76,6 +76,7 @@ class SessionParts:
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
 _FINAL_WORDS_S = 2.5
@@ -97,7 +98,13 @@ class CallSession:
         self._history = History()
         self._text = TurnText()
         self._log = TurnLog(
-            start.call_sid, parts.journal, parts.bus, self._clock, self._lead, transcripts=parts.log_transcripts
+            start.call_sid,
+            parts.journal,
+            parts.bus,
+            self._clock,
+            self._lead,
+            transcripts=parts.log_transcripts,
+            on_turn=parts.on_turn,
         )
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
