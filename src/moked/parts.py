@@ -78,11 +78,13 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         emulator_host=settings.speech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
-    engines: list[Engine] = [GoogleStreaming(google), GoogleUtterances(google)]
-    name = "Google, streaming"
-    if not settings.enable_streaming_stt:
-        engines.reverse()
-        name = "Google, whole utterances"
+    engines: list[Engine]
+    if settings.enable_streaming_stt:
+        streaming = GoogleStreaming(google)
+        engines, name = [streaming, GoogleUtterances(google, ladder=streaming.ladder)], "Google, streaming"
+    else:
+        utterances = GoogleUtterances(google)
+        engines, name = [utterances, GoogleStreaming(google, ladder=utterances.ladder)], "Google, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
         engines.append(_whisper(settings))

@@ -119,10 +119,10 @@ class _Line:
 class _Wire:
     """What both engines share: the channels, the configuration, and the model that works."""
 
-    def __init__(self, name: str, settings: GoogleSettings) -> None:
+    def __init__(self, name: str, settings: GoogleSettings, ladder: rules.ModelLadder | None = None) -> None:
         self.name = name
         self.settings = settings
-        self.ladder = rules.ModelLadder(settings.model)
+        self.ladder = ladder or rules.ModelLadder(settings.model)
         self.stats = GoogleStats()
         self._lines: list[_Line] = []
 
@@ -212,8 +212,14 @@ class _Wire:
 
     @asynccontextmanager
     async def probed(self, probe: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop."""
+        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop.
+
+        Where the ladder is shared, whoever comes second need not ask again.
+        """
         async with self.connected():
+            if self.ladder.proven:
+                yield
+                return
             try:
                 with anyio.fail_after(_PROBE_S):
                     await probe()
@@ -239,13 +245,20 @@ def _credentials(path: str | None) -> Any:
 
 
 class GoogleStreaming:
-    """Engine "google": one StreamingRecognize a stream. At most 305 s each: whoever feeds it opens the next in time."""
+    """Engine "google": one StreamingRecognize a stream. At most 305 s each: whoever feeds it opens the next in time.
+
+    `ladder`: of another engine on the same account, so that the working model is looked for once.
+    """
 
     name = "google"
     whole_utterances = False
 
-    def __init__(self, settings: GoogleSettings) -> None:
-        self._wire = _Wire(self.name, settings)
+    def __init__(self, settings: GoogleSettings, *, ladder: rules.ModelLadder | None = None) -> None:
+        self._wire = _Wire(self.name, settings, ladder)
+
+    @property
+    def ladder(self) -> rules.ModelLadder:
+        return self._wire.ladder
 
     @property
     def stats(self) -> GoogleStats:
@@ -581,13 +594,17 @@ async def _status(call: Any, problem: BaseException) -> tuple[str, str]:
 
 
 class GoogleUtterances:
-    """Engine "google-batch": one Recognize for each utterance that our VAD cuts."""
+    """Engine "google-batch": one Recognize for each utterance that our VAD cuts. `ladder`: see `GoogleStreaming`."""
 
     name = "google-batch"
     whole_utterances = True
 
-    def __init__(self, settings: GoogleSettings) -> None:
-        self._wire = _Wire(self.name, settings)
+    def __init__(self, settings: GoogleSettings, *, ladder: rules.ModelLadder | None = None) -> None:
+        self._wire = _Wire(self.name, settings, ladder)
+
+    @property
+    def ladder(self) -> rules.ModelLadder:
+        return self._wire.ladder
 
     @property
     def stats(self) -> GoogleStats:
