@@ -198,6 +198,8 @@ async def test_a_shadow_hears_the_same_and_the_call_does_not_notice(tmp_path, mo
         before = home.speech.counts["recognize"]
         placed = await say(home, 2)
         assert home.speech.counts["recognize"] - before == 2  # each utterance, beside the stream
+        seen = home.house.rollout.guard.figures(0)
+        assert (seen.turns >= 1, seen.streams, seen.calls, seen.failed) == (True, 1, 1, 0)  # the live call's alone
         with anyio.fail_after(10):
             while not (report := await to_thread.run_sync(partial(rollouts.report, 60, examples=True)))["shadow"][
                 "calls"
