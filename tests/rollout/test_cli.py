@@ -2,16 +2,23 @@
 
 import json
 
+import anyio
 import pytest
 from typer.testing import CliRunner
 
+from moked import rollout_cli
+from moked.bus import RedisBus, redis_ping
 from moked.cli import app
 from moked.crm import db
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
+from moked.errors import ProviderError
 from moked.records import CallStart
 from moked.rollout.compare import Side, summary
+from moked.rollout.live import TOPIC
 from moked.settings import Settings
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
@@ -80,6 +87,19 @@ def test_before_the_first_start_it_says_what_to_do(url):
         connection.exec_driver_sql("DELETE FROM business")
     told = " ".join(moked("set", "--streaming", "off", code=2).replace("│", " ").split())
     assert "start Moked once" in told
+
+
+async def test_servers_behind_redis_are_told_at_once():
+    url = "redis://127.0.0.1:6379/0"
+    try:
+        await redis_ping(url)
+    except ProviderError:
+        pytest.skip(f"no Redis at {url}")
+    bus = RedisBus(url)
+    async with bus.running(), bus.subscribe(TOPIC) as events:
+        await rollout_cli._announce(url)
+        with anyio.fail_after(10):
+            assert (await anext(events)).event == "rollout.changed"
 
 
 def test_a_report_side_by_side(url):

@@ -1,6 +1,7 @@
 """The running calls follow what holds, the guard asks before it trips, and a shadow hurts nobody. On fakes."""
 
 import logging
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -32,6 +33,9 @@ class Store:
         self.policy, self.version, self.away = Policy(), 0, False
         self.changes, self.notes, self.shadows = [], [], []
         self.clock = 1_800_000_000
+        self.slow = threading.Event()  # while it is clear, an answer stays on its way
+        self.slow.set()
+        self.asked = 0
 
     def now(self):
         return self.clock
@@ -39,7 +43,10 @@ class Store:
     def load(self):
         if self.away:
             raise ConnectionError("gone")
-        return Stored(self.version, self.policy)
+        found = Stored(self.version, self.policy)
+        self.asked += 1
+        self.slow.wait(10)
+        return found
 
     def change(self, make, **about):
         self.load()
@@ -259,10 +266,13 @@ async def test_the_guard_trips_and_calls_follow(caplog):
         await until(lambda: world.told[-1] == ("streaming", "all"))
         await anyio.sleep(0.1)  # and it does not trip by what it saw before
         assert world.told[-1] == ("streaming", "all")
-    (change, _) = world.store.changes
+        fail(world)
+        await until(lambda: world.told[-1] == ("utterances", "rollback"))
+    change, _, again = world.store.changes
+    assert again["by"] == "guard"
     assert (change["by"], change["why"]) == ("guard", "4 of 4 streams failed in 5 minutes (unavailable)")
-    assert [r.levelname for r in caplog.records if r.message == "streaming was rolled back"] == ["ERROR"]
-    assert world.other.asked == 1
+    assert [r.levelname for r in caplog.records if r.message == "streaming was rolled back"] == ["ERROR"] * 2
+    assert world.other.asked == 2
 
 
 async def test_a_rollback_holds_here_at_once_and_is_written_when_the_database_is_back():
@@ -277,6 +287,20 @@ async def test_a_rollback_holds_here_at_once_and_is_written_when_the_database_is
         await anyio.sleep(0.05)
     assert world.told[-1] == ("utterances", "rollback")
     assert world.store.policy.share.by == "guard"
+
+
+async def test_an_answer_from_before_the_rollback_changes_nothing():
+    world = World()
+    async with running(world):
+        world.store.slow.clear()
+        asked = world.store.asked
+        await until(lambda: world.store.asked > asked)  # read, and on its way
+        fail(world)
+        await until(lambda: world.told[-1] == ("utterances", "rollback"))
+        world.store.slow.set()
+        await until(lambda: world.store.changes)
+        await anyio.sleep(0.05)
+    assert world.told == [("streaming", "default"), ("utterances", "rollback")]
 
 
 @pytest.mark.parametrize("problem", [Failure.QUOTA, Failure.AUTH, Failure.UNAVAILABLE])

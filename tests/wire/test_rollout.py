@@ -138,6 +138,7 @@ async def off_and_on(kind, folder):
     moves = [(data["before"], data["after"], data["reason"]) for data in placed.of("engine")]
     assert moves == [("google", "google-batch", "rollout"), ("google-batch", "google", "rollout")]
     assert why(placed.report) == [("streaming", "default"), ("utterances", "all"), ("streaming", "all")]
+    assert [data["mode"] for data in placed.of("rollout")][-2:] == ["utterances", "streaming"]
     assert [turn["engine"] for turn in placed.turns if turn["caller_text"]][:2] == ["google", "google-batch"]
     (other,) = others  # a new call, while it was off
     assert why(other.report)[0] == ("utterances", "all")
@@ -168,6 +169,13 @@ async def test_a_share_of_the_calls_and_two_numbers(tmp_path):
         with anyio.fail_after(5):
             while home.house.rollout.policy != changed.policy:
                 await anyio.sleep(0.02)
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            ready = (await client.get(f"{home.base_url}/readyz")).json()
+        assert ready["hearing"] == home.house.rollout.words == "streaming is on for 50 %, set by test"
+        assert [(one.part, one.why) for one in home.house.choices][:2] == [
+            ("hearing", "SPEECH_EMULATOR_HOST is set"),
+            ("streaming", "ENABLE_STREAMING_STT"),
+        ]
         setups = [{"caller": special}, {"called": called}, {}, {}, {}]
         placed = await together(*(partial(say, home, 1, **setup) for setup in setups))
     for one, setup in zip(placed, setups, strict=True):

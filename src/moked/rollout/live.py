@@ -18,7 +18,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from moked import metrics
-from moked.audio import silence
+from moked.audio import SAMPLES_PER_MS, silence
 from moked.bus import Bus
 from moked.crm.phone import to_e164
 from moked.errors import Overloaded, ProviderError, first_leaf
@@ -105,6 +105,7 @@ class Rollout:
         self._calls: set[CallHearing] = set()
         self._shadows = 0
         self._news = anyio.Event()
+        self._looking = anyio.Lock()
         self._away = False
         self._untold: Suspicion | None = None  # a rollback the database does not know yet
         self._said_at: int | None = None
@@ -188,24 +189,31 @@ class Rollout:
 
     async def look(self) -> None:
         """Ask the database what holds, and let the calls follow."""
-        try:
-            if self._untold is not None:
-                stored = await to_thread.run_sync(self._write_rollback, self._untold)
-                self._untold = None
-                self._published()
+        async with self._looking:
+            untold = self._untold
+            try:
+                if untold is not None:
+                    stored = await to_thread.run_sync(self._write_rollback, untold)
+                else:
+                    stored = await to_thread.run_sync(self.parts.store.load, abandon_on_cancel=True)
+            except Exception as error:  # whatever it is, the calls go on with what is known
+                if not self._away:
+                    self._away = True
+                    log.warning("the rollout cannot be read; what holds goes on", extra={"error": type(error).__name__})
             else:
-                stored = await to_thread.run_sync(self.parts.store.load, abandon_on_cancel=True)
-        except Exception as error:  # whatever it is, the calls go on with what is known
-            if not self._away:
-                self._away = True
-                log.warning("the rollout cannot be read; what holds goes on", extra={"error": type(error).__name__})
-        else:
-            self._away = False
-            if stored.policy != self._stored:
-                self._stored = stored.policy
-                if self._untold is None and (stored.policy.share is None or stored.policy.share.by != BY_GUARD):
-                    self.guard.rearm()
-        self._apply()
+                self._away = False
+                if untold is self._untold:  # else the guard tripped while this was read: it is old
+                    self._learn(stored.policy)
+                if untold is not None:
+                    self._untold = None
+                    self._published()
+            self._apply()
+
+    def _learn(self, policy: Policy) -> None:
+        before, self._stored = self._stored, policy
+        share = policy.share
+        if (share, policy.numbers) != (before.share, before.numbers) and (share is None or share.by != BY_GUARD):
+            self.guard.rearm()
 
     def _apply(self) -> None:
         """Also without news: a rule may have ended by itself."""
@@ -320,9 +328,11 @@ class CallHearing:
         self._rollout = rollout
         self._sink = sink
         self._shadow: Shadow | None = None
+        self._fed = 0
         self._relay = rollout.parts.relay(rollout.parts.engines.order(self.decision.mode), self._heard, self._metric)
 
     def feed(self, audio: bytes) -> None:
+        self._fed += len(audio)
         self._relay.feed(audio)
         if self._shadow is not None:
             self._shadow.feed(audio)
@@ -378,7 +388,8 @@ class CallHearing:
         engines = self._rollout.parts.engines
         mode = self.decision.mode.value if engines.switchable else "none"
         metrics.rollout_calls.labels(mode, self.decision.why.value).inc()
-        self._rollout.parts.tell(self.start.call_sid, {"mode": mode, "why": self.decision.why.value})
+        at_ms = self._fed // SAMPLES_PER_MS
+        self._rollout.parts.tell(self.start.call_sid, {"at_ms": at_ms, "mode": mode, "why": self.decision.why.value})
 
     def _heard(self, transcript: Transcript) -> None:
         if self._shadow is not None:
