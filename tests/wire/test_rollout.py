@@ -154,9 +154,21 @@ async def off_and_on(kind, folder):
     ]
 
 
-async def test_a_share_of_the_calls_and_two_numbers(tmp_path):
+async def test_a_share_and_numbers_a_shadow_and_the_guard(tmp_path, monkeypatch, caplog):
+    """Three houses side by side: most of it is waiting for callers to speak."""
+    monkeypatch.setattr(shadow, "LAG_S", 60.0)  # however busy the machine of the test is
+    scenes = (a_share_of_the_calls_and_two_numbers, a_shadow_hears_the_same, streams_that_fail_are_taken_back)
+    async with anyio.create_task_group() as tasks:
+        for scene in scenes:
+            (tmp_path / scene.__name__).mkdir()
+            tasks.start_soon(scene, tmp_path / scene.__name__)
+    logged = [record for record in caplog.records if record.message == "streaming was rolled back"]
+    assert [record.levelname for record in logged] == ["ERROR"]
+
+
+async def a_share_of_the_calls_and_two_numbers(folder):
     special, called = "+972501111111", "+97237654321"
-    async with house(tmp_path, llm=brief()) as home:
+    async with house(folder, llm=brief()) as home:
 
         def set_it(policy):
             now = home.house.rollouts.now()
@@ -193,9 +205,9 @@ async def test_a_share_of_the_calls_and_two_numbers(tmp_path):
     ]
 
 
-async def test_a_shadow_hears_the_same_and_the_call_does_not_notice(tmp_path, monkeypatch):
-    monkeypatch.setattr(shadow, "LAG_S", 60.0)  # however busy the machine of the test is
-    async with house(tmp_path, llm=brief()) as home:
+async def a_shadow_hears_the_same(folder):
+    """And the call does not notice."""
+    async with house(folder, llm=brief()) as home:
         rollouts = home.house.rollouts
         await to_thread.run_sync(
             lambda: rollouts.change(lambda policy: policy.with_shadow(100), by="test", what="shadow on 100 %")
@@ -230,11 +242,11 @@ async def test_a_shadow_hears_the_same_and_the_call_does_not_notice(tmp_path, mo
     assert report["live"]["google"]["turns"] >= 1
 
 
-async def test_streams_that_fail_are_taken_back_by_themselves(tmp_path, caplog):
+async def streams_that_fail_are_taken_back(folder):
     """Only streaming fails; every call keeps every word, and later ones do not even try."""
     speech = GoogleSpeech(mode="codec")
     speech.streaming_only = True
-    async with house(tmp_path, speech=speech, llm=brief(), rollback_min_turns=4) as home:
+    async with house(folder, speech=speech, llm=brief(), rollback_min_turns=4) as home:
         speech.fault = Fault("error", at_ms=GREETING_MS + 700, status="UNAVAILABLE", message="502:Bad Gateway")
         placed = await together(*(partial(say, home, 2) for _ in range(3)))
         with anyio.fail_after(10):
@@ -254,5 +266,3 @@ async def test_streams_that_fail_are_taken_back_by_themselves(tmp_path, caplog):
     assert (change["by"], change["what"]) == ("guard", "streaming off for all calls (rollback)")
     assert change["figures"]["failed"] >= 2
     assert change["why"]
-    logged = [record for record in caplog.records if record.message == "streaming was rolled back"]
-    assert [record.levelname for record in logged] == ["ERROR"]
