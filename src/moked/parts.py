@@ -42,7 +42,7 @@ class Choice:
 
 
 def uses_google_speech(settings: Settings) -> bool:
-    return bool(settings.speech_emulator_host or settings.google_application_credentials)
+    return settings.google_speech
 
 
 def uses_google_voice(settings: Settings) -> bool:

@@ -155,14 +155,12 @@ def _rollouts(settings: Settings) -> Iterator["Rollouts"]:
 
 
 def _show(rollouts: "Rollouts", settings: Settings, *, as_json: bool) -> None:
-    from moked import parts
-
     stored = rollouts.load()
     held = state(
         stored.version,
         stored.policy,
         default=settings.enable_streaming_stt,
-        means=parts.uses_google_speech(settings),
+        means=settings.google_speech,
         now=rollouts.now(),
         last=rollouts.history(1),
     )

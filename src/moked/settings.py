@@ -274,6 +274,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
 
     @property
+    def google_speech(self) -> bool:
+        """Whether Google, or its emulator, hears the calls."""
+        return bool(self.speech_emulator_host or self.google_application_credentials)
+
+    @property
     def models_root(self) -> Path:
         """`MODELS_DIR`, or the folder in the user's cache."""
         return self.models_dir or default_root()
