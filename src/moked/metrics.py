@@ -70,6 +70,29 @@ stt_switches = Words(
 stt_failures = Words("moked_stt_failures", "Recognition streams that failed, by engine.", ["engine"], registry=REGISTRY)
 stt_interims = Words("moked_stt_interims", "Interim transcripts received.", ["engine"], registry=REGISTRY)
 stt_finals = Words("moked_stt_finals", "Final transcripts received.", ["engine"], registry=REGISTRY)
+rollout_calls = Words(
+    "moked_rollout_calls",
+    "Calls by how they are heard (streaming, utterances; none without Google) and what decided; moved ones again.",
+    ["mode", "why"],
+    registry=REGISTRY,
+)
+rollout_percent = Gauge(
+    "moked_rollout_streaming_percent",
+    "Share of the calls that is streamed, as this process knows it.",
+    registry=REGISTRY,
+)
+rollbacks = Words(
+    "moked_rollbacks",
+    "Times the guard took streaming back, by reason; excused: it did not, because the other mode was no better.",
+    ["reason"],
+    registry=REGISTRY,
+)
+shadow_calls = Words(
+    "moked_shadow_calls",
+    "Shadow recognitions by how they ended: call, load, moved or failed; refused: there was no room for one.",
+    ["ended"],
+    registry=REGISTRY,
+)
 vad_batch = Histogram(
     "moked_vad_batch_windows",
     "Audio windows of different calls in one run of the voice activity detector.",

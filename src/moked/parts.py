@@ -17,6 +17,7 @@ from moked.dialog.llm import LlmAgents
 from moked.dialog.script import ScriptAgents
 from moked.errors import ModelError
 from moked.media.session import Phrases
+from moked.rollout.policy import Engines
 from moked.settings import Settings
 from moked.stt import Engine
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances, Survey, survey
@@ -41,7 +42,7 @@ class Choice:
 
 
 def uses_google_speech(settings: Settings) -> bool:
-    return bool(settings.speech_emulator_host or settings.google_application_credentials)
+    return settings.google_speech
 
 
 def uses_google_voice(settings: Settings) -> bool:
@@ -62,7 +63,7 @@ def needed_weights(settings: Settings) -> list[str]:
 
 
 def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choice]:
-    """The recognition engines, most wanted first."""
+    """The recognition engines. Of Google both modes, because a running system may change (`engines_of`)."""
     if not uses_google_speech(settings):
         better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={BETTER_WHISPER}"
         return [_whisper(settings)], Choice(
@@ -72,9 +73,12 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
     engines: list[Engine]
     name = "Google" if google.api == "v1" else f"Google {google.api} ({google.location})"
     if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], f"{name}, streaming"
+        streaming = GoogleStreaming(google)
+        engines, name = [streaming, GoogleUtterances(google, ladder=streaming.ladder)], f"{name}, streaming"
     else:
-        engines, name = [GoogleUtterances(google)], f"{name}, whole utterances"
+        utterances = GoogleUtterances(google)
+        engines = [utterances, GoogleStreaming(google, ladder=utterances.ladder)]
+        name = f"{name}, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
         engines.append(_whisper(settings))
@@ -120,6 +124,12 @@ def _google_voice(settings: Settings, gender: str = "m") -> GoogleVoice:
         emulator_host=settings.texttospeech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
+
+
+def engines_of(engines: Sequence[Engine]) -> Engines:
+    """The two modes among them, and what takes over."""
+    names = [engine.name for engine in engines]
+    return Engines.of(names, streaming=GoogleStreaming.name, utterances=GoogleUtterances.name)
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:

@@ -4,12 +4,15 @@ web     Flask: webhooks, reports                 media   the calls
 worker  ends what nobody serves any more         all     everything in one process, for a small office
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -20,6 +23,7 @@ from moked import asgi, metrics, parts, telephony, weights
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.phone import to_e164
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
@@ -35,9 +39,13 @@ from moked.media.turns import TurnPolicy
 from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.records import CallStart
+from moked.rollout import live
+from moked.rollout.guard import Limits
+from moked.rollout.live import Rollout, RolloutParts, Sink
+from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.settings import Settings, ensure_local_secret
-from moked.stt import Transcript
+from moked.stt import Engine
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
@@ -61,6 +69,7 @@ class House:
     business: Business
     business_id: int
     crm: Crm
+    rollouts: Rollouts
     bus: Bus
     auth_token: str
     host: str
@@ -68,6 +77,7 @@ class House:
     draining: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
+    rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
 
     @property
@@ -120,6 +130,7 @@ async def serve(
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
             ready=lambda: house.missing,
+            about=lambda: {"hearing": house.rollout.words} if house.rollout is not None else {},
             media=house.media,
             flask=flask,
             bus=house.bus if house.media is not None else None,
@@ -169,7 +180,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
-    return House(settings, business, business_id, crm, bus, secret, host, port)
+    return House(settings, business, business_id, crm, Rollouts(engine, business_id), bus, secret, host, port)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -179,11 +190,13 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     engines, hearing = parts.hearing(settings, business)
     voice, speaking = parts.voice(settings, business)
     factory, agent = parts.agents(settings, business)
-    house.choices = [hearing, speaking, agent]
-    watcher.choices(house.choices)
-    vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
     spill = settings.data_dir / "spill.jsonl"
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
+    house.rollout = rollout = _rollout(house, engines, journal)
+    await rollout.look()
+    house.choices = [hearing, _streaming_choice(rollout), speaking, agent]
+    watcher.choices(house.choices)
+    vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
     control = None
     if house.rest:
         control = await stack.enter_async_context(
@@ -191,27 +204,16 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         )
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
+    await stack.enter_async_context(rollout.running())
     fixed = parts.phrases(business)
-    breakers = {one.name: Breaker() for one in engines}
-
-    def recognizer(sink: Callable[[Transcript], None]) -> Relay:
-        return Relay(
-            engines,
-            sink,
-            breakers=breakers,
-            debounce_ms=settings.stt_partial_debounce_ms,
-            hints=business.hints,
-            on_deaf=lambda: log.error("no recogniser can be used"),
-            metric=_count_hearing,
-        )
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
         return Ear(vad.open, on_speech)
 
-    shared = SessionParts(
+    session_parts = partial(
+        SessionParts,
         agents=factory,
         voice=voice,
-        recognizer=recognizer,
         ear=ear,
         context=_context(house),
         journal=journal,
@@ -222,10 +224,71 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         transfer_number=business.transfer_number,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
+        on_turn=rollout.turn,
     )
-    house.media = server = _media_server(house, shared)
+    house.media = server = _media_server(
+        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
+    )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
     await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+
+
+def _rollout(house: House, engines: Sequence[Engine], journal: Journal) -> Rollout:
+    """Every call's hearing, in the order that holds; and the recognizers beside calls, with breakers of their own."""
+    settings = house.settings
+    by_name = {engine.name: engine for engine in engines}
+    breakers, aside = ({name: Breaker() for name in by_name} for _ in range(2))
+
+    def relay(order: Sequence[str], sink: Sink, metric: Metric) -> Relay:
+        def count(name: str, engine: str, value: float) -> None:
+            _count_hearing(name, engine, value)
+            metric(name, engine, value)
+
+        return Relay(
+            [by_name[name] for name in order],
+            sink,
+            breakers=breakers,
+            debounce_ms=settings.stt_partial_debounce_ms,
+            hints=house.business.hints,
+            on_deaf=lambda: log.error("no recogniser can be used"),
+            metric=count,
+        )
+
+    def shadow(name: str, sink: Sink, metric: Metric) -> Relay:
+        return Relay(
+            [by_name[name]],
+            sink,
+            breakers=aside,
+            debounce_ms=settings.stt_partial_debounce_ms,
+            hints=house.business.hints,
+            metric=metric,
+        )
+
+    def tell(call_sid: str, data: dict[str, Any]) -> None:
+        journal.put_event(call_sid, "rollout", data)
+        house.bus.publish(f"call:{call_sid}", "rollout", data)
+
+    modes = parts.engines_of(engines)
+    return Rollout(
+        RolloutParts(
+            engines=modes,
+            default=settings.enable_streaming_stt,
+            store=house.rollouts,
+            bus=house.bus,
+            relay=relay,
+            shadow=shadow,
+            tell=tell,
+            other=by_name.get(modes.utterances),
+            limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
+            max_shadows=settings.shadow_max_calls,
+        )
+    )
+
+
+def _streaming_choice(rollout: Rollout) -> parts.Choice:
+    share = rollout.policy.share
+    why = "ENABLE_STREAMING_STT" if share is None else f"set at run time by {share.by}"
+    return parts.Choice("streaming", rollout.words, why, "`moked rollout` changes it while calls run")
 
 
 def _ensure_weights(settings: Settings) -> None:
@@ -286,12 +349,12 @@ def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
     return context
 
 
-def _media_server(house: House, shared: SessionParts) -> MediaServer:
+def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
         return await to_thread.run_sync(house.crm.redeem_ticket, token, call_sid)
 
     def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
-        return CallSession(shared, call, outlet)
+        return CallSession(parts_of(call), call, outlet)
 
     return MediaServer(
         sessions=session,
@@ -339,7 +402,21 @@ def _web_parts(house: House) -> WebParts:
         admit=admit,
         draining=lambda: house.draining,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
+        rollouts=house.rollouts,
+        streaming_default=house.settings.enable_streaming_stt,
+        streaming_means=parts.uses_google_speech(house.settings),
+        rollout_changed=_from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {})),
     )
+
+
+def _from_thread(work: Callable[[], None]) -> Callable[[], None]:
+    """`work` on this loop, asked for from a thread of the web plane."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        loop.call_soon_threadsafe(work)
+
+    return ask
 
 
 class RestControl:

@@ -182,13 +182,40 @@ class Settings(BaseSettings):
     )
 
     enable_streaming_stt: bool = _is(
-        True, "Recognise while the caller speaks. `false`: whole utterances in single requests.", _YES_NO
+        True,
+        "Recognise while the caller speaks. `false`: whole utterances in single requests. "
+        "`moked rollout` changes it for running calls.",
+        _YES_NO,
     )
     stt_batch_ms: int = _is(
         150, "Audio in one request to the recogniser.", "milliseconds from 20 to 1000", ge=20, le=1000
     )
     stt_partial_debounce_ms: int = _is(
         180, "Shortest time between two interim transcripts.", "milliseconds from 0 to 2000", ge=0, le=2000
+    )
+    rollback_error_percent: int = _is(
+        20,
+        "Streaming is taken back by itself when so many of its streams fail, or calls are taken over. 0: never.",
+        "a percentage from 0 to 100",
+        ge=0,
+        le=100,
+    )
+    rollback_p95_ms: int = _is(
+        1200,
+        "The same when answers take so long at p95, and half of it is waiting for words. 0: never.",
+        "milliseconds from 0 to 10000",
+        ge=0,
+        le=10_000,
+    )
+    rollback_min_turns: int = _is(
+        20,
+        "Turns in five minutes before latency decides; a quarter as many streams or calls before errors do.",
+        "a number from 1 to 1000",
+        ge=1,
+        le=1000,
+    )
+    shadow_max_calls: int = _is(
+        4, "Shadow recognitions at the same time in one process.", "a number from 0 to 100", ge=0, le=100
     )
     stt_fallback: Annotated[Literal["whisper", "none"], _folded("lower")] = _is(
         "whisper",
@@ -268,6 +295,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """`DATABASE_URL`, or the SQLite file in `DATA_DIR`."""
         return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
+
+    @property
+    def google_speech(self) -> bool:
+        """Whether Google, or its emulator, hears the calls."""
+        return bool(self.speech_emulator_host or self.google_application_credentials)
 
     @property
     def models_root(self) -> Path:

@@ -18,7 +18,7 @@ from moked.media.speech import SpeechEnded, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
 from moked.records import CallStart, LeadDraft, Outcome
-from moked.stt import Final, Interim
+from moked.stt import EngineSwitched, Final, Interim
 from tests.virtual_time import VIRTUAL_TIME
 
 MS_A_LETTER = 60
@@ -326,6 +326,18 @@ async def test_greeting_question_answer_and_hang_up():
     assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
     assert call.ear.closed  # its place at the detector is free for another call
     assert call.store.turns[0].waterfall.heard_ms is not None  # its only mark came after the clock had ended the reply
+
+
+@pytest.mark.parametrize(("reason", "answered"), [("rollout", True), ("recovered", True), ("unavailable", False)])
+async def test_a_move_in_a_pause_does_not_hold_up_the_answer(reason, answered):
+    """All was told before it; a stream that failed may still owe words."""
+    async with Call({"יש לי נזילה": (Say("אני בודק."),)}).on() as call:
+        await call.says(3000, 4000, "יש לי נזילה")
+        call.recognizer.sink(EngineSwitched("google", "google-batch", reason))
+        await call.until(5400)
+        committed = list(call.agent.committed)
+        await call.hangs_up(5500)
+    assert committed == ["greet", "יש לי נזילה"][: 1 + answered]
 
 
 async def test_a_sentence_from_the_cache_keeps_the_space_before_it():

@@ -326,3 +326,44 @@ class StreamTicket(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class RolloutState(Base):
+    """What holds now for how calls are heard (`rollout.policy.Policy`), one row a business. No row: the settings do."""
+
+    __tablename__ = "rollout_state"
+
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int]  # of the last change; whoever polls compares it
+    policy: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+
+
+class RolloutChange(Base):
+    """One change of `RolloutState`: who, why, and what held from then on. Rows are only ever added."""
+
+    __tablename__ = "rollout_change"
+    __table_args__ = (UniqueConstraint("business_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(SafeText(64))
+    what: Mapped[str] = mapped_column(SafeText(200))
+    why: Mapped[str] = mapped_column(SafeText(400))
+    figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    policy: Mapped[dict[str, Any]]
+
+
+class ShadowCall(Base):
+    """What a second recognition of a call found (`rollout.compare.summary`). `examples` holds callers' words."""
+
+    __tablename__ = "shadow_call"
+    __table_args__ = (Index(None, "business_id", "at"),)
+
+    call_id: Mapped[int] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"), primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    result: Mapped[dict[str, Any]]
+    examples: Mapped[list[Any]] = mapped_column(default=list)

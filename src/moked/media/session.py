@@ -35,7 +35,7 @@ from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
-from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
+from moked.stt import PLANNED_MOVES, EngineSwitched, Final, Interim, Recognizer, Transcript
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
 
@@ -76,6 +76,7 @@ class SessionParts:
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
 _FINAL_WORDS_S = 2.5
@@ -97,7 +98,13 @@ class CallSession:
         self._history = History()
         self._text = TurnText()
         self._log = TurnLog(
-            start.call_sid, parts.journal, parts.bus, self._clock, self._lead, transcripts=parts.log_transcripts
+            start.call_sid,
+            parts.journal,
+            parts.bus,
+            self._clock,
+            self._lead,
+            transcripts=parts.log_transcripts,
+            on_turn=parts.on_turn,
         )
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
@@ -165,7 +172,8 @@ class CallSession:
                 metrics.stt_switches.labels(before, after, reason).inc()
                 self._log.publish("engine", before=before, after=after, reason=reason)
                 self._log.event("engine_switched", before=before, after=after, reason=reason)
-                if before != after and self._end is None:
+                told = reason in PLANNED_MOVES and self._text.final_only  # nothing will come again
+                if before != after and not told and self._end is None:
                     self._act(self._turns.recognizer_changed(now))
                 return
             case Interim() as interim:

@@ -50,12 +50,16 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class EngineSwitched:
-    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation'."""
+    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation', or one of
+    `PLANNED_MOVES`."""
 
     before: str
     after: str
     reason: str
 
+
+PLANNED_MOVES = ("recovered", "rollout")
+"""Reasons of moves between engines that wait for a pause in which all that was said has been told."""
 
 Transcript = Interim | Final | EngineSwitched
 

@@ -127,10 +127,10 @@ class Call:
 class Wire:
     """What the streams of one engine share."""
 
-    def __init__(self, name: str, settings: GoogleSettings) -> None:
+    def __init__(self, name: str, settings: GoogleSettings, ladder: rules.ModelLadder | None = None) -> None:
         self.name = name
         self.settings = settings
-        self.ladder = rules.ModelLadder(*rules.models(settings.api, settings.model))
+        self.ladder = ladder or rules.ModelLadder(*rules.models(settings.api, settings.model))
         self.stats = GoogleStats()
         # until the credentials tell the project
         self.dialect: Dialect = V1(settings) if settings.api == "v1" else V2(settings, settings.project)
@@ -174,8 +174,14 @@ class Wire:
 
     @asynccontextmanager
     async def probed(self, probe: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop."""
+        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop.
+
+        Where the ladder is shared, whoever comes second need not ask again.
+        """
         async with self.connected():
+            if self.ladder.proven:
+                yield
+                return
             try:
                 with anyio.fail_after(_PROBE_S):
                     await probe()

@@ -30,7 +30,8 @@ from moked.stt.transcripts import Debounce, Ledger
 log = logging.getLogger(__name__)
 
 Metric = Callable[[str, str, float], None]
-"""(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each."""
+"""(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each, and so
+are refused (it failed before it was open) and failed_<kind>, told after `failed`."""
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
 _WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
@@ -391,6 +392,9 @@ class Relay:
             self._failures += 1
         self._chooser.failed(leg.engine.name, kind, now, random.random())
         self._metric("failed", leg.engine.name, 1)
+        if leg.opened_at is None:
+            self._metric("refused", leg.engine.name, 1)
+        self._metric(f"failed_{failure.kind.value}", leg.engine.name, 1)
         log.warning(
             "recognition stream failed",
             extra={"engine": leg.engine.name, "kind": failure.kind.value, "detail": str(failure), "lived_ms": lived},
@@ -484,6 +488,7 @@ class Relay:
             self._stall_ms = self._policy.stall_voiced_ms
             self._chooser.failed(accused.engine, Failure.TIMEOUT, _now(), random.random())
             self._metric("failed", accused.engine, 1)
+            self._metric(f"failed_{Failure.TIMEOUT.value}", accused.engine, 1)
 
     def _move(self, leg: _Leg, now: int) -> None:
         """Rotation, or the return to a more wanted engine: only what is better than staying."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.telephony import VOICE
 
@@ -13,6 +14,10 @@ def _always() -> bool:
 
 def _never() -> bool:
     return False
+
+
+def _nobody() -> None:
+    """Nobody is told."""
 
 
 def _nowhere(event: str, reason: str) -> None:
@@ -27,6 +32,9 @@ class WebParts:
     `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead. `rest`:
     ends of calls are commanded over REST, so TwiML needs no `action`. `count(event, reason)` feeds the metrics:
     'incoming_call' admitted|overload|draining|ended, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+
+    `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
+    whether there is something to switch, `rollout_changed` tells the other processes at once.
     """
 
     crm: Crm
@@ -42,3 +50,7 @@ class WebParts:
     admit: Callable[[], bool] = _always
     draining: Callable[[], bool] = _never
     count: Callable[[str, str], None] = _nowhere
+    rollouts: Rollouts | None = None
+    streaming_default: bool = True
+    streaming_means: bool = True
+    rollout_changed: Callable[[], None] = _nobody
