@@ -68,6 +68,7 @@ stt_switches = Words(
     registry=REGISTRY,
 )
 stt_failures = Words("moked_stt_failures", "Recognition streams that failed, by engine.", ["engine"], registry=REGISTRY)
+stt_deaf = Counter("moked_stt_deaf", "Times a call had no recogniser at all and went on by keys.", registry=REGISTRY)
 stt_interims = Words("moked_stt_interims", "Interim transcripts received.", ["engine"], registry=REGISTRY)
 stt_finals = Words("moked_stt_finals", "Final transcripts received.", ["engine"], registry=REGISTRY)
 vad_batch = Histogram(

@@ -13,8 +13,10 @@ from pathlib import Path
 from moked import weights
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
+from moked.dialog.deaf import UnheardAgents
 from moked.dialog.llm import LlmAgents
 from moked.dialog.script import ScriptAgents
+from moked.dialog.scriptfile import load_script
 from moked.errors import ModelError
 from moked.media.session import Phrases
 from moked.settings import Settings
@@ -155,6 +157,11 @@ def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice
     )
     why = "OPENAI_BASE_URL is set" if settings.openai_base_url else "OPENAI_API_KEY is set"
     return model, Choice("agent", settings.llm_model, why)
+
+
+def unheard(settings: Settings, business: Business) -> UnheardAgents:
+    """Who has a call that nobody can hear, whichever agent it has; the sentences are the script's."""
+    return UnheardAgents(business, load_script(settings.agent_script, business.voice_gender, business.name))
 
 
 def phrases(business: Business) -> Phrases:

@@ -41,6 +41,7 @@ class LeadDraft:
     extra: dict[str, str] = field(default_factory=dict)
     sources: dict[str, FieldSource] = field(default_factory=dict)
     phone_confirmed: bool = False
+    unheard: bool = False  # nobody could hear the caller any more: our fault
 
 
 @dataclass(frozen=True, slots=True)

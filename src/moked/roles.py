@@ -179,6 +179,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     engines, hearing = parts.hearing(settings, business)
     voice, speaking = parts.voice(settings, business)
     factory, agent = parts.agents(settings, business)
+    unheard = parts.unheard(settings, business)
     house.choices = [hearing, speaking, agent]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
@@ -201,7 +202,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
             breakers=breakers,
             debounce_ms=settings.stt_partial_debounce_ms,
             hints=business.hints,
-            on_deaf=lambda: log.error("no recogniser can be used"),
             metric=_count_hearing,
         )
 
@@ -219,13 +219,14 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         control=RestControl(control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
+        unheard=unheard,
         transfer_number=business.transfer_number,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
     )
     house.media = server = _media_server(house, shared)
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
 
 
 def _ensure_weights(settings: Settings) -> None:

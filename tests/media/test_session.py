@@ -10,6 +10,9 @@ import pytest
 from moked.audio import silence
 from moked.bus import MemoryBus
 from moked.dialog import Ask, CallContext, EndCall, Expect, Say, Transfer
+from moked.dialog.business import load_business
+from moked.dialog.deaf import CALLBACK, UnheardAgents
+from moked.dialog.scriptfile import load_script
 from moked.errors import Failure, ProviderError
 from moked.media.connection import Gone
 from moked.media.playout import Playout
@@ -18,10 +21,12 @@ from moked.media.speech import SpeechEnded, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
 from moked.records import CallStart, LeadDraft, Outcome
-from moked.stt import Final, Interim
+from moked.stt import Final, HearingBack, HearingLost, Interim
 from tests.virtual_time import VIRTUAL_TIME
 
 MS_A_LETTER = 60
+BUSINESS = load_business(None)
+SCRIPT = load_script(None, BUSINESS.voice_gender, BUSINESS.name)
 
 
 @pytest.fixture
@@ -280,6 +285,7 @@ class Call:
             control=self.control,
             phrases=Phrases("סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר."),
             policy=self.policy,
+            unheard=UnheardAgents(BUSINESS, SCRIPT),
             transfer_number="",
             max_call_ms=self.max_call_ms,
         )
@@ -527,3 +533,72 @@ async def test_a_late_final_with_more_words_mends_the_turn_and_loses_nothing():
         await call.hangs_up(9000)
     assert call.store.turns[1].caller_text == "אני רוצה לדעת כמה זה עולה"
     assert sorted(call.store.turns) == [0, 1]
+
+
+# --- when nobody can hear the caller
+
+
+def said(call, number):
+    return call.store.turns[number].said
+
+
+async def test_without_hearing_the_caller_types_the_number_to_be_called_back():
+    async with Call().on() as call:
+        await call.until(2600)
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(16_000)
+        for digit in "0541112233#":
+            call.session.handle(Dtmf(digit))
+        await call.until(40_000)
+    assert said(call, 1).startswith("סליחה, יש לי תקלה")
+    assert "הקישו אחת" in said(call, 1)  # their own number is known
+    assert said(call, 2) == "קיבלתי את המספר. נחזור אליכם בהקדם. תודה ולהתראות."
+    assert (call.end.outcome, call.end.detail) == (Outcome.COMPLETED, CALLBACK)
+    assert (call.end.lead.phone, call.end.lead.phone_confirmed, call.end.lead.unheard) == ("+972541112233", True, True)
+    assert call.end.lead.sources["phone"].quote == "0541112233#"
+    assert not call.agent.asked  # the call's own agent was not told of a silence: no "are you there"
+
+
+async def test_hearing_lost_before_the_greeting_is_told_after_it():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(14_000)
+        await call.hangs_up(14_000)
+    assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
+    assert said(call, 1).startswith("סליחה, יש לי תקלה")
+    assert call.end.lead.unheard
+
+
+async def test_speech_does_not_cut_what_is_offered_to_a_caller_nobody_hears():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(4000)
+        call.ear.on_speech(SpeechStarted(3900))
+        await call.until(6000)
+        call.ear.on_speech(SpeechEnded(5800))
+        await call.hangs_up(30_000)
+    assert not call.store.turns[1].cut
+    assert call.clears == 0
+
+
+async def test_hearing_comes_back_and_the_agent_goes_on():
+    async with Call().on() as call:
+        await call.until(2600)
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(19_000)
+        call.recognizer.sink(HearingBack("google"))
+        await call.says(24_000, 25_000, "יש לי נזילה")
+        await call.hangs_up(29_000)
+    assert said(call, 2) == "עכשיו אני שומע אתכם. במה אפשר לעזור?"
+    assert call.store.turns[3].caller_text == "יש לי נזילה"
+    assert (call.end.lead.need, call.end.lead.unheard) == ("יש לי נזילה", False)
+
+
+async def test_silence_while_deaf_is_offered_again_and_then_ended_with_a_promise():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(120_000)
+    texts = [turn.said for turn in call.store.turns.values()]
+    assert sum("עדיין לא שומע" in text for text in texts) == 2
+    assert texts[-1] == "נחזור בהקדם למספר שממנו התקשרתם. תודה ולהתראות."
+    assert call.end.outcome is Outcome.COMPLETED

@@ -131,6 +131,13 @@ class Agent(Protocol):
         """What was learned so far; asked for at any moment, also after a break."""
 
 
+class Unheard(Agent, Protocol):
+    """Has the call while nobody can hear the caller: keys only. Its `lead` holds the call's own agent's too."""
+
+    def welcome_back(self, history: Sequence[Entry]) -> Reply:
+        """Somebody hears the caller again; after this reply the call's own agent has the floor."""
+
+
 class AgentFactory(Protocol):
     """One a process: makes an agent for each call."""
 

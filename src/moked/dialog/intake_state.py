@@ -70,7 +70,7 @@ def lead(state: State) -> LeadDraft:
         _FIELDS.get(key, f"extra.{key}"): FieldSource(item.turn, item.quote, item.sure) for key, item in known.items()
     }
     return LeadDraft(
-        **values,
+        **values,  # type: ignore[arg-type]  # names of its texts
         summary=_summary_text(values, extra, confirmed),
         extra=extra,
         sources=sources,

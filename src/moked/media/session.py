@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 
 from moked import metrics
 from moked.bus import Bus
-from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, EndCall, Reply, Say, Transfer
+from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, EndCall, Reply, Say, Transfer, Unheard
 from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
 from moked.media import playout as out
@@ -29,13 +29,13 @@ from moked.media.connection import Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.journal import Journal
 from moked.media.playout import Playout
-from moked.media.reply import FixedReply, ReplyRun
+from moked.media.reply import Broken, FixedReply, ReplyRun
 from moked.media.speech import SpeechEnded, SpeechEvent, SpeechStarted
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
-from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
+from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim, Recognizer, Transcript
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
 
@@ -73,6 +73,7 @@ class SessionParts:
     control: Control
     phrases: Phrases
     policy: TurnPolicy
+    unheard: Callable[[CallContext, Agent], Unheard]
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
@@ -116,6 +117,10 @@ class CallSession:
         self._closing = False
         self._recorded = False
         self._turn_engine = ""
+        self._context: CallContext | None = None
+        self._unheard: Unheard | None = None  # has the call while nobody hears the caller
+        self._deaf = False
+        self._welcome_back = False  # the next thing we say is that we hear again
 
     # --- doors
 
@@ -165,6 +170,12 @@ class CallSession:
                 if before != after and self._end is None:
                     self._act(self._turns.recognizer_changed(now))
                 return
+            case HearingLost(engine, reason):
+                self._hearing_lost(now, engine, reason)
+                return
+            case HearingBack(engine):
+                self._hearing_back(now, engine)
+                return
             case Interim() as interim:
                 self._log.interim(interim.text, interim.engine)
             case Final() as final:
@@ -183,6 +194,32 @@ class CallSession:
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
 
+    def _hearing_lost(self, now: int, engine: str, reason: str) -> None:
+        """Only keys are left. The caller is told at once, unless we are saying goodbye anyway."""
+        metrics.stt_deaf.inc()
+        self._log.event("hearing_lost", engine=engine, reason=reason)
+        self._log.publish("hearing.lost", engine=engine, reason=reason)
+        self._deaf = True
+        if self._agent is not None and self._context is not None:
+            self._unheard = self._unheard or self._parts.unheard(self._context, self._agent)
+            if not self._leaving:
+                self._act(self._turns.hearing_lost(now))
+
+    def _hearing_back(self, now: int, engine: str) -> None:
+        self._log.event("hearing_back", engine=engine)
+        self._log.publish("hearing.back", engine=engine)
+        if self._deaf and self._leaving:
+            return  # what was typed stays what we know
+        self._deaf = False
+        if self._unheard is not None:
+            self._welcome_back = True
+            self._act(self._turns.hearing_back(now))
+
+    @property
+    def _leaving(self) -> bool:
+        """The call ends, or is handed on, when what we say now has been heard."""
+        return self._after is not None or any(run.after for run in self._runs.values() if run.committed)
+
     # --- the call
 
     async def run(self) -> None:
@@ -193,10 +230,13 @@ class CallSession:
             async with self._parts.journal.call(self._start.call_sid), anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._listen)
-                context = await self._parts.context(self._start)
+                self._context = context = await self._parts.context(self._start)
                 self._agent = self._parts.agents(context)
                 self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
                 self._act(self._turns.greet(self._clock()))
+                if self._deaf:  # before there was an agent
+                    self._unheard = self._parts.unheard(context, self._agent)
+                    self._act(self._turns.hearing_lost(self._clock()))
                 while self._early:
                     self.handle(self._early.popleft())
                 tasks.start_soon(self._drive)
@@ -281,7 +321,8 @@ class CallSession:
                     pass
 
     def _lead(self) -> LeadDraft:
-        return self._agent.lead() if self._agent is not None else LeadDraft()
+        agent = self._unheard if self._deaf and self._unheard is not None else self._agent
+        return agent.lead() if agent is not None else LeadDraft()
 
     def _finish(self, outcome: Outcome, detail: str) -> None:
         if self._end is None:
@@ -353,8 +394,17 @@ class CallSession:
                 cut_in=begin.cut_in,
                 confidence=self._text.confidence,
             )
-            reply = self._agent.reply(turn, self._history.entries)
+            reply = self._answer(turn)
         self._launch(ReplyRun(begin, reply, self._parts.voice, self._clock))
+
+    def _answer(self, turn: CallerTurn) -> Reply:
+        """By whoever has the call: the agent, or the keypad's while nobody hears the caller."""
+        assert self._agent is not None
+        if self._unheard is not None and self._deaf:
+            return self._unheard.reply(turn, self._history.entries)
+        if self._unheard is not None and self._welcome_back and turn.silent:
+            return self._unheard.welcome_back(self._history.entries)
+        return self._agent.reply(turn, self._history.entries)
 
     def _launch(self, run: ReplyRun) -> None:
         assert self._tasks is not None
@@ -403,7 +453,7 @@ class CallSession:
             reply = FixedReply(Say(phrases.sorry_again))
         elif self._failures == 2:
             number = self._parts.transfer_number
-            after = Transfer(number, "agent_failed") if number else EndCall("agent_failed")
+            after = Transfer(number, "agent_failed") if number else Broken("agent_failed")
             reply = FixedReply(Say(phrases.sorry_broken), after)
         else:
             self._finish(Outcome.BROKEN, "cannot_speak")
@@ -439,6 +489,7 @@ class CallSession:
         self._after = None
         self._playout.begin_reply(run.number)
         run.commit(self._playout)
+        self._welcome_back = self._welcome_back and self._deaf
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
 
@@ -520,8 +571,8 @@ class CallSession:
         if self._after is None or self._runs or not self._playout.confirmed(now):
             return
         match self._after:
-            case EndCall("agent_failed"):
-                self._finish(Outcome.BROKEN, "agent_failed")
+            case Broken(reason):
+                self._finish(Outcome.BROKEN, reason)
             case EndCall(reason):
                 self._finish(Outcome.COMPLETED, reason)
             case Transfer(_, reason):

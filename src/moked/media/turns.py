@@ -139,6 +139,8 @@ class TurnTaking:
         self._dtmf = ""
         self._dtmf_at = 0
         self._waiting_since = 0  # since when it is the caller's turn to say something
+        self._deaf = False  # nobody can hear the caller: only keys count
+        self._announcing = False  # we have something to say that nobody asked for
 
     # --- what others may know
 
@@ -235,6 +237,17 @@ class TurnTaking:
         self._text_end = 0
         return self._advance(now)
 
+    def hearing_lost(self, now: int) -> Sequence[Action]:
+        """Nobody hears the caller any more. We say so as soon as the floor is free; until it is back, only keys take
+        the floor: speech that cannot be understood must not keep the caller from hearing what is offered."""
+        self._deaf = self._announcing = True
+        return self._advance(now)
+
+    def hearing_back(self, now: int) -> Sequence[Action]:
+        """The caller is heard again, and told so, unless there are words to answer already."""
+        self._deaf, self._announcing = False, not self.text
+        return self._advance(now)
+
     def dtmf(self, now: int, digit: str) -> Sequence[Action]:
         """A key was pressed. It always has the floor."""
         self._dtmf += digit
@@ -273,6 +286,9 @@ class TurnTaking:
             if self._dtmf.endswith("#") or now >= self._dtmf_at + self._policy.dtmf_gap_ms:
                 return (*self._drop(reply, "dtmf"), *self._commit(now, "dtmf", dtmf=self._dtmf))
             return ()
+        if self._announcing:
+            self._announcing = False
+            return (*self._drop(reply, "announcement"), *self._commit(now, "announcement", silent=True))
         if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
             return self._drop(reply, "caller_goes_on")
         text = self.text
@@ -329,6 +345,9 @@ class TurnTaking:
     def _over_our_voice(self, now: int, reply: _Reply) -> Sequence[Action]:
         """The caller makes a sound while we think or speak: hold, then cut or go on."""
         policy = self._policy
+        if self._deaf:
+            self._forget_caller()
+            return self._release()
         if now < self._guarded_until(reply):
             return ()
         if self._text and not self._is_backchannel(reply, self._text):
@@ -453,7 +472,7 @@ class TurnTaking:
 
     def _floor_deadline(self, reply: _Reply) -> int | None:
         guarded = self._guarded_until(reply)
-        if guarded == _NEVER:
+        if guarded == _NEVER or self._deaf:
             return None
         if self._speaking:
             return max(guarded, self._floor_due(reply) if self._held else 0)
