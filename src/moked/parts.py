@@ -22,6 +22,7 @@ from moked.media.session import Phrases
 from moked.settings import Settings
 from moked.stt import Engine
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
+from moked.stt.second import SecondEar, Transcriber
 from moked.stt.whisper_local import WhisperLocal
 from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
@@ -56,11 +57,16 @@ VOICE_WEIGHTS = ("nakdimon", "phonikud", "kokoro")
 def needed_weights(settings: Settings) -> list[str]:
     """Names of the embedded weights these settings need. Those of the voice have a last resort, espeak-ng."""
     names = ["silero-vad"]
-    if settings.whisper_model == "base" and (not uses_google_speech(settings) or settings.stt_fallback == "whisper"):
+    if settings.whisper_model == "base" and (_hears_calls(settings) or _needs_own_whisper(settings)):
         names.append("whisper-base")
     if not uses_google_voice(settings):
         names += VOICE_WEIGHTS
     return names
+
+
+def spared_weights(settings: Settings) -> set[str]:
+    """Those without which calls are served all the same, if not as well."""
+    return {*VOICE_WEIGHTS, *(["whisper-base"] if _needs_own_whisper(settings) else [])}
 
 
 def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choice]:
@@ -89,6 +95,57 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         engines.append(_whisper(settings))
         return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
     return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHearing:
+    """Whisper beside the live engine. `engine` is one that only this needs, and is to be entered; None: it serves
+    calls anyway, or there is none. `ear` hears slots again, `scribe` writes stored transcripts."""
+
+    engine: WhisperLocal | None = None
+    ear: SecondEar | None = None
+    scribe: SecondEar | None = None
+    choices: tuple[Choice, ...] = ()
+
+
+def second_hearing(settings: Settings, engines: Sequence[Engine]) -> SecondHearing:
+    """What hears names and numbers a second time, and writes the transcript after the call."""
+    whisper: Transcriber | None = next((one for one in engines if isinstance(one, Transcriber)), None)
+    own = None
+    if whisper is None and _needs_own_whisper(settings):
+        if settings.whisper_model == "base" and not _installed(settings, "whisper-base"):
+            why = "Whisper's weights are not installed"
+            return SecondHearing(choices=(Choice("second hearing", "none", why, "run `moked models install`"),))
+        whisper = own = _whisper(settings)
+    if whisper is None:
+        return SecondHearing()
+    ear = scribe = None
+    choices = []
+    if _second_pass(settings):
+        ear = SecondEar(whisper)
+        choices.append(Choice("second hearing", f"Whisper ({settings.whisper_model})", "for names and numbers"))
+    if settings.stt_stored_transcript == "whisper":
+        scribe = SecondEar(whisper, at_once=1, deadline_s=120.0)
+        choices.append(Choice("transcript", f"Whisper ({settings.whisper_model})", "STT_STORED_TRANSCRIPT is set"))
+    return SecondHearing(own, ear, scribe, tuple(choices))
+
+
+def _hears_calls(settings: Settings) -> bool:
+    """Whether calls are, or may be, heard by Whisper."""
+    return not uses_google_speech(settings) or settings.stt_fallback == "whisper"
+
+
+def _second_pass(settings: Settings) -> bool:
+    match settings.stt_second_pass:
+        case "auto":
+            return uses_google_speech(settings) and _hears_calls(settings)
+        case chosen:
+            return chosen == "on"
+
+
+def _needs_own_whisper(settings: Settings) -> bool:
+    """Where no call would be heard by Whisper, and it is asked for all the same."""
+    return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:

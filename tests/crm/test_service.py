@@ -116,6 +116,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     assert report["lead"]["extra"] == {"city": "חיפה"}
     assert report["lead"]["sources"]["need"] == {
         "call_sid": "CA1", "turn": 2, "quote": "המזגן שלי נוזל", "confidence": 0.9, "by": "agent",
+        "readings": {},
     }  # fmt: skip
     assert report["lead_missing_reason"] is None
     assert [task["due_at"] for task in report["tasks"]] == [tomorrow.isoformat()]

@@ -135,6 +135,9 @@ class Recognizer:
     def expect(self, what):
         self.expecting = what
 
+    def audio(self, from_ms, to_ms):
+        return silence(to_ms - from_ms)
+
     async def run(self):
         await self.done.wait()
         if self.last is not None:

@@ -116,6 +116,7 @@ class Provenance:
     quote: str
     confidence: float
     by: str = "agent"
+    readings: Mapping[str, str] = field(default_factory=dict)  # by engine, where two did not agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,9 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
             return before
         if drafted and name in draft.sources:
             given = draft.sources[name]
-            sources[name] = Provenance(facts.call_sid, given.turn, given.quote, given.confidence)
+            sources[name] = Provenance(
+                facts.call_sid, given.turn, given.quote, given.confidence, readings=given.readings
+            )
         elif value != before:
             sources.pop(name, None)  # the old source does not speak for the new value
         return value

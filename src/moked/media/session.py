@@ -20,7 +20,21 @@ from anyio.abc import TaskGroup
 
 from moked import metrics
 from moked.bus import Bus
-from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, EndCall, Reply, Say, Transfer, Unheard
+from moked.dialog import (
+    Agent,
+    AgentFactory,
+    CallContext,
+    CallerTurn,
+    EndCall,
+    Expect,
+    Reply,
+    Say,
+    Second,
+    Transfer,
+    Unheard,
+    second_hearing,
+    slots,
+)
 from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
 from moked.media import playout as out
@@ -30,11 +44,13 @@ from moked.media.ear import Ear
 from moked.media.journal import Journal
 from moked.media.playout import Playout
 from moked.media.reply import Broken, FixedReply, ReplyRun
+from moked.media.second_pass import SecondHearing, SecondPass
 from moked.media.speech import SpeechEnded, SpeechEvent, SpeechStarted
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
+from moked.spool import CallSpool
 from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim, Recognizer, Transcript
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
@@ -74,11 +90,14 @@ class SessionParts:
     phrases: Phrases
     policy: TurnPolicy
     unheard: Callable[[CallContext, Agent], Unheard]
+    second: SecondHearing | None = None
+    spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
 
 
+_SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to words that were taken already
 _FINAL_WORDS_S = 2.5
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
@@ -102,6 +121,9 @@ class CallSession:
         )
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
+        self._second = SecondPass(parts.second, self._recognizer.audio, self._on_second)
+        self._spool = parts.spool(start.call_sid) if parts.spool is not None else None
+        self._expect = Expect.OPEN  # what the caller was asked for last
         self._agent: Agent | None = None
         self._tasks: TaskGroup | None = None
         self._runs: dict[int, ReplyRun] = {}
@@ -134,6 +156,8 @@ class CallSession:
             case Media(audio=audio):
                 self._recognizer.feed(audio)
                 self._ear.feed(audio)
+                if self._spool is not None:
+                    self._spool.feed(audio)
             case Mark(name):
                 reply = self._playout.marked(now, name)
                 if reply is not None:
@@ -154,9 +178,15 @@ class CallSession:
         match event:
             case SpeechStarted(at_ms):
                 self._recognizer.speech_started(at_ms)
+                self._second.speech_started(at_ms)
+                if self._spool is not None:
+                    self._spool.mark(True, at_ms)
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
+                self._second.speech_ended(at_ms)
+                if self._spool is not None:
+                    self._spool.mark(False, at_ms)
                 self._act(self._turns.speech_ended(now, self._call_time(now, at_ms)))
 
     def _on_transcript(self, transcript: Transcript) -> None:
@@ -180,6 +210,7 @@ class CallSession:
                 self._log.interim(interim.text, interim.engine)
             case Final() as final:
                 self._log.final(final.text, final.engine)
+        self._mind_recording(transcript.text)
         self._turn_engine = transcript.engine
         if transcript.engine not in self._engines:
             self._engines.append(transcript.engine)
@@ -193,6 +224,19 @@ class CallSession:
             self._act(self._turns.corrected(now, amended))
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
+
+    def _mind_recording(self, text: str) -> None:
+        """Who says "do not record me" is not: what there is goes at once, before anybody answers."""
+        if self._spool is not None and slots.do_not_record(text):
+            self._spool.discard()
+            self._spool = None
+            self._log.event("recording_refused")
+
+    def _on_second(self, second: Second) -> None:
+        """Another engine has read a turn. An answer that nobody heard yet and that would be wrong is made anew."""
+        if self._end is None and not self._deaf and second_hearing.material(second):
+            self._log.event("heard_again", turn=second.turn, engine=second.engine)
+            self._act(self._turns.heard_again(self._clock(), second.turn))
 
     def _hearing_lost(self, now: int, engine: str, reason: str) -> None:
         """Only keys are left. The caller is told at once, unless we are saying goodbye anyway."""
@@ -257,6 +301,8 @@ class CallSession:
             raise
         finally:
             self._ear.close()
+            if self._spool is not None:
+                self._spool.close()
             with anyio.CancelScope(shield=True):
                 await self._record_end(outcome, detail)
 
@@ -386,6 +432,9 @@ class CallSession:
         if begin.turn == 0:
             reply = self._agent.greet()
         else:
+            self._mind_recording(begin.text)
+            if begin.text and not begin.dtmf and self._tasks is not None:
+                self._second.begin(self._tasks, begin.turn, begin.text, self._turn_engine, self._expect)
             turn = CallerTurn(
                 number=begin.turn,
                 text=begin.text,
@@ -393,6 +442,7 @@ class CallSession:
                 silent=begin.silent,
                 cut_in=begin.cut_in,
                 confidence=self._text.confidence,
+                second=self._second.for_answer() if (begin.text or begin.dtmf) and not self._deaf else (),
             )
             reply = self._answer(turn)
         self._launch(ReplyRun(begin, reply, self._parts.voice, self._clock))
@@ -430,6 +480,7 @@ class CallSession:
         self._log.said(run)
         if run.expect is not None:
             self._recognizer.expect(run.expect.value)
+            self._expect = run.expect
             self._act(self._turns.expect(now, run.expect))
         self._after = run.after
         if run.first_audio_ms is None:
@@ -467,7 +518,7 @@ class CallSession:
         run = self._runs[commit.reply]
         begin = run.begin
         changed_ms, confidence = self._text.stable_since, self._text.confidence
-        if commit.reason != "corrected":  # what came with the correction is the caller's next words
+        if commit.reason not in _SAME_WORDS:  # what came since is the caller's next words
             self._text.take()
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
@@ -490,6 +541,7 @@ class CallSession:
         self._playout.begin_reply(run.number)
         run.commit(self._playout)
         self._welcome_back = self._welcome_back and self._deaf
+        self._second.committed(commit.turn)
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
 

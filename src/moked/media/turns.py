@@ -232,6 +232,22 @@ class TurnTaking:
         self._carried = ""
         return (*actions, began, Commit(began.reply, began.turn, "corrected", now - self._voiced_end))
 
+    def heard_again(self, now: int, turn: int) -> Sequence[Action]:
+        """Another engine read the words of `turn` otherwise: an answer that nobody heard yet is made anew. The words
+        stay what they are; weighing the two readings is the agent's."""
+        reply = self._reply
+        if reply is None or reply.turn != turn or reply.audible or not reply.text:
+            return ()
+        self._reply = None
+        if not reply.committed:
+            return (Cancel(reply.number, "heard_again"), self._begin(text=reply.text), *self._advance(now))
+        actions = (*self._release(), Cancel(reply.number, "heard_again"))
+        kept, self._carried = self._carried, reply.carried
+        began = self._begin(text=reply.text)
+        self._reply_now.committed = True
+        self._carried = kept
+        return (*actions, began, Commit(began.reply, began.turn, "heard_again", now - self._voiced_end))
+
     def recognizer_changed(self, now: int) -> Sequence[Action]:
         """Another engine hears the caller: what was being said will come again from it, in its own time."""
         self._text_end = 0
