@@ -14,7 +14,8 @@ from typing import Final
 
 from moked.crm.phone import national
 from moked.dialog import CallerTurn, Expect, Second, slots
-from moked.dialog.second_hearing import FIELDS, Compared, Difference, Verdict, compare, difference, same_name
+from moked.dialog.names import common
+from moked.dialog.second_hearing import Compared, Difference, Verdict, compare, difference, same_name
 from moked.dialog.words import has, phrases, words
 
 _FIRST: Final = phrases("הראשון|ראשון|הראשונה|ראשונה|האפשרות הראשונה|אחת|אחד|first")
@@ -55,11 +56,11 @@ def agreed(turn: CallerTurn) -> bool:
     return any(one.verdict is Verdict.AGREE for second in of_turn(turn) for one in compare(second))
 
 
-def find(turn: CallerTurn, standing: Mapping[str, str]) -> Compared | None:
-    """The slot to ask about. `standing`: what is known and not confirmed, by field."""
+def find(turn: CallerTurn, standing: Mapping[Expect, str]) -> Compared | None:
+    """The slot to ask about. `standing`: what is known and not confirmed."""
     for second in turn.second:
         for one in compare(second):
-            if one.verdict is Verdict.DIFFER and standing.get(FIELDS[one.slot]) == one.first:
+            if one.verdict is Verdict.DIFFER and standing.get(one.slot) == one.first:
                 return one
     return None
 
@@ -99,7 +100,10 @@ def _name(doubt: Doubt, text: str) -> str | None:
     if here or not found or has(found, _FIRST) or has(found, _SECOND):
         return None
     close = [value for value in (doubt.first, doubt.second) if same_name(value, found)]
-    return close[0] if len(close) == 1 else None if close else found
+    if close:
+        return close[0] if len(close) == 1 else None
+    told = common(found) or slots.name(text, asked=False)  # a third name, and not just any word
+    return found if told else None
 
 
 def _phone(doubt: Doubt, text: str) -> str | None:

@@ -42,7 +42,7 @@ from moked.dialog.intake_state import (
     State,
 )
 from moked.dialog.scriptfile import Line, Script, Slot, Step
-from moked.dialog.second_hearing import FIELDS, disputed
+from moked.dialog.second_hearing import SLOTS, disputed
 from moked.dialog.words import find, phrases, words
 
 Decided = tuple[State, tuple[Action, ...]]
@@ -614,9 +614,10 @@ class _Turn:
     def _doubt_readings(self) -> None:
         """Where the readings differ in something that stands, the next question is about that alone."""
         state = self._state
-        standing = {key: known.value for key, known in state.known.items() if known.turn and not known.confirmed}
+        known = {slot: state.known.get(self._key(slot)) for slot in SLOTS}
+        standing = {slot: one.value for slot, one in known.items() if one and one.turn and not one.confirmed}
         if state.heard.e164:
-            standing[PHONE] = state.heard.e164
+            standing[Expect.PHONE] = state.heard.e164
         differing = disagreement.find(self._turn, standing) if not (self._then or state.ended or state.doubt) else None
         if differing is None:
             return
@@ -656,7 +657,7 @@ class _Turn:
 
     def _take_reading(self, doubt: disagreement.Doubt, value: str, *, sure: float, confirmed: bool) -> None:
         """The slot has its value; on to the first question that is open. A number is read back, as every number."""
-        key = FIELDS[doubt.slot]
+        key = self._key(doubt.slot)
         if doubt.slot is Expect.PHONE:
             self._set(
                 heard=slots.heard(national(value), sure),
@@ -670,6 +671,10 @@ class _Turn:
             if key == NAME:
                 self._thank_for_name()
         self._go_on()
+
+    def _key(self, slot: Expect) -> str:
+        """Where the state keeps this slot: the id of the step that asks for it."""
+        return next((step.id for step in self._script.steps if step.slot.value == slot.value), slot.value)
 
     def _two_readings(self) -> dict[str, str]:
         apart = self._state.doubt.difference if self._state.doubt else None
