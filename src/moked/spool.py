@@ -51,7 +51,7 @@ class Spool:
         self._folder = folder
         self._longest = longest_ms * SAMPLES_PER_MS
         self._orders: queue.Queue[_Order | None] = queue.Queue(_QUEUED)
-        self._open: dict[str, tuple[int, int]] = {}  # the writer's: file descriptors of audio and marks
+        self._open: dict[str, tuple[int, ...]] = {}  # the writer's: file descriptors of audio and marks
         self._given_up: set[str] = set()  # the writer's: calls it cannot write
 
     def call(self, sid: str) -> "CallSpool":
@@ -76,8 +76,9 @@ class Spool:
             except OSError as error:
                 log.warning("the spool of a call cannot be written", extra={"call_sid": order.sid, "error": str(error)})
                 self._given_up.add(order.sid)
-                self._close(order.sid)
-                _delete(self._folder / f"{order.sid}.ulaw")
+                if order.sid in self._open:  # else the file is of another stream of the call, and stays
+                    self._close(order.sid)
+                    _delete(self._folder / f"{order.sid}.ulaw")
             if order.done:
                 self._given_up.discard(order.sid)
         for sid in tuple(self._open):
@@ -95,13 +96,13 @@ class Spool:
         if order.done:
             self._close(order.sid)
 
-    def _begin(self, sid: str, path: Path) -> tuple[int, int]:
+    def _begin(self, sid: str, path: Path) -> tuple[int, ...]:
         how = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
         audio = os.open(path, how, 0o600)
+        self._open[sid] = (audio,)
         fcntl.flock(audio, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        marks = os.open(path.with_suffix(".marks"), how, 0o600)
-        self._open[sid] = audio, marks
-        return audio, marks
+        self._open[sid] = audio, os.open(path.with_suffix(".marks"), how, 0o600)
+        return self._open[sid]
 
     def _close(self, sid: str) -> None:
         for descriptor in self._open.pop(sid, ()):

@@ -201,6 +201,7 @@ class Call:
         self.policy = TurnPolicy(**policy)
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
+        self.second = self.spool = None
         self.clears = 0
 
     # the outlet
@@ -289,6 +290,8 @@ class Call:
             phrases=Phrases("סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר."),
             policy=self.policy,
             unheard=UnheardAgents(BUSINESS, SCRIPT),
+            second=self.second,
+            spool=self.spool,
             transfer_number="",
             max_call_ms=self.max_call_ms,
         )
@@ -605,3 +608,127 @@ async def test_silence_while_deaf_is_offered_again_and_then_ended_with_a_promise
     assert sum("עדיין לא שומע" in text for text in texts) == 2
     assert texts[-1] == "נחזור בהקדם למספר שממנו התקשרתם. תודה ולהתראות."
     assert call.end.outcome is Outcome.COMPLETED
+
+
+# --- two ears
+
+
+class SecondEar:
+    """Hears `text` in whatever it is given, after `takes_s`."""
+
+    name = "whisper"
+
+    def __init__(self, text, takes_s):
+        self.text, self.takes_s, self.heard = text, takes_s, []
+
+    async def hear(self, audio, expect=""):
+        self.heard.append((len(audio) // 8, expect))
+        await anyio.sleep(self.takes_s)
+        return self.text
+
+
+NAME_LINES = {"דנה": (Say("נעים מאוד, דנה."), Ask(Expect.OPEN))}
+
+
+def readings(call, number):
+    """What the answers to turn `number` were given of the second ear."""
+    return [[second.text for second in turn.second] for turn, _ in call.agent.asked if turn.number == number]
+
+
+async def name_is_asked(call):
+    call.agent.lines["יש לי נזילה"] = (Say("עם מי אני מדבר?"), Ask(Expect.NAME))
+    await call.says(3000, 4000, "יש לי נזילה")
+
+
+async def with_second(takes_s, text="דינה", lines=NAME_LINES):
+    call = Call(dict(lines))
+    call.second = SecondEar(text, takes_s)
+    async with call.on():
+        await name_is_asked(call)
+        await call.says(6000, 6600, "דנה")
+        await call.says(10_000, 10_600, "להתראות")
+        await call.hangs_up(14_000)
+    return call
+
+
+async def test_a_quick_second_ear_is_there_when_the_turn_commits():
+    call = await with_second(0.1)
+    assert call.second.heard == [(300 + 600 + 200, "name")]  # lead-in, speech, tail; only what was asked for
+    assert readings(call, 2)[-1] == ["דינה"]
+    assert call.agent.committed.count("דנה") == 1
+    assert call.store.turns[2].waterfall.sent_ms - 6600 <= 700
+    assert readings(call, 3) == [[]]  # given once
+
+
+async def test_a_reading_that_comes_before_the_answer_is_heard_makes_it_anew():
+    call = await with_second(0.3, lines={"דנה": (0.5, *NAME_LINES["דנה"])})  # an agent that takes its time
+    assert readings(call, 2) == [[], ["דינה"]]
+    assert call.agent.committed.count("דנה") == 2  # withdrawn, and again
+    assert call.store.turns[2].heard == "נעים מאוד, דנה."
+    assert call.store.turns[2].caller_text == "דנה"
+    assert call.clears == 0
+
+
+async def test_the_answer_never_waits_for_a_slow_second_ear():
+    quick, slow = await with_second(0.0, text="דנה"), await with_second(2.0)
+    assert slow.store.turns[2].waterfall.sent_ms == quick.store.turns[2].waterfall.sent_ms
+    assert readings(slow, 2)[-1] == []
+    assert readings(slow, 3)[-1] == ["דינה"]  # with the next answer
+
+
+async def test_an_agreeing_second_ear_makes_no_answer_anew():
+    call = await with_second(0.3, text="דנה.")
+    assert len(readings(call, 2)) == 1
+    assert readings(call, 3)[-1] == ["דנה."]
+
+
+async def test_what_is_no_slot_or_was_heard_by_whisper_is_not_heard_again():
+    call = Call(dict(NAME_LINES))
+    call.second = SecondEar("דינה", 0.1)
+    async with call.on():
+        await name_is_asked(call)
+        await call.until(6500)
+        call.ear.on_speech(SpeechStarted(6000))
+        call.ear.on_speech(SpeechEnded(6600))
+        call.recognizer.sink(Final("דנה", 6000, 6600, 0.9, "whisper"))
+        await call.hangs_up(9000)
+    assert call.second.heard == []
+
+
+# --- the spool
+
+
+class CallSpool:
+    def __init__(self, sid):
+        self.audio, self.marks, self.over = 0, [], ""
+
+    def feed(self, audio):
+        assert not self.over
+        self.audio += len(audio)
+
+    def mark(self, begins, at_ms):
+        self.marks.append((begins, at_ms))
+
+    def discard(self):
+        self.over = "discarded"
+
+    def close(self):
+        self.over = "closed"
+
+
+@pytest.mark.parametrize(("text", "over"), [("יש לי נזילה", "closed"), ("אני לא רוצה שתקליטו אותי", "discarded")])
+async def test_the_spool_follows_the_call_and_ends_where_the_caller_says_so(text, over):
+    call = Call()
+    kept = []
+    call.spool = lambda sid: kept.append(CallSpool(sid)) or kept[-1]
+    async with call.on():
+        await call.says(3000, 4000, text)
+        await call.hangs_up(8000)
+    (spool,) = kept
+    assert spool.over == over
+    if over == "closed":
+        assert spool.marks == [(True, 3000), (False, 4000)]
+        assert spool.audio == pytest.approx(8000 * 8, rel=0.02)
+    else:
+        assert "recording_refused" in call.store.events
+        assert spool.audio <= 4000 * 8  # from the words on nothing more: the interim was enough
