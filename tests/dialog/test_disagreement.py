@@ -70,6 +70,14 @@ def test_an_answer_that_says_nothing_is_asked_for_once_more_and_then_left():
     assert (call.lead.name, call.lead.sources["name"].confidence) == ("דנה", 0.4)
 
 
+def test_who_is_misheard_twice_is_pointed_to_the_keys():
+    call = at_name()
+    heard(call, "דנה", "דינה")
+    assert "אפשר להקיש אחת" in heard(call, "דנה", "דינה")
+    call.presses("2")
+    assert call.lead.name == "דינה"
+
+
 def test_wishes_come_before_the_answer():
     call = at_name()
     question = heard(call, "דנה", "דינה")

@@ -65,6 +65,13 @@ def find(turn: CallerTurn, standing: Mapping[Expect, str]) -> Compared | None:
     return None
 
 
+def chosen(doubt: Doubt, turn: CallerTurn) -> str | None:
+    """As `choose`; None also where two engines hear two answers: who is misheard twice is better off with the keys."""
+    value = choose(doubt, turn.text, turn.dtmf)
+    others = {choose(doubt, second.text, "") for second in of_turn(turn)} - {None}
+    return value if others <= {value} else None
+
+
 def choose(doubt: Doubt, text: str, keys: str) -> str | None:
     """The value the caller means: by key, by its place, by saying it; None when nothing of that."""
     if keys:

@@ -639,7 +639,7 @@ class _Turn:
     def _settle_doubt(self, doubt: disagreement.Doubt) -> bool:
         """The answer to "this or that?". False where the caller did something else, which comes first."""
         text, keys = self._turn.text, self._turn.dtmf
-        value = disagreement.choose(doubt, text, keys)
+        value = disagreement.chosen(doubt, self._turn)
         if value is not None:
             self._set(doubt=None)
             self._take_reading(doubt, value, sure=_CERTAIN, confirmed=doubt.slot is not Expect.PHONE)
