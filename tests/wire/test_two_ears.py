@@ -92,38 +92,6 @@ async def misheard(folder, *steps, **options):
         return await home.place([*steps, HangUp("agent_done")], **options)
 
 
-async def test_what_was_misheard_is_asked_about_alone_and_the_lead_ends_right(tmp_path, second):
-    number = Say(audio=says("אפס חמש ארבע אחת אחת אחת שתיים שתיים שבע שמונה"))
-    told = Say(audio=says("קוראים לי דני כהן ויש לי נזילה"))
-    by_voice, by_key, twice, digit = await together(
-        partial(misheard, tmp_path / "voice", NEED, NAME, Say(audio=says("השני"))),
-        partial(misheard, tmp_path / "key", NEED, NAME, Dtmf("1")),
-        partial(misheard, tmp_path / "twice", NEED, NAME, NAME, Dtmf("2")),
-        partial(
-            misheard,
-            tmp_path / "digit",
-            told,
-            number,
-            Say(audio=says("השני")),
-            Say(audio=says("כן")),
-            caller="anonymous",
-        ),
-    )
-    assert ("name", "דינה") in second.heard
-    for placed, name in ((by_voice, "דינה"), (by_key, "דנה"), (twice, "דינה")):
-        assert "רק לוודא, השם הוא דנה, או דינה?" in said(placed)
-        assert said(placed)[-1].startswith(f"נעים מאוד, {name}.")
-        lead = placed.report["lead"]
-        assert (lead["name"], lead["origin"]) == (name, "conversation")
-        assert lead["sources"]["name"]["readings"] == {"google": "דנה", "whisper": "דינה"}
-    assert sum("להקיש אחת" in text for text in said(twice)) == 1
-
-    assert "רק לוודא, המספר נגמר בשבע שלוש, או בשבע שמונה?" in said(digit)
-    lead = digit.report["lead"]
-    assert (lead["phone"], lead["confirmed"]) == ("+972541112278", True)
-    assert lead["sources"]["phone"]["readings"] == {"google": "+972541112273", "whisper": "+972541112278"}
-
-
 async def with_a_model(folder):
     """The call, and what the model was told about two readings."""
     folder.mkdir()
@@ -181,7 +149,41 @@ async def not_recorded(folder):
     assert "recording_refused" in [event["kind"] for event in report["events"]]
 
 
-async def test_the_model_the_stored_transcript_and_who_refuses_one(tmp_path, second):
+async def asked_about(folder, second):
+    """What was misheard is asked about alone, and the lead ends right."""
+    number = Say(audio=says("אפס חמש ארבע אחת אחת אחת שתיים שתיים שבע שמונה"))
+    told = Say(audio=says("קוראים לי דני כהן ויש לי נזילה"))
+    by_voice, by_key, twice, digit = await together(
+        partial(misheard, folder / "voice", NEED, NAME, Say(audio=says("השני"))),
+        partial(misheard, folder / "key", NEED, NAME, Dtmf("1")),
+        partial(misheard, folder / "twice", NEED, NAME, NAME, Dtmf("2")),
+        partial(
+            misheard,
+            folder / "digit",
+            told,
+            number,
+            Say(audio=says("השני")),
+            Say(audio=says("כן")),
+            caller="anonymous",
+        ),
+    )
+    assert ("name", "דינה") in second.heard
+    for placed, name in ((by_voice, "דינה"), (by_key, "דנה"), (twice, "דינה")):
+        assert "רק לוודא, השם הוא דנה, או דינה?" in said(placed)
+        assert said(placed)[-1].startswith(f"נעים מאוד, {name}.")
+        lead = placed.report["lead"]
+        assert (lead["name"], lead["origin"]) == (name, "conversation")
+        assert lead["sources"]["name"]["readings"] == {"google": "דנה", "whisper": "דינה"}
+    assert sum("להקיש אחת" in text for text in said(twice)) == 1
+
+    assert "רק לוודא, המספר נגמר בשבע שלוש, או בשבע שמונה?" in said(digit)
+    lead = digit.report["lead"]
+    assert (lead["phone"], lead["confirmed"]) == ("+972541112278", True)
+    assert lead["sources"]["phone"]["readings"] == {"google": "+972541112273", "whisper": "+972541112278"}
+
+
+async def test_what_two_ears_are_good_for(tmp_path, second):
     async with anyio.create_task_group() as tasks:
+        tasks.start_soon(asked_about, tmp_path, second)
         for story in (with_a_model, spooled, not_recorded):
             tasks.start_soon(story, tmp_path / story.__name__)

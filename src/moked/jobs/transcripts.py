@@ -8,6 +8,7 @@ nothing.
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -61,7 +62,8 @@ async def transcribe(
 
 async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float) -> bool:
     """False where it was tried and did not work."""
-    with spool.take(path) as spooled:
+    with ExitStack() as held:
+        spooled = await to_thread.run_sync(held.enter_context, spool.take(path))
         if spooled is None:
             return True  # its call still runs, or another process is at it
         if spool.age_s(path) >= keep_s:
