@@ -59,6 +59,9 @@ def test_what_is_heard_again(text, expect, slots):
         ("לא יודע מה", "דנה", Verdict.SECOND),
         ("דנה", "לא יודע מה", Verdict.FIRST),
         ("דנה", "", Verdict.FIRST),
+        ("קוראים לי דנה לוי", "קוראים לדינה לביא", Verdict.DIFFER),  # as a weak engine writes it
+        ("קוראים לי דנה לוי", "קוראים לדנה לביא", Verdict.FIRST),
+        ("קוראים לי דנה לוי", "קוראים ליוסי לביא", Verdict.FIRST),  # sounds like nothing of the first
     ],
 )
 def test_names(first, second, expected):

@@ -20,7 +20,7 @@ from typing import Final
 from moked.crm.phone import groups
 from moked.dialog import Expect, Second, slots
 from moked.dialog.names import common
-from moked.dialog.words import fold, tokens
+from moked.dialog.words import PREFIXES, fold, tokens, words
 from moked.records import LeadDraft
 
 SLOTS: Final = (Expect.NAME, Expect.PHONE, Expect.ID, Expect.ADDRESS, Expect.PLATE)
@@ -85,6 +85,8 @@ def _compare(slot: Expect, first: str, second: str, *, asked: bool) -> Compared:
         case Expect.NAME:
             one, other = slots.name(first, asked=asked) or "", slots.name(second, asked=asked) or ""
             verdict = _names(one, other)
+            if verdict is Verdict.FIRST and one and (likely := _hidden_name(one, second)):
+                other, verdict = likely, Verdict.DIFFER
         case Expect.PHONE:
             one, other = (_number(text, asked) for text in (first, second))
             verdict = _wholes(one, other)
@@ -119,6 +121,18 @@ def _names(one: str, other: str) -> Verdict:
     if common(other) or (not common(one) and _near(_folded(one), _folded(other))):
         return Verdict.DIFFER
     return Verdict.FIRST
+
+
+def _hidden_name(one: str, second: str) -> str:
+    """A common name in a second reading that is no good sentence ("קוראים לדינה לביא" for "קוראים לי דינה לוי"), where
+    it sounds like the first name of `one` and is another: with the rest of `one`. '' where there is none."""
+    given, *rest = one.split()
+    said = words(second)
+    forms = [form for word in said for form in (word, word[1:] if word[0] in PREFIXES else word)]
+    if any(same_name(given, form) for form in forms):
+        return ""
+    likely = next((form for form in forms if common(form) and _near(fold(given), fold(form))), "")
+    return " ".join((likely, *rest)) if likely else ""
 
 
 def same_name(one: str, other: str) -> bool:
@@ -221,7 +235,7 @@ def disputed(seconds: Sequence[Second]) -> Iterator[tuple[str, int, dict[str, st
     """(field, turn, readings by engine) wherever two engines have two values."""
     for second in seconds:
         for one in compare(second):
-            if one.first and one.second and one.verdict is not Verdict.AGREE:
+            if one.verdict is Verdict.DIFFER:
                 field = FIELDS[one.slot]
                 field = field if field in ("name", "phone") else f"extra.{field}"
                 yield field, second.turn, {second.first_engine: one.first, second.engine: one.second}
