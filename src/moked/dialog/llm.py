@@ -320,6 +320,13 @@ _OPEN_WORDS: Final = frozenset(["מה", "במה", "איך", "מתי", "איפה"
 _YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לאשר|מסכימים|זה המספר)[^?]*\?\s*$")
 
 
+_ASKED: Final = {
+    Expect.ID: ("תעודת זהות", "תעודת הזהות", "מספר זהות", "מספר הזהות"),
+    Expect.PLATE: ("מספר הרכב", "מספר רישוי", "מספר הרישוי", "לוחית"),
+    Expect.ADDRESS: ("כתובת", "באיזה רחוב", "באיזו עיר"),
+}
+
+
 def expectation(said: str) -> Expect:
     """What the last sentence of `said` asks for."""
     sentence = re.split(r"(?<=[.!?])\s+", said.strip())[-1]
@@ -327,6 +334,9 @@ def expectation(said: str) -> Expect:
         return Expect.NOTHING
     if _YES_NO.search(sentence) and not _OPEN_WORDS & set(normalise(sentence).split()):
         return Expect.YES_NO
+    for what, words in _ASKED.items():
+        if any(word in sentence for word in words):
+            return what
     if "טלפון" in sentence or "מספר" in sentence:
         return Expect.PHONE
     if "שמך" in sentence or "השם" in sentence or "קוראים" in sentence:
