@@ -155,7 +155,8 @@ class CallSpool:
         except queue.Full:
             log.warning("the spool is too slow: a call's is given up", extra={"call_sid": self._sid})
             self._over = True
-            threading.Thread(target=self._orders.put, args=(_Order(self._sid, discard=True, done=True),)).start()
+            last = _Order(self._sid, discard=True, done=True)
+            threading.Thread(target=self._orders.put, args=(last,), daemon=True).start()
 
 
 # --- reading what is left ------------------------------------------------------------------------------------------

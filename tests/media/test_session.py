@@ -600,6 +600,19 @@ async def test_hearing_comes_back_and_the_agent_goes_on():
     assert (call.end.lead.need, call.end.lead.unheard) == ("יש לי נזילה", False)
 
 
+async def test_hearing_that_comes_back_in_the_goodbye_changes_nothing_any_more():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(8000)
+        for digit in "0541112233#":
+            call.session.handle(Dtmf(digit))
+        await call.until(8800)
+        call.recognizer.sink(HearingBack("google"))
+        await call.until(30_000)
+    assert said(call, max(call.store.turns)).startswith("קיבלתי את המספר")
+    assert (call.end.detail, call.end.lead.phone) == (CALLBACK, "+972541112233")
+
+
 async def test_silence_while_deaf_is_offered_again_and_then_ended_with_a_promise():
     async with Call().on() as call:
         call.recognizer.sink(HearingLost("google", "unavailable"))
