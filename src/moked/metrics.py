@@ -68,6 +68,7 @@ stt_switches = Words(
     registry=REGISTRY,
 )
 stt_failures = Words("moked_stt_failures", "Recognition streams that failed, by engine.", ["engine"], registry=REGISTRY)
+stt_deaf = Counter("moked_stt_deaf", "Times a call had no recogniser at all and went on by keys.", registry=REGISTRY)
 stt_interims = Words("moked_stt_interims", "Interim transcripts received.", ["engine"], registry=REGISTRY)
 stt_finals = Words("moked_stt_finals", "Final transcripts received.", ["engine"], registry=REGISTRY)
 rollout_calls = Words(
@@ -91,6 +92,25 @@ shadow_calls = Words(
     "moked_shadow_calls",
     "Shadow recognitions by how they ended: call, load, moved or failed; refused: there was no room for one.",
     ["ended"],
+    registry=REGISTRY,
+)
+second_passes = Words(
+    "moked_second_passes",
+    "Turns heard again by a second recogniser: agreed, differed, corrected (only the second had it), unhelpful, late "
+    "(after the answer) or missed (busy, failed or far too late).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+second_pass = Histogram(
+    "moked_second_pass_seconds",
+    "From the begin of an answer to what the second recogniser heard.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+stored_transcripts = Words(
+    "moked_stored_transcripts",
+    "Transcripts written after the call: stored, failed (tried again) or expired (the audio was deleted).",
+    ["outcome"],
     registry=REGISTRY,
 )
 vad_batch = Histogram(

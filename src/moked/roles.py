@@ -29,6 +29,7 @@ from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
+from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.journal import Journal
@@ -45,6 +46,7 @@ from moked.rollout.live import Rollout, RolloutParts, Sink
 from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.settings import Settings, ensure_local_secret
+from moked.spool import Spool
 from moked.stt import Engine
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
@@ -190,11 +192,13 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     engines, hearing = parts.hearing(settings, business)
     voice, speaking = parts.voice(settings, business)
     factory, agent = parts.agents(settings, business)
+    unheard = parts.unheard(settings, business)
+    second = parts.second_hearing(settings, engines)
     spill = settings.data_dir / "spill.jsonl"
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     house.rollout = rollout = _rollout(house, engines, journal)
     await rollout.look()
-    house.choices = [hearing, _streaming_choice(rollout), speaking, agent]
+    house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
     control = None
@@ -205,6 +209,9 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await stack.enter_async_context(rollout.running())
+    if second.engine is not None:
+        await stack.enter_async_context(second.engine.running(wait=False))
+    spooled = await _stored_transcripts(house, second, stack)
     fixed = parts.phrases(business)
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
@@ -221,6 +228,9 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         control=RestControl(control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
+        unheard=unheard,
+        second=second.ear,
+        spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
@@ -230,7 +240,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
 
 
 def _rollout(house: House, engines: Sequence[Engine], journal: Journal) -> Rollout:
@@ -250,7 +260,6 @@ def _rollout(house: House, engines: Sequence[Engine], journal: Journal) -> Rollo
             breakers=breakers,
             debounce_ms=settings.stt_partial_debounce_ms,
             hints=house.business.hints,
-            on_deaf=lambda: log.error("no recogniser can be used"),
             metric=count,
         )
 
@@ -292,12 +301,30 @@ def _streaming_choice(rollout: Rollout) -> parts.Choice:
 
 
 def _ensure_weights(settings: Settings) -> None:
-    needed = parts.needed_weights(settings)
-    weights.ensure([name for name in needed if name not in parts.VOICE_WEIGHTS], root=settings.models_root)
-    try:
-        weights.ensure([name for name in needed if name in parts.VOICE_WEIGHTS], root=settings.models_root)
-    except ModelError as error:  # `parts.voice` falls back, or says that there is no voice at all
-        log.warning("the local voice could not be installed", extra={"error": str(error)})
+    needed, spared = parts.needed_weights(settings), parts.spared_weights(settings)
+    weights.ensure([name for name in needed if name not in spared], root=settings.models_root)
+    for name in needed:
+        if name in spared:
+            try:
+                weights.ensure([name], root=settings.models_root)
+            except ModelError as error:  # `parts` falls back, and says what is missing
+                log.warning("weights could not be installed", extra={"weights": name, "error": str(error)})
+
+
+async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: AsyncExitStack) -> Spool | None:
+    """The spool of callers' audio where transcripts are to be written after the calls, with its writer."""
+    settings = house.settings
+    if second.scribe is None:
+        if settings.stt_stored_transcript == "whisper":
+            log.warning("there is no Whisper to write transcripts: they stay live")
+        return None
+    folder = settings.data_dir / "spool"
+    spool = Spool(folder, longest_ms=settings.max_call_seconds * 1000)
+    stack.enter_context(spool.running())
+    tasks = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(tasks.cancel_scope.cancel)
+    tasks.start_soon(transcripts.transcribe, folder, second.scribe, house.crm)
+    return spool
 
 
 URGENT_PHRASES = 3

@@ -244,6 +244,17 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
     )
+    stt_second_pass: Annotated[Literal["auto", "on", "off"], _folded("lower")] = _is(
+        "auto",
+        "Names and numbers are heard again by Whisper, and asked about where it differs. `auto`: where Google hears "
+        "the call and Whisper stands by.",
+        "auto, on or off",
+    )
+    stt_stored_transcript: Annotated[Literal["live", "whisper"], _folded("lower")] = _is(
+        "live",
+        "`whisper`: the caller's audio is kept in `DATA_DIR/spool` until the call is over, transcribed and deleted.",
+        "live or whisper",
+    )
     gcp_stt_model: str = _is("phone_call", "Google's recognition model, the first to be tried.", "a model's name")
     gcp_stt_language: str = _is(
         "he-IL", "Language of the callers.", "a BCP 47 tag such as he-IL", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$"

@@ -14,7 +14,7 @@ from moked.crm.leads import IllegalMove, NoLead, Origin, Stage
 from moked.crm.models import Call, CallEvent, Contact, Lead, StreamTicket, Task, Turn
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, ToolUse, TurnRecord, Waterfall
+from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
 
 DANA = "+972501234567"
 OFFICE = "+97235551234"
@@ -91,6 +91,32 @@ def together(work, items):
 # ---- a whole call
 
 
+def test_a_transcript_written_after_the_call_takes_the_callers_place_in_the_report(crm, business):
+    crm.open_call(start(), business)
+    crm.add_turn(
+        "CA1", replace(TURN, heard="במה אפשר לעזור?", started_ms=4000, ended_ms=6000, waterfall=Waterfall(sent_ms=4500))
+    )
+    live = crm.call_report("CA1")["transcript"]
+    assert live["source"] == "live"
+    assert [one["speaker"] for one in live["segments"]] == ["caller", "agent"]
+    first = [Segment(1000, 2000, "caller", "שלום", "whisper"), Segment(2500, 3000, "caller", "נוזל", "whisper")]
+    assert crm.store_transcript("CA1", [Segment(0, 1, "caller", "ישן", "whisper")])
+    assert crm.store_transcript("CA1", first)  # again: the newer one counts
+    stored = crm.call_report("CA1")["transcript"]
+    assert stored["source"] == "stored"
+    assert [one["text"] for one in stored["segments"]] == ["שלום", "נוזל", "במה אפשר לעזור?"]
+    assert not crm.store_transcript("CA404", first)
+
+
+def test_a_call_that_nobody_could_hear_says_so(crm, business):
+    crm.open_call(start(), business)
+    draft = LeadDraft(phone="+972541112233", phone_confirmed=True, unheard=True)
+    result = crm.finish_call(CallEnd("CA1", Outcome.COMPLETED, "unheard_callback", 9000, draft))
+    lead = crm.call_report("CA1")["lead"]
+    assert (lead["origin"], lead["phone"], lead["summary"]) == ("unheard", "+972541112233", leads.WAS_UNHEARD)
+    assert result.task_id
+
+
 def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     assert crm.call_report("CA1") is None
     ticket = crm.receive_call(start(), business).ticket
@@ -116,6 +142,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     assert report["lead"]["extra"] == {"city": "חיפה"}
     assert report["lead"]["sources"]["need"] == {
         "call_sid": "CA1", "turn": 2, "quote": "המזגן שלי נוזל", "confidence": 0.9, "by": "agent",
+        "readings": {},
     }  # fmt: skip
     assert report["lead_missing_reason"] is None
     assert [task["due_at"] for task in report["tasks"]] == [tomorrow.isoformat()]

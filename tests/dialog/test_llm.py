@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from emulators.llm import Answer, Fault, LlmEmulator
-from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Speaker, ToolRan, Transfer
+from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Second, Speaker, ToolRan, Transfer
 from moked.dialog.business import Business
 from moked.dialog.hours import Span
-from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt
+from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt, two_readings
 from moked.dialog.tools import BY_NAME, Toolbox
 from moked.errors import Failure, ProviderError
 from tests.serving import serving
@@ -280,6 +280,33 @@ def test_the_best_time_is_resolved_and_told():
     assert "כבר עבר" in result.text
     assert lead.callback_at is None
     assert saved(best_time="מתי שנוח")[1].callback_at is None
+
+
+async def test_two_readings_are_told_and_stay_with_the_lead(bench):
+    def brain(body):
+        if body["messages"][-1]["role"] == "tool":
+            return Answer("השם הוא דנה או דינה?")
+        return Answer("", (("save_lead", {"name": "דנה"}),))
+
+    bench.emulator.brain = brain
+    reading = Second(1, "קוראים לי דנה", "google", "קוראים לי דינה", "whisper", Expect.NAME)
+    await bench.say("קוראים לי דנה", second=(reading,))
+    situation = bench.emulator.requests[0]["messages"][-2]
+    assert (situation["role"], "«דנה» או «דינה»" in situation["content"]) == ("system", True)
+    assert bench.agent.lead().sources["name"].readings == {"google": "דנה", "whisper": "דינה"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ("דנה", "דנה.", ""),
+        ("מה", "קוראים לי דינה", "האזנה שנייה: «דינה»"),  # only the second has it
+        ("דנה", "דבנה", ""),
+    ],
+)
+def test_a_model_is_told_only_what_matters(first, second, note):
+    told = two_readings(CallerTurn(1, first, second=(Second(1, first, "google", second, "whisper", Expect.NAME),)))
+    assert (note in told) if note else told == ""
 
 
 async def test_a_reopened_turn_does_its_tools_again_from_where_it_began(bench):

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from moked.errors import Failure
-from moked.stt import EngineSwitched, Final, Interim
+from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim
 from moked.stt.failover import Breaker, RelayPolicy
 from moked.stt.relay import Relay
 from tests.stt.hearing import VOCABULARY, FakeEngine, Fault, Spoken, sound, speech, talk
@@ -27,18 +27,13 @@ class Call:
     def __init__(self, *engines, breakers=None, **options):
         self.told = []
         self.times = []
-        self.deaf = 0
         self.metrics = []
         self.breakers = breakers or {engine.name: Breaker() for engine in engines}
-
-        def deaf():
-            self.deaf += 1
 
         self.relay = Relay(
             engines,
             self.hear,
             breakers=self.breakers,
-            on_deaf=deaf,
             metric=lambda *metric: self.metrics.append(metric),
             **options,
         )
@@ -54,6 +49,10 @@ class Call:
             finished = anyio.current_time()
         self.finish_ms = round((anyio.current_time() - finished) * 1000)
         return self
+
+    @property
+    def deaf(self):
+        return sum(isinstance(t, HearingLost) for t in self.told)
 
     @property
     def words(self):
@@ -146,7 +145,11 @@ async def test_when_all_engines_fail_it_says_so_once_keeps_trying_and_catches_up
     whisper = FakeEngine("whisper", spoken, "whole", [Fault("refuse", stream=n) for n in range(failing + 1)])
     call = await Call(google, whisper).take(spoken, tail_ms=6000)
     assert call.words == [s.text for s in spoken]
+    told = [t for t in call.told if isinstance(t, HearingLost | HearingBack | Final)]
     assert call.deaf == 1
+    lost = next(n for n, t in enumerate(told) if isinstance(t, HearingLost))
+    assert isinstance(told[lost + 1], HearingBack)  # before the words that prove it
+    assert sum(isinstance(t, HearingBack) for t in told) == 1
 
 
 async def test_a_single_engine_is_opened_again():

@@ -23,6 +23,7 @@ BROKE = "השיחה נקטעה בגלל תקלה אצלנו. יש לחזור א�
 NEVER_STARTED = "השיחה לא התחברה לסוכן בגלל תקלה אצלנו. יש לחזור אל הפונה בהקדם."
 WAS_REFUSED = "כל הקווים היו תפוסים. הובטח לפונה שנחזור בהקדם."
 LEFT_MESSAGE = "הושארה הודעה קולית."
+WAS_UNHEARD = "בגלל תקלה לא שמענו את הפונה. הובטח שנחזור בהקדם."
 NOBODY_ANSWERED = "הפונה ביקש לדבר עם נציג, ולא היה מענה. יש לחזור בהקדם."
 
 
@@ -64,6 +65,7 @@ class Origin(StrEnum):
     BROKEN = "broken"  # we failed in the middle, or before the start
     REFUSED = "refused"  # no line was free
     VOICEMAIL = "voicemail"
+    UNHEARD = "unheard"  # hearing was down: what we have was typed, or is the number they called from
     UNANSWERED = "unanswered"  # a person was asked for, and nobody answered
 
 
@@ -114,6 +116,7 @@ class Provenance:
     quote: str
     confidence: float
     by: str = "agent"
+    readings: Mapping[str, str] = field(default_factory=dict)  # by engine, where two did not agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ def decide(facts: CallFacts) -> LeadWanted | NoLead:
             wanted = LeadWanted(Origin.BROKEN, BROKE)
         case _ if facts.transfer_failed:
             wanted = LeadWanted(Origin.UNANSWERED, NOBODY_ANSWERED)
+        case _ if facts.draft.unheard:
+            wanted = LeadWanted(Origin.UNHEARD, WAS_UNHEARD)
         case _:
             wanted = LeadWanted(Origin.CONVERSATION)
     if facts.voicemail:
@@ -183,7 +188,9 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
             return before
         if drafted and name in draft.sources:
             given = draft.sources[name]
-            sources[name] = Provenance(facts.call_sid, given.turn, given.quote, given.confidence)
+            sources[name] = Provenance(
+                facts.call_sid, given.turn, given.quote, given.confidence, readings=given.readings
+            )
         elif value != before:
             sources.pop(name, None)  # the old source does not speak for the new value
         return value

@@ -4,6 +4,7 @@
         |          |        |
         '-------< call >----'        a call points to its lead; a lead remembers the call that made it
                    |-< turn          one exchange, with its latency waterfall
+                   |-< transcript_segment   the same words by a better engine, after the call
                    |-< call_event    what the carrier reported, and what happened after the stream
                    '-< stream_ticket single-use permission to open the media stream
 
@@ -274,6 +275,24 @@ class Turn(Base):
     sent_ms: Mapped[int | None]
     heard_ms: Mapped[int | None]
     tools: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[datetime]
+
+
+class TranscriptSegment(Base):
+    """One utterance of the transcript that was written after the call. `start_ms` and `end_ms` are call time."""
+
+    __tablename__ = "transcript_segment"
+    __table_args__ = (UniqueConstraint("call_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    call_id: Mapped[int] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    start_ms: Mapped[int]
+    end_ms: Mapped[int]
+    speaker: Mapped[str] = mapped_column(SafeText(16))  # 'caller'; the agent's words are in the turns
+    text: Mapped[str]
+    engine: Mapped[str] = mapped_column(SafeText(64))
     created_at: Mapped[datetime]
 
 

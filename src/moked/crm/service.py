@@ -11,7 +11,7 @@ Everything here is synchronous and may wait for the database: never on an event 
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,16 +19,16 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
-from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
+from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
 from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
+from moked.records import CallEnd, CallStart, LeadDraft, Outcome, Segment, TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -356,6 +356,25 @@ class Crm:
         if finished:
             log.warning("calls nobody served were finished", extra={"count": len(finished), "call_sids": finished})
         return finished
+
+    def store_transcript(self, call_sid: str, segments: Sequence[Segment]) -> bool:
+        """The transcript that was written after the call; a former one is replaced. False for an unknown call."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                return False
+            session.execute(delete(TranscriptSegment).where(TranscriptSegment.call_id == call.id))
+            session.add_all(
+                TranscriptSegment(
+                    business_id=call.business_id,
+                    call_id=call.id,
+                    number=number,
+                    created_at=self._clock(),
+                    **asdict(segment),
+                )
+                for number, segment in enumerate(segments)
+            )
+            return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:
         """Everything about a call, JSON-ready, or None. `ended` tells whether it is final."""

@@ -12,7 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from moked.crm.phone import national, to_e164
-from moked.dialog import Action, Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Speaker, Transfer, slots
+from moked.dialog import (
+    Action,
+    Ask,
+    CallContext,
+    CallerTurn,
+    EndCall,
+    Entry,
+    Expect,
+    Say,
+    Speaker,
+    Transfer,
+    disagreement,
+    slots,
+)
 from moked.dialog.business import Business, Service
 from moked.dialog.corrections import placed
 from moked.dialog.details import NOTHING, RULES, Detail, Rules, expected
@@ -32,6 +45,7 @@ from moked.dialog.intake_state import (
     State,
 )
 from moked.dialog.scriptfile import Line, Script, Slot, Step
+from moked.dialog.second_hearing import SLOTS, disputed
 from moked.dialog.words import find, phrases, words
 
 Decided = tuple[State, tuple[Action, ...]]
@@ -112,12 +126,16 @@ class _Turn:
             self._silent()
         else:
             self._set(silences=0)
+            if self._state.doubt and self._settle_doubt(self._state.doubt):
+                return self._decided()
+            self._weigh_readings()
             if self._turn.dtmf:
                 self._pressed(self._turn.dtmf)
             elif not words(self._turn.text):
                 self._again()
             else:
                 self._spoken(self._turn.text)
+            self._doubt_readings()
         return self._decided()
 
     def _decided(self) -> Decided:
@@ -166,6 +184,7 @@ class _Turn:
             "value": self._detail_spoken(),
             "business": self._business.name,
             "address": self._business.address,
+            **self._two_readings(),
         }
 
     def _heard_spoken(self) -> str:
@@ -727,6 +746,91 @@ class _Turn:
         if not keep and (self._state.detail or self._state.detail_id):
             self._set(detail=NOTHING, detail_id="", heard_from="")
 
+    # --- what two engines heard differently
+
+    def _weigh_readings(self) -> None:
+        """Go by the better reading of this turn, and be surer where both say the same."""
+        if disagreement.agreed(self._turn):
+            self._sure = (1.0 + self._sure) / 2
+        self._turn = replace(self._turn, text=disagreement.best_text(self._turn))
+        readings = {field: values for field, _, values in disputed(self._turn.second)}
+        self._set(readings={**self._state.readings, **readings})
+
+    def _doubt_readings(self) -> None:
+        """Where the readings differ in something that stands, the next question is about that alone."""
+        state = self._state
+        known = {slot: state.known.get(self._key(slot)) for slot in SLOTS}
+        standing = {slot: one.value for slot, one in known.items() if one and one.turn and not one.confirmed}
+        if state.heard.e164:
+            standing[Expect.PHONE] = state.heard.e164
+        if state.confirming and self._step:
+            standing[_EXPECT[self._step.slot]] = state.detail.value
+        differing = disagreement.find(self._turn, standing) if not (self._then or state.ended or state.doubt) else None
+        if differing is None:
+            return
+        doubt = disagreement.Doubt(differing.slot, differing.first, differing.second)
+        step = self._step
+        if doubt.difference is None:  # two numbers with little in common: once more is shorter than comparing
+            self._set(heard=slots.heard(""), heard_from="")
+            if step and step.slot is Slot.PHONE and self._count_try(step):
+                self._said.clear()
+                self._set(phone_mode="ask")
+                self._ask(step.again[0], Expect.PHONE)
+            return
+        late = not disagreement.of_turn(self._turn)
+        answered = len(self._said) - len(self._state.asked) if late else 0
+        del self._said[answered:]
+        self._set(doubt=doubt)
+        self._ask(self._script.line(f"which_{doubt.difference.place}"), doubt.slot)
+
+    def _settle_doubt(self, doubt: disagreement.Doubt) -> bool:
+        """The answer to "this or that?". False where the caller did something else, which comes first."""
+        text, keys = self._turn.text, self._turn.dtmf
+        value = disagreement.chosen(doubt, self._turn)
+        if value is not None:
+            self._set(doubt=None)
+            self._take_reading(doubt, value, sure=_CERTAIN, confirmed=doubt.slot is not Expect.PHONE)
+        elif keys or _is_wish(text) or self._answer_to(text):
+            self._set(doubt=None if keys else doubt)
+            return False
+        elif doubt.tries == 0:
+            self._set(doubt=replace(doubt, tries=1))
+            self._say(self._script.line("which_again"))
+            self._ask_again()
+        else:
+            self._set(doubt=None)
+            self._take_reading(doubt, doubt.first, sure=disagreement.KEPT_UNSURE, confirmed=False)
+        return True
+
+    def _take_reading(self, doubt: disagreement.Doubt, value: str, *, sure: float, confirmed: bool) -> None:
+        """The slot has its value; on to the first question that is open. A number is read back, as every number."""
+        key = self._key(doubt.slot)
+        if doubt.slot is Expect.PHONE:
+            self._set(
+                heard=slots.heard(national(value), sure),
+                heard_from=_quoted(self._state.heard_from, self._turn.text),
+                known=_without(self._state.known, PHONE),
+            )
+        elif self._state.confirming and (step := self._step) and (rules := _rules(step)):
+            self._set(detail=rules.hear(value, NOTHING, self._context.now), confirming=False)
+            self._settle_detail(step, "thanks", confirmed=confirmed)
+            return
+        else:
+            old = self._state.known[key]
+            known = replace(old, value=value, spoken=value.split(maxsplit=1)[0] if key == NAME else "", sure=sure)
+            self._set(known={**self._state.known, key: replace(known, confirmed=confirmed)})
+            if key == NAME:
+                self._thank_for_name()
+        self._go_on()
+
+    def _key(self, slot: Expect) -> str:
+        """Where the state keeps this slot: the id of the step that asks for it."""
+        return next((step.id for step in self._script.steps if step.slot.value == slot.value), slot.value)
+
+    def _two_readings(self) -> dict[str, str]:
+        apart = self._state.doubt.difference if self._state.doubt else None
+        return {"first": apart.first, "second": apart.second} if apart else {}
+
     # --- the rest
 
     def _time(self, text: str) -> None:
@@ -804,6 +908,12 @@ class _Turn:
 def _rules(step: Step | None) -> Rules | None:
     """How the answer to a step is understood, where that is one of `details`."""
     return RULES.get(_EXPECT[step.slot]) if step else None
+
+
+def _is_wish(text: str) -> bool:
+    """One of the wishes that may come at any time."""
+    wishes = (slots.repeat_please, slots.hold_on, slots.wants_person, slots.do_not_record, slots.farewell)
+    return any(wish(text) for wish in wishes)
 
 
 def find_any(text: str, wanted: tuple[tuple[str, ...], ...]) -> bool:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from moked.crm.phone import groups
 from moked.dialog import Expect, slots
 from moked.dialog.details import NOTHING, Detail
+from moked.dialog.disagreement import Doubt
 from moked.records import FieldSource, LeadDraft
 
 NAME, PHONE, NEED, TIME, SUMMARY = "name", "phone", "need", "time", "summary"
@@ -60,6 +61,8 @@ class State:
     asked: tuple[str, ...] = ()  # the last question, to be asked again
     expect: Expect = Expect.OPEN
     silences: int = 0
+    doubt: Doubt | None = None  # two engines heard a slot differently, and the caller was asked which it is
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # field -> engine -> value
     marks: frozenset[str] = frozenset()  # offer_refused, person, leaving, fixing, answered
     ended: bool = False
 
@@ -85,11 +88,12 @@ def lead(state: State) -> LeadDraft:
         return LeadDraft()
     extra = {**own, **state.extra}
     confirmed = PHONE in known and known[PHONE].confirmed
-    sources = {
-        _FIELDS.get(key, f"extra.{key}"): FieldSource(item.turn, item.quote, item.sure) for key, item in known.items()
-    }
+    sources = {}
+    for key, item in known.items():
+        name = _FIELDS.get(key, f"extra.{key}")
+        sources[name] = FieldSource(item.turn, item.quote, item.sure, dict(state.readings.get(name, {})))
     return LeadDraft(
-        **values,
+        **values,  # type: ignore[arg-type]  # names of its texts
         summary=_summary_text(values, extra, confirmed),
         extra=extra,
         sources=sources,

@@ -38,6 +38,7 @@ from moked.dialog import (
     addresses,
 )
 from moked.dialog.business import Business, gendered
+from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
 from moked.records import LeadDraft, ToolUse
@@ -192,7 +193,7 @@ class LlmAgent:
         self, turn: CallerTurn, history: Sequence[Entry], committed: anyio.Event
     ) -> AsyncIterator[Action]:
         words = turn.text or f"[הקשה במקלדת: {turn.dtmf}]"
-        messages = self._messages(words, history)
+        messages = self._messages(words, history, two_readings(turn))
         said, retried = "", False
         for _ in range(_ROUNDS):
             calls = _CallCollector()
@@ -230,18 +231,19 @@ class LlmAgent:
         began = time.monotonic()
         result = self._tools.use(name, arguments, turn=turn.number, quote=turn.text)
         took = int((time.monotonic() - began) * 1000)
+        self._tools.lead = with_readings(self._tools.lead, turn.second)
         yield ToolRan(ToolUse(name, arguments, result.text, result.ok, took))
         if result.then is not None:
             yield result.then
         messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.text})
 
-    def _messages(self, words: str, history: Sequence[Entry]) -> list[dict[str, Any]]:
+    def _messages(self, words: str, history: Sequence[Entry], note: str) -> list[dict[str, Any]]:
         """The fixed part first, so that servers can cache it; then the conversation as heard; then what changes."""
         messages: list[dict[str, Any]] = [{"role": "system", "content": self._house._prompt}]
         for entry in history[-_HISTORY_ENTRIES:]:
             role = "user" if entry.speaker is Speaker.CALLER else "assistant"
             messages.append({"role": role, "content": entry.text + (_CUT_NOTE if entry.cut else "")})
-        messages.append({"role": "system", "content": self._situation()})
+        messages.append({"role": "system", "content": "\n".join(filter(None, (self._situation(), note)))})
         messages.append({"role": "user", "content": words})
         return messages
 
@@ -348,6 +350,30 @@ def expectation(said: str) -> Expect:
     if "מתי" in sentence or "שעה" in sentence:
         return Expect.TIME
     return Expect.OPEN
+
+
+_SLOT_NAMES: Final = {
+    Expect.NAME: "השם",
+    Expect.PHONE: "מספר הטלפון",
+    Expect.ID: "מספר הזהות",
+    Expect.ADDRESS: "הכתובת",
+    Expect.PLATE: "מספר הרכב",
+}
+
+
+def two_readings(turn: CallerTurn) -> str:
+    """What to do about slots that two engines heard differently; '' where they do not matter."""
+    notes = []
+    for second in turn.second:
+        for one in compare(second):
+            if one.material and one.first:
+                notes.append(
+                    f"{_SLOT_NAMES[one.slot]} נשמע בשתי צורות: «{one.first}» או «{one.second}». "
+                    "לפני שממשיכים יש לשאול רק על זה, במשפט קצר אחד, איזו מהן נכונה."
+                )
+            elif one.material:
+                notes.append(f"{_SLOT_NAMES[one.slot]}, כפי שנשמע בהאזנה שנייה: «{one.second}».")
+    return "\n".join(notes)
 
 
 def system_prompt(business: Business) -> str:

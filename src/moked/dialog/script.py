@@ -104,10 +104,12 @@ class ScriptAgent:
         def commit() -> None:
             self._before, self._state, self._last = before, after, number
 
-        return _Prepared(actions, commit)
+        return Prepared(actions, commit)
 
 
-class _Prepared:
+class Prepared:
+    """A `Reply` whose actions are all known."""
+
     def __init__(self, actions: tuple[Action, ...], commit: Callable[[], None]) -> None:
         self._actions = actions
         self.commit = commit

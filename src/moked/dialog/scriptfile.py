@@ -19,7 +19,7 @@ from moked.dialog.ownerfile import Place, read
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]+|[^.!?]+$")
 _CLAUSE: Final = re.compile(r"[^,:;]+[,:;]|[^,:;]+$")
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
-VARIABLES: Final = ("name", "need", "time", "phone", "value", "business", "address")
+VARIABLES: Final = ("name", "need", "time", "phone", "value", "business", "address", "first", "second")
 
 
 class Slot(StrEnum):

@@ -6,23 +6,24 @@ call, `aggregate` what is reported over calls. Times are whole milliseconds of o
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
+from typing import Final as Const
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moked.rollout.guard import percentile
-from moked.stt import EngineSwitched, Interim, Transcript
+from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim, Transcript
 from moked.stt.transcripts import normalise
 
-MOST_WORDS: Final = 2500
+MOST_WORDS: Const = 2500
 """Of one call: more are not compared; the alignment's table grows with the square (12 MB here)."""
 
-_SLACK_MS: Final = 300  # a final may end so much before our VAD says that speech ended
-_FORGOTTEN_MS: Final = 15_000  # after so long nobody waits for the final of an utterance
-_KEPT: Final = 500  # measured values of a call
-_EXAMPLES: Final = 5
-_LONG_EXAMPLE: Final = 12  # words
+_SLACK_MS: Const = 300  # a final may end so much before our VAD says that speech ended
+_FORGOTTEN_MS: Const = 15_000  # after so long nobody waits for the final of an utterance
+_KEPT: Const = 500  # measured values of a call
+_EXAMPLES: Const = 5
+_LONG_EXAMPLE: Const = 12  # words
 
 
 @dataclass(slots=True)
@@ -56,7 +57,9 @@ class Side:
                 self.switches += before != after
             case Interim():
                 self._partial(now)
-            case _:
+            case HearingLost() | HearingBack():
+                pass
+            case Final():
                 self.texts.append(result.text)
                 self._partial_at = None
                 answered = [at for at_ms, at in self._ends if at_ms <= result.end_ms + _SLACK_MS]
@@ -163,8 +166,8 @@ def _spans(
 
 # --- a call, and many -------------------------------------------------------------------------------------------------
 
-_LISTS: Final = ("finals_ms", "first_partials_ms", "gaps_ms")
-_COUNTS: Final = ("utterances", "unanswered", "failures", "switches")
+_LISTS: Const = ("finals_ms", "first_partials_ms", "gaps_ms")
+_COUNTS: Const = ("utterances", "unanswered", "failures", "switches")
 
 
 def summary(live_mode: str, live: Side, shadow_mode: str, shadow: Side, ended: str) -> dict[str, Any]:

@@ -61,7 +61,23 @@ class EngineSwitched:
 PLANNED_MOVES = ("recovered", "rollout")
 """Reasons of moves between engines that wait for a pause in which all that was said has been told."""
 
-Transcript = Interim | Final | EngineSwitched
+
+@dataclass(frozen=True, slots=True)
+class HearingLost:
+    """No engine at all hears the call now: every one refuses or fails. `reason`: a `Failure` value of the last one."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HearingBack:
+    """An engine hears the call again. Told before its first transcript."""
+
+    engine: str
+
+
+Transcript = Interim | Final | EngineSwitched | HearingLost | HearingBack
 
 
 @runtime_checkable

@@ -22,7 +22,7 @@ from anyio.abc import TaskGroup
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS
 from moked.errors import Failure, Overloaded, ProviderError, first_leaf
-from moked.stt import Engine, EngineSwitched, Final, Interim, Stream, Transcript
+from moked.stt import Engine, EngineSwitched, Final, HearingBack, HearingLost, Interim, Stream, Transcript
 from moked.stt.failover import Breaker, EngineChooser, RelayPolicy
 from moked.stt.tape import Tape
 from moked.stt.transcripts import Debounce, Ledger
@@ -85,8 +85,9 @@ class _Accusation:
 class Relay:
     """The `Recognizer` of one call. `engines`: most wanted first. `breakers`: the process's, by engine name.
 
-    `sink` gets every transcript in call time, in order, on the loop; it must not wait. `on_deaf` is called once each
-    time no engine at all can be used; hearing again is told by an `EngineSwitched`. The tape runs on meanwhile.
+    `sink` gets every transcript in call time, in order, on the loop; it must not wait. `HearingLost` comes
+    once each time no engine at all can be used, `HearingBack` when one hears again or its stream stands. The tape runs
+    on meanwhile.
     """
 
     def __init__(
@@ -98,7 +99,6 @@ class Relay:
         policy: RelayPolicy | None = None,
         debounce_ms: int = 180,
         hints: Sequence[str] = (),
-        on_deaf: Callable[[], None] = lambda: None,
         metric: Metric = lambda name, engine, value: None,
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
@@ -106,7 +106,6 @@ class Relay:
         self._policy = policy or RelayPolicy()
         self._chooser = EngineChooser(list(self._engines), breakers)
         self._hints = tuple(hints)
-        self._on_deaf = on_deaf
         self._metric = metric
         self._tape = Tape()
         self._ledger = Ledger()
@@ -326,7 +325,7 @@ class Relay:
         leg.news_ms = self._tape.head_ms
         if leg is self._live:
             self._failures = 0
-            self._deaf = False
+            self._hears_again(leg)
         if result.text.strip():
             leg.heard = True
             self._trust(leg, now)
@@ -409,9 +408,14 @@ class Relay:
         if self._failures >= max(2, len(self._engines)) and not self._deaf:
             self._deaf = True
             log.error("no speech engine can be used", extra={"failures": self._failures, "engine": leg.engine.name})
-            self._on_deaf()
+            self._sink(HearingLost(leg.engine.name, kind.value))
         delay = self._policy.retry_in(self._failures, len(self._engines))
         self._open(self._chooser.choose(_now() + delay), kind.value, delay_ms=delay)
+
+    def _hears_again(self, leg: _Leg) -> None:
+        if self._deaf:
+            self._deaf = False
+            self._sink(HearingBack(leg.engine.name))
 
     def _drop_next(self) -> None:
         assert self._next is not None
@@ -436,7 +440,7 @@ class Relay:
         age = now - leg.opened_at
         if age >= self._policy.settled_ms:
             self._failures = 0
-            self._deaf = False
+            self._hears_again(leg)
         if age >= self._policy.trusted_ms:
             self._trust(leg, now)
         if self._is_behind(leg):
