@@ -13,6 +13,7 @@ misbehaves on request: `faults` holds what each next stream shall suffer, `fault
 
 import argparse
 import asyncio
+import ctypes
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import stat
 import struct
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,11 @@ _UnaryResponse: Final = cloud_speech.RecognizeResponse.pb()
 _MULAW: Final = int(cloud_speech.RecognitionConfig.AudioEncoding.MULAW)
 _EVENTS: Final = {"begin": 2, "end": 3}  # SPEECH_ACTIVITY_BEGIN, SPEECH_ACTIVITY_END
 
-Kind = Literal["error", "close", "stall", "reset", "refuse", "slow_connect", "slow_results", "shuffle"]
+GARBAGE: Final = b"\xff\xff<html>502</html>"  # no protobuf message of any kind begins like this
+
+Kind = Literal[
+    "error", "close", "stall", "reset", "half_open", "garbage", "refuse", "slow_connect", "slow_results", "shuffle"
+]
 Mode = Literal["codec", "script", "energy"]
 
 
@@ -74,6 +79,8 @@ class Fault:
     close         end with OK though nobody asked          slow_connect  wait `delay_ms` before the first answer
     stall         take the audio, say nothing more         slow_results  each answer comes `delay_ms` late
     reset         the TCP connection is torn down          shuffle       answers change places in pairs
+    half_open     the TCP connection stays and nothing     garbage       one answer is bytes that nobody can read
+                  passes any more, with all its streams
     """
 
     kind: Kind
@@ -144,6 +151,7 @@ class GoogleSpeech:
         self.counts: Counter[str] = Counter()
         self.streams: deque[StreamLog] = deque(maxlen=1000)
         self.open_streams = 0
+        self._half_open: set[str] = set()  # peers to whom nothing passes any more
         self._server: Any = None
         self._port = 0
 
@@ -198,6 +206,7 @@ class GoogleSpeech:
             await self._serve(context, log, out)
             log.ended = "OK"
         except _Aborted as aborted:
+            await self._hold_if_half_open(context)
             log.ended = aborted.status
             self.counts[f"ended {aborted.status}"] += 1
             await context.abort(getattr(grpc.StatusCode, aborted.status), aborted.message)
@@ -251,6 +260,14 @@ class GoogleSpeech:
                         return
                     case "stall":
                         silent = True
+                    case "garbage":
+                        fault = None  # once
+                        await out.send(GARBAGE)
+                    case "half_open":
+                        self.counts["half-opens"] += 1
+                        self._half_open.add(context.peer())
+                        _cut_off(context.peer())
+                        await self._hold_if_half_open(context)
                     case "reset":
                         self.counts["resets"] += 1
                         _tear_down(context.peer())
@@ -271,11 +288,18 @@ class GoogleSpeech:
         wait = min(self.audio_timeout_s, left)
         try:
             async with asyncio.timeout(wait):
-                return await context.read()
+                message = await context.read()
+            await self._hold_if_half_open(context)
+            return message
         except TimeoutError:
             if left <= self.audio_timeout_s:
                 raise _Aborted("OUT_OF_RANGE", STREAM_LIMIT) from None
             raise _Aborted("OUT_OF_RANGE", AUDIO_TIMEOUT) from None
+
+    async def _hold_if_half_open(self, context: Any) -> None:
+        """On a connection that is half open no stream hears or says anything, until the client gives it up."""
+        if context.peer() in self._half_open:
+            await asyncio.sleep(3600)
 
     def _take(self, log: StreamLog, audio: bytes) -> None:
         if len(audio) > self.max_message:
@@ -316,8 +340,14 @@ class GoogleSpeech:
             if fault is not None and fault.kind == "reset":
                 self.counts["resets"] += 1
                 _tear_down(context.peer())
+            if fault is not None and fault.kind == "half_open":
+                self._half_open.add(context.peer())
+                _cut_off(context.peer())
             if fault is not None and fault.kind == "stall":
                 await asyncio.sleep(3600)
+            await self._hold_if_half_open(context)
+            if fault is not None and fault.kind == "garbage":
+                return GARBAGE
             if fault is not None and fault.kind in ("slow_connect", "slow_results"):
                 await asyncio.sleep(fault.delay_ms / 1000)
             self._check(request.config, log)
@@ -411,7 +441,7 @@ class _Out:
 
 
 def _bytes(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
+    data: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return data
 
 
@@ -455,7 +485,24 @@ def _fill(alternative: Any, item: Heard, config: Any) -> None:
 
 
 def _tear_down(peer: str) -> None:
-    """Abort the TCP connection from `peer` ("ipv4:127.0.0.1:54321"): the library gives no handle, the kernel does."""
+    """Abort the TCP connection from `peer`."""
+    for copy in _connections(peer):
+        copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        copy.shutdown(socket.SHUT_RDWR)
+
+
+def _cut_off(peer: str) -> None:
+    """From now on the kernel drops every packet from `peer` unseen, so it gets no acknowledgement either: as behind a
+    cable that was pulled out. A socket filter of one instruction, "accept 0 bytes" (Linux, socket(7))."""
+    attach_filter = 26  # SO_ATTACH_FILTER
+    accept_nothing = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+    for copy in _connections(peer):
+        program = struct.pack("HP", 1, ctypes.addressof(accept_nothing))
+        copy.setsockopt(socket.SOL_SOCKET, attach_filter, program)
+
+
+def _connections(peer: str) -> Iterator[socket.socket]:
+    """Our end of the connection from `peer` ("ipv4:127.0.0.1:54321"): gRPC gives no handle, the kernel does."""
     port = int(peer.rsplit(":", 1)[1])
     for entry in list(Path("/dev/fd").iterdir()):
         try:
@@ -466,8 +513,7 @@ def _tear_down(peer: str) -> None:
             continue
         with copy, suppress(OSError):
             if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getpeername()[1] == port:
-                copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                copy.shutdown(socket.SHUT_RDWR)
+                yield copy
 
 
 def _recordings(path: Path) -> list[Recording]:
