@@ -5,11 +5,12 @@ worker  ends what nobody serves any more         all     everything in one proce
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,7 @@ from moked.media.vad import VadBatcher
 from moked.records import CallStart
 from moked.server import Server
 from moked.settings import Settings, ensure_local_secret
-from moked.stt import Transcript
+from moked.stt import Transcript, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
@@ -193,6 +194,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         await stack.enter_async_context(running())
     fixed = parts.phrases(business)
     breakers = {one.name: Breaker() for one in engines}
+    await _beside(stack, canary.watch, engines, breakers)
 
     def recognizer(sink: Callable[[Transcript], None]) -> Relay:
         return Relay(
@@ -264,9 +266,14 @@ async def _prepare_voice(
 
     told(0, len(phrases))
     await render(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
+    await _beside(stack, the_rest)
+
+
+async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any, None]], *given: Any) -> None:
+    """Run a task until the role ends."""
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(the_rest)
+    tasks.start_soon(task, *given)
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
@@ -304,10 +311,21 @@ def _media_server(house: House, shared: SessionParts) -> MediaServer:
 
 
 def _count_hearing(name: str, engine: str, value: float) -> None:
-    if name == "lost":  # audio that nobody recognised: the ring was overrun
-        metrics.queue_drops.labels("stt_ring").inc()
-    elif name == "failed":
-        metrics.stt_failures.labels(engine).inc()
+    match name:
+        case "failed":
+            metrics.stt_failures.labels(engine).inc()
+        case "stalled" | "slow":
+            metrics.stt_suspicions.labels(engine, name).inc()
+        case "opened":
+            metrics.stt_open.observe(value / 1000)
+        case "replayed":
+            metrics.stt_replayed.labels(engine).inc(value / 1000)
+        case "lost":  # audio that nobody recognised: no engine could be used for longer than the tape
+            metrics.stt_lost.inc(value / 1000)
+        case "trimmed":
+            metrics.stt_trimmed.inc(value)
+        case "gap":
+            metrics.stt_partial_gap.observe(value / 1000)
 
 
 def _count_media(name: str, **labels: str) -> None:
