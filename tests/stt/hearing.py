@@ -183,7 +183,8 @@ class _Base:
         if not self.dead:
             self.engine.finished += 1
             self.listen(last=True)
-            self.send.close()
+            if not self.stalled:
+                self.send.close()
 
     async def __aiter__(self) -> AsyncIterator[Interim | Final]:
         with self.results, self.send:
@@ -266,4 +267,7 @@ async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=Tr
             _, begins, at_ms = due.pop(0)
             (relay.speech_started if begins else relay.speech_ended)(at_ms)
         await anyio.sleep(0.02)
+    for _, begins, at_ms in due:  # as the session does: what was said is judged before it says that the call is over
+        if at_ms < len(audio) // SAMPLES_PER_MS:
+            (relay.speech_started if begins else relay.speech_ended)(at_ms)
     relay.finish()

@@ -1,13 +1,12 @@
 """The relay against everything at once, in virtual time: speech, faults, limits, orders and the end are all random.
 
-Whatever happens, every word is told once and in order, some engine is chosen, and committed time never goes back. Words
-may be lost in one case only: every engine was deaf for longer than the tape remembers.
+Whatever happens, every word is told once and in order, some engine is chosen, and committed time never goes back. The
+time for the last words is long here, so that many faults at the very end have room; how short it is, `test_relay` asks.
 """
 
 from itertools import pairwise
 
 import anyio
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +48,9 @@ orders = st.lists(st.tuples(st.integers(0, 14_000), st.permutations(NAMES)), max
 @st.composite
 def limits(draw):
     soft = draw(st.sampled_from([200_000, 6000, 3000]))
-    return RelayPolicy(rotate_soft_ms=soft, rotate_hard_ms=soft + draw(st.integers(0, 3000)), settled_ms=300)
+    return RelayPolicy(
+        rotate_soft_ms=soft, rotate_hard_ms=soft + draw(st.integers(0, 3000)), settled_ms=300, finish_ms=60_000
+    )
 
 
 class Story:
@@ -88,10 +89,8 @@ class Story:
             for at_ms, order in self.plan:
                 tasks.start_soon(self.reorder, at_ms, order)
             await talk(self.relay, self.words, tail_ms=tail_ms, late_ms=late_ms)
-            with anyio.fail_after(self.policy.finish_ms / 1000 + 0.5):
-                while tasks.cancel_scope.cancel_called is False and not self.relay._done.is_set():
-                    await anyio.sleep(0.05)
-            tasks.cancel_scope.cancel()
+            finished = anyio.current_time()
+        self.finish_s = anyio.current_time() - finished
 
     async def reorder(self, at_ms, order):
         await anyio.sleep(at_ms / 1000)
@@ -119,6 +118,7 @@ def test_no_word_is_lost_or_doubled_whatever_happens(
     story = Story(words, styles, problems, policy, plan, {"final_every": final_every})
     anyio.run(story.run, tail_ms, late_ms, backend_options={"loop_factory": VirtualTimeLoop})
     assert story.heard == [word.text for word in words]
+    assert story.finish_s < 20, "it does not wait for what will not come"
     assert story.committed == sorted(story.committed)
     assert story.relay.engine in NAMES
     assert all(name in NAMES for name in story.engine_after)

@@ -515,6 +515,8 @@ class _GoogleStream:
                 return "DATA_LOSS", str(problem), billed_ms
             if response is grpc.aio.EOF:
                 return "OK", "", billed_ms
+            if response is None:  # gRPC's word for bytes that it could not parse
+                return "DATA_LOSS", "an answer that cannot be read", billed_ms
             if response.HasField("error"):
                 return rules.status_name(response.error.code), response.error.message, billed_ms
             billed_ms = rules.millis(response.total_billed_time) or billed_ms

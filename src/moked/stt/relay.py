@@ -40,6 +40,7 @@ _WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
+_BENEFIT_OF_DOUBT_MS = 1500  # of a silence before it that a new stream of the same engine is charged with
 _CHOSEN = ("rollout", "recovered")  # moves to an engine that is only more wanted
 _READER_FIRST_S = 0.1  # where a write fails, the reader knows the true reason, and soon
 
@@ -214,14 +215,19 @@ class Relay:
         self._metric("gap", self._serving, self._worst_gap_ms)
 
     async def _hurry(self) -> None:
-        """The call is over and its last words are not here: whoever is to bring them may never do it."""
-        await anyio.sleep(self._policy.hurry_ms / 1000)
-        live, now = self._live, _now()
-        if live is None or self._next is not None or not self._unheard():
-            return
-        name = self._chooser.other(live.engine.name, now) or live.engine.name
-        log.warning("the last words are late", extra={"engine": live.engine.name, "asked": name})
-        self._open(name, Failure.TIMEOUT.value)
+        """The call is over and a stream does not end: whoever is to bring the last words may never do it."""
+        while True:
+            await anyio.sleep(self._policy.hurry_ms / 1000)
+            live, now = self._live, _now()
+            if live is None or self._next is not None:
+                continue
+            if not self._unheard():
+                self._done.set()  # it owes us nothing
+                return
+            self._chooser.bench(live.engine.name, now)
+            name = self._chooser.choose(now)
+            log.warning("the last words are late", extra={"engine": live.engine.name, "asked": name})
+            self._open(name, Failure.TIMEOUT.value)
 
     def _open(self, name: str, reason: str, *, delay_ms: int = 0) -> None:
         assert self._tasks is not None
@@ -327,6 +333,8 @@ class Relay:
         before, self._live, self._next = self._live, leg, None
         leg.opened_at = now
         leg.news_ms = self._tape.head_ms
+        if before is not None and before.engine is leg.engine:  # it may stand on the connection that has just died
+            leg.news_ms = max(before.news_ms, leg.news_ms - _BENEFIT_OF_DOUBT_MS)
         leg.live_from = self._tape.head
         self._replay_until_ms = self._guess.end_ms if self._guess is not None else 0
         name = leg.engine.name
