@@ -4,10 +4,10 @@ quiet?
     python -m bench.fault_matrix [--step 100] [--at-once 40] [--only stall,reset] [--out FOLDER]
 
 Each case is one call: a relay with the real Google client, over a real connection, to an emulator of its own that
-suffers the fault. The words travel in the audio (`emulators.wordcodec`), so what the finals miss or double was
-lost or doubled by us. What takes over is a second Google, or an engine that hears whole utterances between the marks of
-the VAD. Calls run in real time, many at once. The gap is the longest time within the speech in which no transcript of it
-came; whole utterances have no partials, so there it reaches to the final.
+suffers the fault. The words travel in the audio (`emulators.wordcodec`), so what the finals miss or double was lost or
+doubled by us. What takes over is a second Google, or an engine that hears whole utterances between the marks of the
+VAD. Calls run in real time, many at once. The gap is the longest time in the speech in which nothing of it came; whole
+utterances have no partials, so there it reaches to the final.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from moked.stt.transcripts import strip_punctuation
 from moked.stt.utterance import Transcription, UtteranceStream
 
 WORDS: Final = numbered(23)
-FIRST: Final = 14  # then a pause, in which the first part becomes final
+FIRST: Final = 6  # then a pause, in which the first part becomes final
 LEAD_MS: Final = 400
 GAP_MS: Final = 60
 PAUSE_MS: Final = 500
@@ -53,7 +53,7 @@ SPANS: Final = ((LEAD_MS, SECOND_MS - PAUSE_MS), (SECOND_MS, END_MS))
 MARKS: Final = tuple(  # when the VAD knows, what, and where that was
     mark for start, end in SPANS for mark in ((start + 120, True, start), (end + 240, False, end))
 )
-ROTATE_MS: Final = 2600  # in mid-sentence: there is no quiet moment to wait for
+ROTATE_MS: Final = 4000  # in mid-sentence: there is no quiet moment to wait for
 
 FAULTS: Final = ("kill", "reset", "stall", "half_open", "garbage", "slow", "quota", "refuse", "error", "close")
 AT_THE_DOOR: Final = ("refuse", "quota")  # also as the answer to a stream that is opened in mid-call

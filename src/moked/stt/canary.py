@@ -1,4 +1,4 @@
-"""Whether an engine is back, found out by ourselves: a little silence through a stream of its own, and an answer in time.
+"""Whether an engine is back, found out by ourselves: a little silence through a stream, and an answer in time.
 
 While a breaker is open nobody asks; when its time is over the canary goes in first. Calls return only to an engine that
 has answered it. One task a process, owned by the role: a caller is never the one to find out.

@@ -54,6 +54,7 @@ _MAX_HINTS: Const = 100
 _MAX_HINT_LETTERS: Const = 100  # Google's limit for a phrase
 _INBOX: Const = 256
 _KEEP_FOR_REPLAY: Const = 10_000 * SAMPLES_PER_MS
+_PATIENCE: Const = 5  # times `bound_ms`, with a full uplink
 _PROBE_S: Const = 8.0
 
 # A channel is one connection only with a pool of its own: otherwise equal channels share one. Without the caps a
@@ -303,7 +304,6 @@ class _GoogleStream:
         self._timer: asyncio.TimerHandle | None = None
         self._due = anyio.Event()
         self._room = anyio.Event()
-        self._stuck = False
         self._sent = 0  # bytes of the call's own audio
         self._kept: bytearray | None = None if wire.ladder.proven else bytearray()
         self._inbox: deque[Interim | Final] = deque()
@@ -320,19 +320,19 @@ class _GoogleStream:
     # --- the port -----------------------------------------------------------------------------------------------------
 
     async def write(self, audio: bytes) -> None:
-        """Waits at most `bound_ms` for room; then the oldest audio gives way, and soon the stream is given up."""
-        while self._uplink.full and not self._stuck and not self._over:
-            with anyio.move_on_after(self._wire.settings.bound_ms / 1000) as patience:
+        """Waits for room, and gives the stream up when there is none for long. Nothing is pushed out: a hole in the
+        audio is a word lost on a stream that lives, and whoever writes can say it all again to the next one."""
+        with anyio.move_on_after(_PATIENCE * self._wire.settings.bound_ms / 1000) as patience:
+            while self._uplink.full and not self._over:
                 await self._room.wait()
-            self._stuck = patience.cancelled_caught
+        if patience.cancelled_caught:
+            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
         if self._error is not None:
             raise self._error
         if self._over or self._finishing:
             raise ProviderError(self._wire.name, Failure.CLOSED, "written to after the end")
         self._uplink.put(audio, self._now())
-        if self._uplink.dropped_in_a_row > self._wire.settings.bound_ms * SAMPLES_PER_MS:
-            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
-        elif self._uplink.due(self._now()):
+        if self._uplink.due(self._now()):
             self._due.set()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._wire.settings.batch_ms / 1000, self._flush)
@@ -544,7 +544,6 @@ class _GoogleStream:
                 self._kept = None
 
     def _make_room(self) -> None:
-        self._stuck = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

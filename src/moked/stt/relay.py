@@ -30,7 +30,7 @@ from moked.stt.transcripts import Debounce, Ledger
 log = logging.getLogger(__name__)
 
 Metric = Callable[[str, str, float], None]
-"""(name, engine, value): opened, replayed, lost, gap in ms; trimmed in words; failed, switched, stalled, slow are 1 each
+"""(name, engine, value): opened, replayed, lost, gap in ms; trimmed in words; failed, switched, stalled, slow are 1.
 
 `lost` is audio that no engine heard: it must not happen. `gap`, once a call: the longest speech without any result.
 """
@@ -179,6 +179,8 @@ class Relay:
 
     def finish(self) -> None:
         self._finishing.set()
+        if self._live is not None:
+            self._note_gap(self._live)
         if self._next is not None and (self._live is not None or not self._unheard()):
             self._drop_next()
         if self._live is not None:
@@ -562,8 +564,8 @@ class Relay:
             self._open(better, "rollout" if ordered else "recovered")
             return
         age = max(now - (leg.opened_at or now), (leg.cursor - leg.origin) // SAMPLES_PER_MS)
-        if leg.whole_utterances or not self._policy.rotate(age, quiet=quiet):
-            return
+        if leg.whole_utterances or leg.cursor < leg.live_from or not self._policy.rotate(age, quiet=quiet):
+            return  # what it is replaying, the next one would have to replay as well
         if self._chooser.admits(name, now):
             self._open(name, "rotation")
         elif age >= self._policy.rotate_hard_ms:
