@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -99,15 +99,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]:
-    """Start everything, wait until calls are taken, end everything."""
+async def stage(
+    delays: Delays,
+    *,
+    max_calls: int = 500,
+    outside_options: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+) -> AsyncIterator[Stage]:
+    """Start everything, wait until calls are taken, end everything. `settings` of the server, by variable."""
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = cores[0], cores[min(1, len(cores) - 1)]
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
         data = Path(folder)
         options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(delays).items()]
-        options += [f"--sentence={line}" for line in HEARD]
+        options += [*(f"--sentence={line}" for line in HEARD), *outside_options]
         outside_command = [sys.executable, "-m", "bench.outside", *options]
         with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
             ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
@@ -125,6 +131,7 @@ async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
                 "PUBLIC_BASE_URL": "",
+                **(settings or {}),
             }
             command = [
                 str(Path(sys.executable).with_name("moked")),
