@@ -40,7 +40,7 @@ _WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
-_BENEFIT_OF_DOUBT_MS = 1500  # of a silence before it that a new stream of the same engine is charged with
+_BENEFIT_OF_DOUBT_MS = 1500  # so much of the silence before it a new stream of the same engine is charged with
 _CHOSEN = ("rollout", "recovered")  # moves to an engine that is only more wanted
 _READER_FIRST_S = 0.1  # where a write fails, the reader knows the true reason, and soon
 
@@ -336,7 +336,8 @@ class Relay:
         leg.opened_at = now
         leg.news_ms = self._tape.head_ms
         if before is not None and before.engine is leg.engine:  # it may stand on the connection that has just died
-            leg.news_ms = max(before.news_ms, leg.news_ms - _BENEFIT_OF_DOUBT_MS)
+            doubt_ms = _BENEFIT_OF_DOUBT_MS if before.heard else self._policy.stall_window_ms
+            leg.news_ms = max(before.news_ms, leg.news_ms - doubt_ms)
         leg.live_from = self._tape.head
         self._replay_until_ms = self._guess.end_ms if self._guess is not None else 0
         name = leg.engine.name
