@@ -468,12 +468,12 @@ async def test_an_only_engine_may_be_slow():
 
 
 async def test_a_replay_is_late_by_nature_and_no_sign_of_a_slow_engine():
-    spoken = [*speech(VOCABULARY[:9], gap_ms=700), *speech(VOCABULARY[9:18], from_ms=14_000, gap_ms=700)]
-    faults = [Fault("refuse", stream=n) for n in range(4)]
-    google = FakeEngine("google", spoken, "exact", [*faults])
-    other = FakeEngine("other", spoken, "exact", [*faults])
-    call = await Call(google, other).take(spoken)
+    spoken = speech(VOCABULARY[:18], gap_ms=700)  # each word is a turn
+    google, other = two(spoken, second="exact", faults=[Fault("stall")])
+    other.delay_ms = 300  # of a replay eight times as fast: more than two seconds of audio
+    call = await Call(google, other, FakeEngine("third", spoken)).take(spoken)
     assert call.words == [s.text for s in spoken]
+    assert call.switches[0] == ("google", "other", "timeout")
     assert not [metric for metric in call.metrics if metric[0] == "slow"]
 
 
@@ -494,6 +494,7 @@ async def test_the_longest_speech_without_a_result_is_told_at_the_end_of_the_cal
 async def ordered(spoken, plan, *, policy=None, **options):
     """A call with two exact engines; `plan` is (after seconds, engines)."""
     first, second = two(spoken, second="exact", **options)
+    second.open_ms = first.open_ms
     call = Call(first, second, policy=policy)
 
     async def reorder(after_s, engines):
@@ -526,7 +527,7 @@ async def test_an_order_for_the_engine_that_hears_the_call_changes_nothing():
 async def test_an_order_that_is_taken_back_before_the_move_is_done_leaves_the_call_where_it_is():
     for after_s in (5.0, 5.05, 5.1, 5.15, 5.21, 5.25, 5.3):
         call, _, second = await ordered(LATER, [(5.0, ["other"]), (after_s, ["google"])], open_ms=400)
-        assert call.switches in ([], [("google", "other", "rollout"), ("other", "google", "rollout")]), after_s
+        assert call.switches == [], after_s
         assert call.relay.engine == "google"
         assert second.open_now == 0
 
