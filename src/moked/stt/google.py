@@ -22,6 +22,7 @@ from typing import Any
 from typing import Final as Const
 
 import anyio
+import anyio.lowlevel
 import google.auth
 import grpc
 import grpc.aio
@@ -639,6 +640,9 @@ class GoogleUtterances:
         self._wire.stats.requests += 1
         try:
             return await line.recognize(request, timeout=self._wire.settings.recognize_timeout_s)
+        except asyncio.CancelledError:
+            await anyio.lowlevel.checkpoint()  # gRPC raises one of its own, which no cancel scope knows as its own
+            raise
         finally:
             line.busy -= 1
 
