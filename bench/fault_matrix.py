@@ -293,7 +293,7 @@ async def main(options: argparse.Namespace) -> int:
     words = len(done) * len(WORDS)
     print(f"{len(done)} calls, {words} words, {len(bad)} calls with a word lost or doubled")
     result = {
-        **machine("python -m bench.fault_matrix " + " ".join(sys.argv[1:])),
+        "machine": machine(f"python -m bench.fault_matrix --step {options.step} --at-once {options.at_once}"),
         "calls": len(done),
         "words": words,
         "lost": sum(len(one.lost) for one in done),

@@ -11,7 +11,6 @@ matter of real time (drain, connect) is not scaled, and so `--speed` times harde
 import argparse
 import asyncio
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -109,8 +108,10 @@ async def main(options: argparse.Namespace) -> int:
     result = await run(options.minutes, options.limit, options.speed)
     for name, value in result.items():
         print(f"{name:>15}: {value}")
-    command = "python -m bench.long_call " + " ".join(sys.argv[1:])
-    print(save(options.out, "long_call", {**machine(command), **result}))
+    command = (
+        f"python -m bench.long_call --minutes {options.minutes:g} --limit {options.limit:g} --speed {options.speed:g}"
+    )
+    print(save(options.out, "long_call", {"machine": machine(command), **result}))
     return 1 if result["lost"] or result["doubled"] else 0
 
 

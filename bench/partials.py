@@ -16,7 +16,6 @@ import asyncio
 import math
 import random
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -109,7 +108,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             for calls in sorted({1, options.calls}):
                 rows.append({"debounce_ms": debounce_ms, **await level(on, calls, options.seconds, lines)})
                 print(_line(rows[-1]), flush=True)
-    command = "python -m bench.partials " + " ".join(sys.argv[1:])
+    command = f"python -m bench.partials --calls {options.calls} --seconds {options.seconds:g}"
     return {"machine": machine(command), "delays": asdict(delays), "voice": voice, "rows": rows, "target_ms": TARGET_MS}
 
 
