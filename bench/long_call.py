@@ -1,6 +1,6 @@
 """One long call over a recognizer that ends its streams every few seconds: is every word still told once?
 
-    python -m bench.long_call [--minutes 20] [--limit 20] [--speed 12] [--out FOLDER]
+    python -m bench.long_call [--minutes 20] [--limit 20] [--speed 10] [--out FOLDER]
 
 The real Google client on a real connection; the emulator ends a stream by the audio that it took as well as by the
 clock, so the call can be fed faster than it would be spoken. Sentences of random length with random pauses; the words
@@ -65,7 +65,11 @@ async def run(minutes: float, limit_s: float, speed: float) -> dict[str, Any]:
     emulator = GoogleSpeech(mode="codec", limit_s=limit_s)
     told: list[Transcript] = []
     # the product's 200, 270 and 305 s, in the same proportion
-    policy = RelayPolicy(rotate_soft_ms=int(limit_s * 656), rotate_hard_ms=int(limit_s * 760))
+    policy = RelayPolicy(
+        rotate_soft_ms=int(limit_s * 656),
+        rotate_hard_ms=int(limit_s * 760),
+        burst_speed=int(RelayPolicy().burst_speed * speed),  # a replay slower than the call never catches up
+    )
     began = time.monotonic()
     async with emulator.running() as target:
         google = GoogleStreaming(GoogleSettings(emulator_host=target))
@@ -119,6 +123,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--limit", type=float, default=20, help="the longest stream in seconds")
-    parser.add_argument("--speed", type=float, default=12, help="so much faster than it is spoken")
+    parser.add_argument("--speed", type=float, default=10, help="so much faster than it is spoken")
     parser.add_argument("--out", type=Path, default=RESULTS)
     raise SystemExit(asyncio.run(main(parser.parse_args())))
