@@ -69,6 +69,35 @@ stt_switches = Words(
 )
 stt_failures = Words("moked_stt_failures", "Recognition streams that failed, by engine.", ["engine"], registry=REGISTRY)
 stt_deaf = Counter("moked_stt_deaf", "Times a call had no recogniser at all and went on by keys.", registry=REGISTRY)
+stt_suspicions = Words(
+    "moked_stt_suspicions",
+    "Recognition streams left because nothing came while somebody spoke (stalled), or all came late (slow).",
+    ["engine", "sign"],
+    registry=REGISTRY,
+)
+stt_open = Histogram(
+    "moked_stt_open_seconds", "Time to open a recognition stream.", buckets=_SECONDS, registry=REGISTRY
+)
+stt_replayed = Words(
+    "moked_stt_replayed_seconds",
+    "Call audio that a new recognition stream heard again or late, by engine.",
+    ["engine"],
+    registry=REGISTRY,
+)
+stt_lost = Counter(
+    "moked_stt_lost_seconds",
+    "Call audio that no recogniser heard: none could be used for longer than the tape is. Must be 0.",
+    registry=REGISTRY,
+)
+stt_trimmed = Counter(
+    "moked_stt_trimmed_words", "Words that two recognition streams heard and the call was told once.", registry=REGISTRY
+)
+stt_partial_gap = Histogram(
+    "moked_stt_partial_gap_seconds",
+    "Longest speech of a call without a result of its streaming recogniser, once a call.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
 stt_interims = Words("moked_stt_interims", "Interim transcripts received.", ["engine"], registry=REGISTRY)
 stt_finals = Words("moked_stt_finals", "Final transcripts received.", ["engine"], registry=REGISTRY)
 rollout_calls = Words(

@@ -6,7 +6,7 @@ worker  ends what nobody serves any more         all     everything in one proce
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,7 +47,7 @@ from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.settings import Settings, ensure_local_secret
 from moked.spool import Spool
-from moked.stt import Engine
+from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
@@ -196,7 +196,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     second = parts.second_hearing(settings, engines)
     spill = settings.data_dir / "spill.jsonl"
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
-    house.rollout = rollout = _rollout(house, engines, journal)
+    breakers = {engine.name: Breaker() for engine in engines}
+    house.rollout = rollout = _rollout(house, engines, breakers, journal)
     await rollout.look()
     house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
     watcher.choices(house.choices)
@@ -208,6 +209,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         )
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
+    await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
     if second.engine is not None:
         await stack.enter_async_context(second.engine.running(wait=False))
@@ -243,11 +245,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
 
 
-def _rollout(house: House, engines: Sequence[Engine], journal: Journal) -> Rollout:
+def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
     """Every call's hearing, in the order that holds; and the recognizers beside calls, with breakers of their own."""
     settings = house.settings
     by_name = {engine.name: engine for engine in engines}
-    breakers, aside = ({name: Breaker() for name in by_name} for _ in range(2))
 
     def relay(order: Sequence[str], sink: Sink, metric: Metric) -> Relay:
         def count(name: str, engine: str, value: float) -> None:
@@ -267,7 +268,7 @@ def _rollout(house: House, engines: Sequence[Engine], journal: Journal) -> Rollo
         return Relay(
             [by_name[name]],
             sink,
-            breakers=aside,
+            breakers={name: Breaker()},
             debounce_ms=settings.stt_partial_debounce_ms,
             hints=house.business.hints,
             metric=metric,
@@ -354,9 +355,14 @@ async def _prepare_voice(
 
     told(0, len(phrases))
     await render(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
+    await _beside(stack, the_rest)
+
+
+async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any, None]], *given: Any) -> None:
+    """Run a task until the role ends."""
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(the_rest)
+    tasks.start_soon(task, *given)
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
@@ -394,10 +400,21 @@ def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -
 
 
 def _count_hearing(name: str, engine: str, value: float) -> None:
-    if name == "lost":  # audio that nobody recognised: the ring was overrun
-        metrics.queue_drops.labels("stt_ring").inc()
-    elif name == "failed":
-        metrics.stt_failures.labels(engine).inc()
+    match name:
+        case "failed":
+            metrics.stt_failures.labels(engine).inc()
+        case "stalled" | "slow":
+            metrics.stt_suspicions.labels(engine, name).inc()
+        case "opened":
+            metrics.stt_open.observe(value / 1000)
+        case "replayed":
+            metrics.stt_replayed.labels(engine).inc(value / 1000)
+        case "lost":  # audio that nobody recognised: no engine could be used for longer than the tape
+            metrics.stt_lost.inc(value / 1000)
+        case "trimmed":
+            metrics.stt_trimmed.inc(value)
+        case "gap":
+            metrics.stt_partial_gap.observe(value / 1000)
 
 
 def _count_media(name: str, **labels: str) -> None:

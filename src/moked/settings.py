@@ -191,7 +191,11 @@ class Settings(BaseSettings):
         150, "Audio in one request to the recogniser.", "milliseconds from 20 to 1000", ge=20, le=1000
     )
     stt_partial_debounce_ms: int = _is(
-        180, "Shortest time between two interim transcripts.", "milliseconds from 0 to 2000", ge=0, le=2000
+        180,
+        "Time between interim transcripts, on average: a single one may come up to half of it early.",
+        "milliseconds from 0 to 2000",
+        ge=0,
+        le=2000,
     )
     rollback_error_percent: int = _is(
         20,

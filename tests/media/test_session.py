@@ -152,6 +152,11 @@ class Recognizer:
 
 class Ear:
     received_ms = 0
+
+    @property
+    def judged_ms(self):
+        return self.received_ms
+
     closed = False
 
     def __init__(self, on_speech):

@@ -317,7 +317,7 @@ async def test_killed_in_mid_sentence_and_back_again() -> None:
                     await anyio.sleep(0.1)
 
 
-async def test_a_stream_that_takes_nothing_is_given_up_and_its_clock_stays_right() -> None:
+async def test_a_stream_that_takes_nothing_is_given_up_before_it_has_a_hole() -> None:
     async with google(bound_ms=100) as (_, engine), engine.stream(origin_ms=0) as stream:
         stuck = anyio.Event()
 
@@ -339,8 +339,8 @@ async def test_a_stream_that_takes_nothing_is_given_up_and_its_clock_stays_right
         with pytest.raises(ProviderError) as caught:
             await write(stream, silence(3000))
         assert caught.value.kind is Failure.TIMEOUT
-        assert 0.05 < time.monotonic() - start < 1.0
-        assert made._uplink.dropped > 0
+        assert 0.05 < time.monotonic() - start < 2.0
+        assert made._uplink.dropped == 0
         stuck.set()
 
 

@@ -108,6 +108,8 @@ class SessionParts:
 
 
 _SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to words that were taken already
+_JUDGED_S = 0.5
+_VAD_BEHIND_MS = 64  # two windows: no word hides in them
 _FINAL_WORDS_S = 2.5
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
@@ -366,6 +368,9 @@ class CallSession:
         """The recognizer may still owe us what was said last; it belongs in the transcript."""
         for run in self._runs.values():
             run.scope.cancel()
+        with anyio.move_on_after(_JUDGED_S):  # a VAD that is behind may still find speech at the end
+            while self._ear.judged_ms + _VAD_BEHIND_MS < self._ear.received_ms:
+                await anyio.sleep(0.02)
         self._recognizer.finish()
         with anyio.move_on_after(_FINAL_WORDS_S):
             await self._listened.wait()

@@ -135,7 +135,8 @@ class Recognizer(Protocol):
         """What the agent asked for (a `dialog.Expect` value); kept for the streams that are opened later too."""
 
     def prefer(self, engines: Sequence[str]) -> None:
-        """From now on these engines are wanted, most wanted first; the call moves at its next pause."""
+        """From now on these engines are wanted, most wanted first; others come after them. The call moves at its next
+        pause, in unbroken speech a little later (`RelayPolicy.rollout_ms`). The newest order counts."""
 
     def audio(self, from_ms: int, to_ms: int) -> bytes:
         """The call's own mu-law in call time, as far as the last 30 s reach; what is forgotten reads as silence."""
