@@ -93,7 +93,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "redis": {"bus.py"},
     "twilio": {"telephony.py"},
-    "websockets": {"simulate/media.py"},
+    "websockets": {"media/frames.py", "simulate/media.py"},
 }
 
 # Alembic's own scripts, which it runs itself.
