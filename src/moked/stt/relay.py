@@ -37,7 +37,8 @@ and so are refused (it failed before it was open) and failed_<kind>, told after 
 """
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
-_WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
+_WORTH_WAKING_MS = 40  # half the task switches; an engine that batches anyway says how much it waits for (`batch_ms`)
+_HURRY_MS = 600  # after a pause, when the words of a turn's end are waited for: nothing is held back
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
@@ -65,6 +66,8 @@ class _Leg:
     stuck_at: int = -1
     stuck_ticks: int = 0
     stream: Stream | None = None  # while it is open
+    worth_waking: int = _WORTH_WAKING_MS * SAMPLES_PER_MS  # samples that wait
+    at_once: int = FRAME_BYTES  # in one write
     waiting: bool = False
     wake: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -129,6 +132,7 @@ class Relay:
         self._ordered_at = -1  # the generation that was the last when the order of engines was changed
         self._ordered_ms = 0  # and when that was, in call time
         self._given = 0  # samples that some stream was given
+        self._hurry_until = 0  # sample; before it the live leg gets every frame at once
         self._worst_gap_ms = 0
         self._expecting = ""
         self._failures = 0  # in a row
@@ -145,16 +149,23 @@ class Relay:
 
     def feed(self, audio: bytes) -> None:
         """Next mu-law of the call, in order."""
-        self._tape.append(audio)
-        if self._live is not None and self._tape.head - self._live.cursor >= _WORTH_WAKING_BYTES:
-            self._live.call()
+        tape, live = self._tape, self._live
+        tape.append(audio)
+        if (
+            live is not None
+            and live.waiting
+            and (tape.head - live.cursor >= live.worth_waking or tape.head < self._hurry_until)
+        ):
+            live.call()
 
     def speech_started(self, at_ms: int) -> None:
         self._mark(True, at_ms)
 
     def speech_paused(self, at_ms: int) -> None:
+        self._hurry_until = self._tape.head + _HURRY_MS * SAMPLES_PER_MS
         if self._live is not None and self._live.stream is not None:
             self._live.stream.speech_paused(at_ms)
+            self._live.call()
 
     def speech_ended(self, at_ms: int) -> None:
         self._mark(False, at_ms)
@@ -241,6 +252,10 @@ class Relay:
         now = _now()
         leg = _Leg(self._engines[name], self._generation, reason, begun_at=now + delay_ms)
         leg.answers = SlowAnswers(self._policy.slow_ms * (2 if leg.whole_utterances else 1))
+        batch_ms: int = getattr(leg.engine, "batch_ms", 0)
+        if batch_ms:
+            leg.worth_waking = batch_ms * SAMPLES_PER_MS
+            leg.at_once = max(leg.worth_waking, FRAME_BYTES)
         self._next = leg
         self._tasks.start_soon(self._serve, leg, delay_ms, name=f"stt-{name}-{leg.generation}")
 
@@ -302,7 +317,8 @@ class Relay:
         burst = policy.burst_ms * SAMPLES_PER_MS
         since_breath = 0
         while True:
-            limit = FRAME_BYTES  # a replay is a quick call: what an engine's own bounds are made for
+            # A replay is a quick call: what an engine's own bounds are made for. Live, a batch that waited goes at once.
+            limit = leg.at_once if leg.cursor >= leg.live_from else FRAME_BYTES
             mark = tape.mark_number(leg.mark)
             if mark is not None:
                 if mark.known <= leg.cursor:
