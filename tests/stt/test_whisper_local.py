@@ -75,7 +75,7 @@ async def test_it_streams_utterances_in_call_time_and_survives_the_death_of_its_
         assert 60_000 <= final.start_ms <= 60_740
         assert final.end_ms >= 60_500 + length - 240
         assert 0 < final.confidence <= 1
-        os.kill(whisper._child.pid, signal.SIGKILL)
+        os.kill(whisper._children[0].pid, signal.SIGKILL)
 
 
 async def test_a_model_that_cannot_be_loaded_names_the_setting(tmp_path, caplog):
