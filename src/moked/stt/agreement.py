@@ -16,7 +16,7 @@ from typing import Final
 from moked.stt.transcripts import normalise
 
 FIRST_MS: Final = 400  # of an utterance before it is looked at: less is a breath, and sounds like anything
-STEP_MS: Final = 600
+STEP_MS: Final = 500
 PAUSE_MS: Final = 120
 _SHARE: Final = 2  # a call's looks take at most one part in so many of one worker's time
 
@@ -68,7 +68,8 @@ class Pace:
             return None
         if quiet_ms >= PAUSE_MS:
             return Look.CAREFUL if voiced_ms > self.careful_ms else None
-        return Look.GLANCE if length_ms >= max(FIRST_MS, self.looked_ms + self.step_ms) else None
+        next_ms = self.looked_ms + self.step_ms if self.looked_ms else FIRST_MS
+        return Look.GLANCE if length_ms >= next_ms else None
 
     def looked(self, look: Look, length_ms: int, quiet_ms: int) -> None:
         """A look is begun."""

@@ -22,8 +22,8 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
-from moked.audio import FRAME_BYTES, SAMPLE_RATE, SAMPLES_PER_MS, to_float
-from moked.stt.whisper_filter import LOUD_RMS, REPETITION, Clip, made_up
+from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, to_float
+from moked.stt.whisper_filter import REPETITION, Clip, loud_ms, made_up
 
 _RATE: Final = 16_000
 _FRAMES_PER_S: Final = 100
@@ -114,16 +114,16 @@ class _Ear:
     def _hear_part(self, mulaw: bytes, hints: list[str], *, glance: bool) -> tuple[str, float, str]:
         samples = to_float(mulaw)
         clip_ms = len(mulaw) // SAMPLES_PER_MS
-        loud_ms = _loud_ms(samples)
-        if loud_ms == 0:
+        loud = loud_ms(mulaw)
+        if loud == 0:
             return "", 0.0, "silence"
         wide = soxr.resample(samples, SAMPLE_RATE, _RATE)
         beam = _GLANCE_BEAM if glance else _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM
         text, logprob, no_speech = self._decode(wide, hints, beam)
-        reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
+        reason = made_up(text, Clip(clip_ms, loud, logprob, no_speech))
         if reason == REPETITION and not glance:
             text, logprob, no_speech = self._decode(wide, [], _WIDE_BEAM, no_loops=True)
-            reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
+            reason = made_up(text, Clip(clip_ms, loud, logprob, no_speech))
         return text, float(np.exp(logprob)), reason
 
     def _decode(
@@ -166,18 +166,12 @@ class _Ear:
 
 
 def _load(model: str, compute_type: str, threads: int) -> WhisperModel:
-    """A folder, or a hub's name: from this machine where it is whole here, without asking anybody; else from the hub."""
-    settings: dict[str, Any] = {"device": "cpu", "compute_type": compute_type, "cpu_threads": threads}
+    """A folder, or a hub's name: without asking the hub where it is whole on this machine."""
+    settings: dict[str, Any] = {"device": "auto", "compute_type": compute_type, "cpu_threads": threads}
     if not Path(model).is_dir():
         with suppress(OSError, RuntimeError):  # it is not here, or only a part of it
             return WhisperModel(model, local_files_only=True, **settings)
     return WhisperModel(model, **settings)
-
-
-def _loud_ms(samples: NDArray[np.float32]) -> int:
-    frames = samples[: len(samples) // FRAME_BYTES * FRAME_BYTES].reshape(-1, FRAME_BYTES)
-    rms = np.sqrt((frames**2).mean(axis=1)) * 32768
-    return int((rms > LOUD_RMS).sum()) * (FRAME_BYTES // SAMPLES_PER_MS)
 
 
 def _parts(mulaw: bytes) -> list[bytes]:

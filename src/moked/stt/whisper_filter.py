@@ -8,6 +8,9 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from moked.audio import FRAME_BYTES, FRAME_MS, to_float
 from moked.stt.transcripts import normalise
 
 LOUD_RMS: Final = 160  # of 16 bits, -46 dB of full scale: telephone speech is well above, line noise below
@@ -40,6 +43,13 @@ class Clip:
     loud_ms: int
     avg_logprob: float
     no_speech: float
+
+
+def loud_ms(mulaw: bytes) -> int:
+    """How much of it is louder than `LOUD_RMS`, in frames of 20 ms."""
+    frames = to_float(mulaw[: len(mulaw) // FRAME_BYTES * FRAME_BYTES]).reshape(-1, FRAME_BYTES)
+    rms = np.sqrt((frames**2).mean(axis=1)) * 32768
+    return int((rms > LOUD_RMS).sum()) * FRAME_MS
 
 
 def made_up(text: str, clip: Clip) -> str:

@@ -35,8 +35,8 @@ _SLOW_S: Final = 2.0  # a usual utterance that takes longer is no answer in a co
 class WhisperLocal:
     """An `Engine`. `model` is a folder of a CTranslate2 Whisper model, or a name a model hub knows.
 
-    `compute_type`: int8 suits the small models; large ones lose accuracy by it on Hebrew ("float32" keeps it).
-    `workers` child processes with `cpu_threads` each: 0 takes one child, and half the cores for it, at most four.
+    `compute_type`: int8 suits the small models; large ones lose Hebrew by it ("default" keeps what they are).
+    `workers` child processes with `cpu_threads` each: 0 takes one child for four cores, and half the cores for them.
     `nice` keeps them behind the calls' own loop. `max_calls`: 0 lets `seats.capacity` say, from a trial decoding.
     `hints`: whether business names are given to the decoder; they help a good model and lead a weak one astray.
     """
@@ -65,8 +65,8 @@ class WhisperLocal:
         self._partials = partials
         self._measured = max_calls == 0
         self._seats = Seats(self.name, max_calls or 1)
-        count = workers or 1
         cores = os.cpu_count() or 1
+        count = workers or max(1, cores // 4)
         config = {
             "model": self._model,
             "language": language,
