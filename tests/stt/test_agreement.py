@@ -1,5 +1,7 @@
 """Partials only grow, hold what was heard twice, and are asked for at the right time."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +47,7 @@ def test_partials_grow_and_each_word_was_in_two_hypotheses_in_a_row(hypotheses):
     for place, word in enumerate(told.split()):
         assert any(
             len(one) > place and len(other) > place and bare(one[place]) == bare(other[place]) == bare(word)
-            for one, other in zip(heard, heard[1:], strict=False)
+            for one, other in pairwise(heard)
         )
 
 
