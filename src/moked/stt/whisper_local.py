@@ -188,59 +188,59 @@ class WhisperLocal:
     async def _running(self, wait: bool) -> AsyncIterator[None]:
         problem: ModelError | None = None
         async with AsyncExitStack() as stack:
-            for child in self._children:
-                await stack.enter_async_context(child.running())
-            tasks = await stack.enter_async_context(anyio.create_task_group())
-            tasks.start_soon(self._load, name="whisper-load")
+            wrong = problem_with(self._model)
+            if wrong:
+                self._settle(self._model_error(wrong))
+            else:
+                for child in self._children:
+                    await stack.enter_async_context(child.running())
+                tasks = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(tasks.cancel_scope.cancel)
+                tasks.start_soon(self._load, name="whisper-load")
             if wait:
                 await self._settled.wait()
                 problem = self._problem
             if problem is None:
                 yield
-            tasks.cancel_scope.cancel()
         if problem is not None:  # raised out here, or the task groups would wrap it
             raise problem
 
     async def _load(self) -> None:
-        wrong = problem_with(self._model)
-        if wrong:
-            self._problem = self._model_error(wrong)
-        else:
-            await self._prepare()
-        if self._problem is not None:
-            log.error("Whisper cannot be used", extra={"model": self._model, "reason": str(self._problem)})
+        self._settle(await self._prepare())
+
+    def _settle(self, problem: ModelError | None) -> None:
+        self._problem = problem
+        if problem is not None:
+            log.error("Whisper cannot be used", extra={"model": self._model, "reason": str(problem)})
         self._settled.set()
 
-    async def _prepare(self) -> None:
+    async def _prepare(self) -> ModelError | None:
+        """Load the model in every child, and measure what they can do. Returns why it cannot be."""
         log.info("Whisper is loading", extra={"model": self._model})
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._say_so)
-            answers: list[dict[str, Any]] = []
             try:  # one after another: the first fetches the model where it is not here
-                answers += [await self._ask_child(child, {"prepare": True}, _LOAD_S) for child in self._children]
+                answers = [await self._ask_child(child, {"prepare": True}, _LOAD_S) for child in self._children]
             except ProviderError as problem:
-                self._problem = self._model_error(str(problem))
+                answers = [{"error": str(problem)}]
             tasks.cancel_scope.cancel()
         if errors := [answer["error"] for answer in answers if answer["error"]]:
-            self._problem = self._model_error(errors[0])
-        if self._problem is not None:
-            return
+            return self._model_error(errors[0])
         usual_ms = max(answer["usual_ms"] for answer in answers)
         if self._measured:
             self._seats.limit = capacity(usual_ms / 1000, len(self._children))
-        say = log.warning if usual_ms > _SLOW_S * 1000 else log.info
-        say(
-            "Whisper is ready"
-            if usual_ms <= _SLOW_S * 1000
-            else "Whisper is ready, but too slow for conversations here",
-            extra={
-                "model": self._model,
-                "load_ms": answers[0]["load_ms"],
-                "utterance_ms": usual_ms,
-                "calls": self._seats.limit,
-                "memory_mb": self.memory // 1_000_000,
-            },
-        )
+        found = {
+            "model": self._model,
+            "load_ms": answers[0]["load_ms"],
+            "utterance_ms": usual_ms,
+            "calls": self._seats.limit,
+            "memory_mb": self.memory // 1_000_000,
+        }
+        if usual_ms <= _SLOW_S * 1000:
+            log.info("Whisper is ready", extra=found)
+        else:
+            log.warning("Whisper is ready, but too slow for conversations here", extra=found)
+        return None
 
     async def _say_so(self) -> None:
         started = anyio.current_time()
