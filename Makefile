@@ -34,6 +34,7 @@ bench: dev ## latency and density, against the emulators; results in bench/resul
 	$(BIN)/moked models install --all
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.density
+	$(BIN)/python -m bench.whisper_fallback
 
 lock: .venv/.dev ## renew the locks from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o locks/runtime.txt

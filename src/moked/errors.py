@@ -46,12 +46,12 @@ class Failure(StrEnum):
     CONFIG = "config"  # our request is wrong for it; not retryable as it is
     AUTH = "auth"  # credentials are refused; a person must act
     QUOTA = "quota"  # too much; go elsewhere for a while
-    FULL = "full"  # our own limit towards it is reached; this one call goes elsewhere
     UNAVAILABLE = "unavailable"  # cannot be reached, or answers 5xx
     TIMEOUT = "timeout"  # reached, but too late
     EXPIRED = "expired"  # the stream hit the provider's own limit; open another, nothing is wrong
     CLOSED = "closed"  # ended without an error and without being asked
     PROTOCOL = "protocol"  # an answer that makes no sense
+    FULL = "full"  # our own capacity for it is used up; this one call goes elsewhere, nothing is wrong with it
 
 
 class ProviderError(MokedError):
