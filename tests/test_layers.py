@@ -47,6 +47,7 @@ PURE: dict[str, set[str]] = {
     "stt/tape.py": set(),
     "stt/transcripts.py": set(),
     "stt/uplink.py": set(),
+    "stt/wer.py": set(),
     "stt/whisper_filter.py": set(),
     "tts/clauses.py": set(),
     "tts/hebrew.py": set(),
