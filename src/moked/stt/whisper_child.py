@@ -39,7 +39,8 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
     """config: model (path or hub name), language, compute_type, cpu_threads.
 
     Asks: {"prepare": True} -> {"error": str, "load_ms": int}; {"audio": mu-law, "hints": [str]} -> text, confidence,
-    reason (why the text was dropped), decode_ms, cpu_ms. A model that cannot be loaded is what every ask is told.
+    reason (why the text was dropped), decode_ms, cpu_ms; {"pcm16k": 16-bit at 16 kHz, at most 28 s, "hints": [str]} ->
+    the same. A model that cannot be loaded is what every ask is told.
     """
     started = time.monotonic()
     try:
@@ -59,6 +60,8 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
         if "prepare" in ask:
             ear.warm_up()
             yield {"error": "", "load_ms": load_ms}
+        elif "pcm16k" in ask:
+            yield ear.hear_wide(ask["pcm16k"], ask.get("hints", []))
         else:
             yield ear.hear(ask["audio"], ask.get("hints", []))
 
@@ -102,13 +105,30 @@ class _Ear:
             "cpu_ms": round((time.process_time() - cpu) * 1000),
         }
 
+    def hear_wide(self, pcm: bytes, hints: list[str]) -> dict[str, Any]:
+        """A recording's clip, with all that is above the telephone's 4 kHz."""
+        started, cpu = time.monotonic(), time.process_time()
+        wide = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        if len(wide) > _MAX_CLIP_MS * (_RATE // 1000):
+            raise ValueError(f"{len(wide) // (_RATE // 1000)} ms at once; {_MAX_CLIP_MS} can be heard")
+        loud_ms = _loud_ms(wide[:: _RATE // SAMPLE_RATE])  # every second sample tells how loud it is
+        text, confidence, reason = self._hear_clip(wide, loud_ms, hints)
+        return {
+            "text": "" if reason else text,
+            "confidence": 0.0 if reason else confidence,
+            "reason": reason,
+            "decode_ms": round((time.monotonic() - started) * 1000),
+            "cpu_ms": round((time.process_time() - cpu) * 1000),
+        }
+
     def _hear_part(self, mulaw: bytes, hints: list[str]) -> tuple[str, float, str]:
         samples = to_float(mulaw)
-        clip_ms = len(mulaw) // SAMPLES_PER_MS
-        loud_ms = _loud_ms(samples)
+        return self._hear_clip(soxr.resample(samples, SAMPLE_RATE, _RATE), _loud_ms(samples), hints)
+
+    def _hear_clip(self, wide: NDArray[np.float32], loud_ms: int, hints: list[str]) -> tuple[str, float, str]:
         if loud_ms == 0:
             return "", 0.0, "silence"
-        wide = soxr.resample(samples, SAMPLE_RATE, _RATE)
+        clip_ms = len(wide) // (_RATE // 1000)
         text, logprob, no_speech = self._decode(wide, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
         reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
         if reason == REPETITION:
