@@ -49,6 +49,7 @@ PURE: dict[str, set[str]] = {
     "stt/uplink.py": set(),
     "stt/wer.py": set(),
     "stt/whisper_filter.py": set(),
+    "transcript_files.py": set(),
     "tts/clauses.py": set(),
     "tts/hebrew.py": set(),
     "tts/lexicon.py": set(),
@@ -62,7 +63,7 @@ PORTS = {"stt/__init__.py", "tts/__init__.py", "dialog/__init__.py"}
 
 SDK_FILES: dict[str, set[str]] = {
     "alembic": {"crm/db.py"},
-    "av": {"simulate/audio.py"},
+    "av": {"recordings.py"},
     "dotenv": {"settings.py"},
     "faster_whisper": {"stt/whisper_child.py"},
     "google.cloud.speech": {"stt/google.py"},
