@@ -108,7 +108,7 @@ class _Ear:
     def hear_wide(self, pcm: bytes, hints: list[str]) -> dict[str, Any]:
         """A recording's clip, with all that is above the telephone's 4 kHz."""
         started, cpu = time.monotonic(), time.process_time()
-        wide = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        wide = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         if len(wide) > _MAX_CLIP_MS * (_RATE // 1000):
             raise ValueError(f"{len(wide) // (_RATE // 1000)} ms at once; {_MAX_CLIP_MS} can be heard")
         loud_ms = _loud_ms(wide[:: _RATE // SAMPLE_RATE])  # every second sample tells how loud it is
