@@ -212,6 +212,8 @@ def transcribe(
     force: Annotated[bool, typer.Option("--force", help="Write transcripts that are there already anew.")] = False,
 ) -> None:
     """Transcripts of recordings, as text, JSON or subtitles; stereo is two speakers."""
+    import logging
+
     from moked import transcribe as work
     from moked.transcribe_view import TerminalView
 
@@ -230,6 +232,7 @@ def transcribe(
         language=language,
     )
     settings = load_settings()
+    logging.getLogger("moked").addHandler(logging.NullHandler())  # the view says what a person should know
     found = work.plan(paths, options)
     done = work.Done()
     with TerminalView(err) as view:
