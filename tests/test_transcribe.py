@@ -282,6 +282,34 @@ async def test_a_refusal_by_google_fails_the_file_and_says_so(tmp_path):
     assert not path.with_suffix(".txt").exists()
 
 
+@pytest.mark.anyio
+async def test_whisper_gets_the_whole_band_or_what_a_telephone_carries(monkeypatch):
+    class Whisper:
+        running = staticmethod(nothing)
+
+        async def transcribe(self, mulaw: bytes) -> Transcription:
+            return Transcription(f"phone {len(mulaw)}")
+
+        async def transcribe_wide(self, pcm16k: bytes) -> Transcription:
+            return Transcription(f"wide {len(pcm16k)}")
+
+    asked = {}
+
+    def whisper(_: Settings, **special: object) -> Whisper:
+        asked.update(special)
+        return Whisper()
+
+    monkeypatch.setattr(parts, "whisper", whisper)
+    utterance = Utterance(0, 0, 1000, b"\0" * 32_000, silence(1000))
+    wide = transcribe.listener(load_settings(), "", Options(language="ar"))
+    phone = transcribe.listener(load_settings(), "whisper", Options(as_phone=True))
+    assert (await wide.hear(utterance)).text == "wide 32000"
+    assert (await phone.hear(utterance)).text == "phone 8000"
+    assert (wide.name, wide.model(), wide.wide, phone.wide) == ("whisper", "base", True, False)
+    assert asked["language"] == "he"
+    assert asked["nice"] > 5, "behind the calls of the same machine"
+
+
 # --- the command, and everything that can be wrong --------------------------------------------------------------------
 
 
@@ -329,6 +357,23 @@ def test_bad_settings_are_told_and_end_with_2(tmp_path, monkeypatch, capsys, arg
     path = wav(tmp_path / "in.wav", sine(1, 8000)[:, None], 8000)
     assert moked(path, *arguments, monkeypatch=monkeypatch) == 2
     assert says_so in " ".join(capsys.readouterr().err.split())
+
+
+@hears
+def test_a_provider_that_fails_is_told_with_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(transcribe, "_PAUSES_S", ())
+    path = speech(tmp_path / "a.wav", silence(300) + says("שלום דנה") + silence(300))
+    for kind, what_to_do in ((Failure.UNAVAILABLE, "--engine whisper"), (Failure.AUTH, "moked doctor")):
+
+        async def hear(_: Utterance, kind: Failure = kind) -> Transcription:
+            raise ProviderError("google", kind, "no")
+
+        monkeypatch.setattr(transcribe, "listener", lambda *_, hear=hear: listener(hear))
+        assert moked(path, monkeypatch=monkeypatch) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("provider: ")
+        assert "a.wav" in told
+        assert what_to_do in told
 
 
 @hears

@@ -208,7 +208,7 @@ def transcribe(
     as_phone: Annotated[
         bool, typer.Option("--as-phone", help="Hear it as a telephone would carry it: 8 kHz mu-law.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Utterances at once. Default: what suits the engine.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=16, help="Utterances at once. Default: what suits the engine.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Write transcripts that are there already anew.")] = False,
 ) -> None:
     """Transcripts of recordings, as text, JSON or subtitles; stereo is two speakers."""
@@ -235,7 +235,7 @@ def transcribe(
     logging.getLogger("moked").addHandler(logging.NullHandler())  # the view says what a person should know
     found = work.plan(paths, options)
     done = work.Done()
-    with TerminalView(err) as view:
+    with TerminalView(err, words=not options.to_stdout) as view:
         view.planned(found)
         try:
             if found.work:

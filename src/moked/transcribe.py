@@ -156,13 +156,7 @@ def listener(settings: Settings, engine: str, options: Options) -> Listener:
     if name not in ENGINES:
         raise SettingsError(f"{name!r} is not an engine: take {', '.join(ENGINES)}")
     if name == "whisper":
-        whisper = parts.whisper(
-            settings,
-            language=options.language,
-            nice=_BACKGROUND,
-            timeout_s=_PATIENCE_S,
-            max_pending=max(4, options.jobs),
-        )
+        whisper = parts.whisper(settings, language=options.language, nice=_BACKGROUND, timeout_s=_PATIENCE_S)
 
         async def hear(utterance: Utterance) -> Transcription:
             if options.as_phone:

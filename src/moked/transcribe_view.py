@@ -5,22 +5,31 @@ bar, and a line for each recording instead.
 """
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from moked.errors import MokedError
+from moked.errors import Failure, MokedError, ProviderError
 from moked.transcribe import Done, Plan, View, Work
 from moked.transcript_files import Segment, Transcript, clock, text_line
 
+_WHAT_TO_DO: Final = {
+    Failure.AUTH: "Check the credentials with `moked doctor`",
+    Failure.CONFIG: "Check the settings with `moked doctor`",
+    Failure.QUOTA: "Try again later, or with --jobs 1",
+    Failure.UNAVAILABLE: "Try again later, or with --engine whisper",
+    Failure.TIMEOUT: "Try again later, or with --jobs 1",
+}
+
 
 class TerminalView(View):
-    """Enter it while the work is done."""
+    """Enter it while the work is done. `words`: show them as they come, where there is a terminal."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, words: bool = True) -> None:
         self._console = console
+        self._words = words and console.is_terminal
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -42,7 +51,7 @@ class TerminalView(View):
 
     def planned(self, found: Plan) -> None:
         for problem in found.problems:
-            self._complain(problem)
+            self._complain(problem.code, str(problem))
         if found.already:
             these = f"{len(found.already)} transcripts are" if len(found.already) > 1 else f"{found.already[0]} is"
             self._tell(f"{these} there already and stay as they are; --force writes anew")
@@ -61,7 +70,7 @@ class TerminalView(View):
         self._progress.update(self._task, completed=ms, total=of_ms, place=place)
 
     def said(self, segment: Segment) -> None:
-        if self._console.is_terminal:
+        if self._words:
             self._console.print(text_line(segment), style="dim", markup=False, highlight=False)
 
     def finished(self, work: Work, transcript: Transcript, took_s: float) -> None:
@@ -73,7 +82,10 @@ class TerminalView(View):
             self._console.print(f"[yellow]{escape(str(work.source))}: {escape(warning)}[/]", highlight=False)
 
     def failed(self, work: Work, problem: MokedError) -> None:
-        self._complain(problem if str(work.source) in str(problem) else f"{work.source}: {problem}")
+        text = str(problem) if str(work.source) in str(problem) else f"{work.source}: {problem}"
+        if isinstance(problem, ProviderError):
+            text = f"{text}. {_WHAT_TO_DO.get(problem.kind, 'Try again')}"
+        self._complain(problem.code, text)
 
     def summary(self, found: Plan, done: Done) -> None:
         failed = len(found.problems) + done.failed
@@ -88,6 +100,5 @@ class TerminalView(View):
     def _tell(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _complain(self, problem: MokedError | str) -> None:
-        code = problem.code if isinstance(problem, MokedError) else "failed"
-        self._console.print(f"[bold red]{code}:[/] {escape(str(problem))}", highlight=False, soft_wrap=True)
+    def _complain(self, code: str, text: str) -> None:
+        self._console.print(f"[bold red]{code}:[/] {escape(text)}", highlight=False, soft_wrap=True)
