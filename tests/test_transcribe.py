@@ -295,18 +295,19 @@ async def test_whisper_gets_the_whole_band_or_what_a_telephone_carries(monkeypat
 
     asked = {}
 
-    def whisper(_: Settings, **special: object) -> Whisper:
-        asked.update(special)
+    def whisper(model: Path | str, **special: object) -> Whisper:
+        asked.update(special, model=model)
         return Whisper()
 
-    monkeypatch.setattr(parts, "whisper", whisper)
+    monkeypatch.setattr(transcribe, "WhisperLocal", whisper)
+    monkeypatch.setenv("WHISPER_MODEL", "some/model")
     utterance = Utterance(0, 0, 1000, b"\0" * 32_000, silence(1000))
     wide = transcribe.listener(load_settings(), "", Options(language="ar"))
     phone = transcribe.listener(load_settings(), "whisper", Options(as_phone=True))
     assert (await wide.hear(utterance)).text == "wide 32000"
     assert (await phone.hear(utterance)).text == "phone 8000"
-    assert (wide.name, wide.model(), wide.wide, phone.wide) == ("whisper", "base", True, False)
-    assert asked["language"] == "he"
+    assert (wide.name, wide.model(), wide.wide, phone.wide) == ("whisper", "some/model", True, False)
+    assert (asked["language"], asked["model"]) == ("he", "some/model")
     assert asked["nice"] > 5, "behind the calls of the same machine"
 
 

@@ -7,9 +7,8 @@ entered by the role: nothing connects or loads before `running()`.
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from moked import weights
 from moked.dialog import AgentFactory
@@ -66,14 +65,26 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
     """The recognition engines, most wanted first."""
     if not uses_google_speech(settings):
         better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={BETTER_WHISPER}"
-        return [whisper(settings)], Choice(
+        return [_whisper(settings)], Choice(
             "hearing", f"Whisper ({settings.whisper_model})", "no Google credentials are set", better
         )
-    name = "Google, streaming" if settings.enable_streaming_stt else "Google, whole utterances"
-    engines: list[Engine] = [google(settings, streaming=settings.enable_streaming_stt)]
+    google = GoogleSettings(
+        model=settings.gcp_stt_model,
+        language=settings.gcp_stt_language,
+        batch_ms=settings.stt_batch_ms,
+        punctuation_interim=settings.gcp_stt_punctuation_interim,
+        punctuation_final=settings.gcp_stt_punctuation_final,
+        emulator_host=settings.speech_emulator_host or None,
+        credentials_file=_text(settings.google_application_credentials),
+    )
+    engines: list[Engine]
+    if settings.enable_streaming_stt:
+        engines, name = [GoogleStreaming(google)], "Google, streaming"
+    else:
+        engines, name = [GoogleUtterances(google)], "Google, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
-        engines.append(whisper(settings))
+        engines.append(_whisper(settings))
         return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
     return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
 
@@ -159,27 +170,11 @@ def phrases(business: Business) -> Phrases:
     )
 
 
-def google(settings: Settings, *, streaming: bool, **special: Any) -> GoogleStreaming | GoogleUtterances:
-    """Google's recognition. `special` are fields of `GoogleSettings` that differ from the settings' own."""
-    found = GoogleSettings(
-        model=settings.gcp_stt_model,
-        language=settings.gcp_stt_language,
-        batch_ms=settings.stt_batch_ms,
-        punctuation_interim=settings.gcp_stt_punctuation_interim,
-        punctuation_final=settings.gcp_stt_punctuation_final,
-        emulator_host=settings.speech_emulator_host or None,
-        credentials_file=_text(settings.google_application_credentials),
-    )
-    found = replace(found, **special)
-    return GoogleStreaming(found) if streaming else GoogleUtterances(found)
-
-
-def whisper(settings: Settings, **special: Any) -> WhisperLocal:
-    """Whisper on this machine; `special` goes to `WhisperLocal`."""
+def _whisper(settings: Settings) -> WhisperLocal:
     model = settings.whisper_model
     if model == "base":
-        return WhisperLocal(weights.path("whisper-base", root=settings.models_root), **special)
-    return WhisperLocal(Path(model) if Path(model).is_dir() else model, **special)
+        return WhisperLocal(weights.path("whisper-base", root=settings.models_root))
+    return WhisperLocal(Path(model) if Path(model).is_dir() else model)
 
 
 def _text(path: Path | None) -> str | None:

@@ -26,7 +26,9 @@ from moked.recordings import EXTENSIONS, Recording, open_recording, same_on_both
 from moked.settings import Settings
 from moked.stt import Engine, Stream
 from moked.stt import Final as FinalText
+from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.utterance import Transcription
+from moked.stt.whisper_local import WhisperLocal
 from moked.transcript_files import Format, Segment, Transcript, merged, written
 from moked.utterances import Position, Utterance, utterances
 
@@ -156,7 +158,7 @@ def listener(settings: Settings, engine: str, options: Options) -> Listener:
     if name not in ENGINES:
         raise SettingsError(f"{name!r} is not an engine: take {', '.join(ENGINES)}")
     if name == "whisper":
-        whisper = parts.whisper(settings, language=options.language, nice=_BACKGROUND, timeout_s=_PATIENCE_S)
+        whisper = _whisper(settings, options.language)
 
         async def hear(utterance: Utterance) -> Transcription:
             if options.as_phone:
@@ -166,13 +168,36 @@ def listener(settings: Settings, engine: str, options: Options) -> Listener:
         return Listener(name, lambda: settings.whisper_model, not options.as_phone, 2, whisper.running, hear)
     if not parts.uses_google_speech(settings):
         raise SettingsError(f"--engine {name} needs GOOGLE_APPLICATION_CREDENTIALS; --engine whisper needs no key")
-    language = settings.gcp_stt_language if options.language == "he" else options.language
-    google = parts.google(settings, streaming=name == "google", language=language, recognize_timeout_s=60.0)
+    google = _google(settings, options.language, streaming=name == "google")
 
     async def hear_stream(utterance: Utterance) -> Transcription:
         return await through_stream(google, utterance)
 
     return Listener(name, lambda: google.model, False, 4, google.running, hear_stream)
+
+
+def _whisper(settings: Settings, language: str) -> WhisperLocal:
+    base = settings.whisper_model == "base"
+    return WhisperLocal(
+        weights.path("whisper-base", root=settings.models_root) if base else settings.whisper_model,
+        language=language,
+        nice=_BACKGROUND,
+        timeout_s=_PATIENCE_S,
+    )
+
+
+def _google(settings: Settings, language: str, *, streaming: bool) -> GoogleStreaming | GoogleUtterances:
+    credentials = settings.google_application_credentials
+    google = GoogleSettings(
+        model=settings.gcp_stt_model,
+        language=settings.gcp_stt_language if language == "he" else language,
+        batch_ms=settings.stt_batch_ms,
+        punctuation_final=settings.gcp_stt_punctuation_final,
+        emulator_host=settings.speech_emulator_host or None,
+        credentials_file=str(credentials) if credentials is not None else None,
+        recognize_timeout_s=60.0,
+    )
+    return GoogleStreaming(google) if streaming else GoogleUtterances(google)
 
 
 async def through_stream(engine: Engine, utterance: Utterance) -> Transcription:

@@ -78,18 +78,18 @@ class WhisperLocal:
         if self._problem is not None:
             raise self._problem
 
+    async def transcribe_wide(self, pcm16k: bytes, hints: Sequence[str] = ()) -> Transcription:
+        """What a piece of a recording says: 16-bit at 16 kHz, at most 28 s. Raises `ProviderError`, and does not try
+        again: whoever hears recordings has the time to."""
+        answer = await self._ask({"pcm16k": pcm16k, "hints": list(hints)}, self._timeout_s)
+        return Transcription(answer["text"], answer["confidence"] if answer["text"] else None)
+
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
     async def transcribe(self, audio: bytes, hints: Sequence[str] = ()) -> Transcription:
         """What one piece of mu-law says. Raises `ProviderError`."""
-        return await self._hear({"audio": audio, "hints": list(hints)}, len(audio) // 8)
-
-    async def transcribe_wide(self, pcm16k: bytes, hints: Sequence[str] = ()) -> Transcription:
-        """What a piece of a recording says: 16-bit at 16 kHz, at most 28 s. Raises `ProviderError`."""
-        return await self._hear({"pcm16k": pcm16k, "hints": list(hints)}, len(pcm16k) // 32)
-
-    async def _hear(self, request: dict[str, Any], audio_ms: int) -> Transcription:
+        request = {"audio": audio, "hints": list(hints)}
         try:
             answer = await self._ask(request, self._timeout_s)
         except ProviderError as problem:
@@ -101,7 +101,7 @@ class WhisperLocal:
         if answer["reason"]:
             log.info(
                 "Whisper text dropped",
-                extra={"reason": answer["reason"], "audio_ms": audio_ms, "decode_ms": answer["decode_ms"]},
+                extra={"reason": answer["reason"], "audio_ms": len(audio) // 8, "decode_ms": answer["decode_ms"]},
             )
         return Transcription(answer["text"], answer["confidence"] if answer["text"] else None)
 
