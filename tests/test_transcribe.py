@@ -345,8 +345,9 @@ def test_bad_input_is_told_and_ends_with_2(tmp_path, monkeypatch, capsys, kind, 
 @pytest.mark.parametrize(
     ("arguments", "environment", "says_so"),
     [
-        (["--engine", "best"], {}, "'best' is not an engine: take whisper, google, google-batch"),
+        (["--engine", "best"], {}, "'best' is not an engine: take whisper, whisper-http, google, google-batch"),
         (["--engine", "google"], {}, "needs GOOGLE_APPLICATION_CREDENTIALS"),
+        (["--engine", "whisper-http"], {}, "needs WHISPER_BASE_URL"),
         (["--speakers", "דנה"], {}, "give two names with a comma"),
         ([], {"WHISPER_MODEL": "/no/such/model"}, "WHISPER_MODEL: there is no folder '/no/such/model'"),
         ([], {"MODELS_DIR": "none"}, "run `moked models install`"),

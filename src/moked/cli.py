@@ -200,7 +200,7 @@ def transcribe(
         ),
     ] = "",
     engine: Annotated[
-        str, typer.Option(help="whisper, google, or google-batch. Default: Google where it is set up, else Whisper.")
+        str, typer.Option(help="whisper, whisper-http, google, or google-batch. Default: what the settings choose.")
     ] = "",
     language: Annotated[str, typer.Option(help="Language that is spoken.")] = "he",
     speakers: Annotated[str, typer.Option(help="Names of the left and the right speaker, with a comma.")] = "",

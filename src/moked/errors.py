@@ -56,6 +56,7 @@ class Failure(StrEnum):
     EXPIRED = "expired"  # the stream hit the provider's own limit; open another, nothing is wrong
     CLOSED = "closed"  # ended without an error and without being asked
     PROTOCOL = "protocol"  # an answer that makes no sense
+    FULL = "full"  # our own capacity for it is used up; nothing is wrong with it
 
 
 class ProviderError(MokedError):

@@ -28,11 +28,12 @@ from moked.stt import Engine, Stream
 from moked.stt import Final as FinalText
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.utterance import Transcription
+from moked.stt.whisper_http import WhisperHttp
 from moked.stt.whisper_local import WhisperLocal
 from moked.transcript_files import Format, Segment, Transcript, merged, written
 from moked.utterances import Position, Utterance, utterances
 
-ENGINES: Final = ("whisper", "google", "google-batch")
+ENGINES: Final = ("whisper", "whisper-http", "google", "google-batch")
 _PIECE_MS: Final = 100  # written to a streaming engine at once, in real time
 _PAUSES_S: Final = (1.0, 4.0)  # before an utterance is tried again
 _AGAIN: Final = frozenset({Failure.QUOTA, Failure.UNAVAILABLE, Failure.TIMEOUT})
@@ -154,7 +155,8 @@ class Listener:
 
 def listener(settings: Settings, engine: str, options: Options) -> Listener:
     """The engine of that name; '' is what the settings choose. Raises `SettingsError` or `ModelError`."""
-    name = engine or ("google-batch" if parts.uses_google_speech(settings) else "whisper")
+    without_google = "whisper-http" if settings.whisper_base_url else "whisper"
+    name = engine or ("google-batch" if parts.uses_google_speech(settings) else without_google)
     if name not in ENGINES:
         raise SettingsError(f"{name!r} is not an engine: take {', '.join(ENGINES)}")
     if name == "whisper":
@@ -166,6 +168,13 @@ def listener(settings: Settings, engine: str, options: Options) -> Listener:
             return await whisper.transcribe_wide(utterance.pcm16k)
 
         return Listener(name, lambda: settings.whisper_model, not options.as_phone, 2, whisper.running, hear)
+    if name == "whisper-http":
+        server = _server(settings, options.language)
+
+        async def ask(utterance: Utterance) -> Transcription:
+            return await server.transcribe(utterance.mulaw)
+
+        return Listener(name, lambda: settings.whisper_model, False, 4, server.running, ask)
     if not parts.uses_google_speech(settings):
         raise SettingsError(f"--engine {name} needs GOOGLE_APPLICATION_CREDENTIALS; --engine whisper needs no key")
     google = _google(settings, options.language, streaming=name == "google")
@@ -181,7 +190,21 @@ def _whisper(settings: Settings, language: str) -> WhisperLocal:
     return WhisperLocal(
         weights.path("whisper-base", root=settings.models_root) if base else settings.whisper_model,
         language=language,
+        compute_type="int8" if base else "default",  # as it was saved: large ones lose Hebrew by int8
         nice=_BACKGROUND,
+        timeout_s=_PATIENCE_S,
+    )
+
+
+def _server(settings: Settings, language: str) -> WhisperHttp:
+    if not settings.whisper_base_url:
+        raise SettingsError("--engine whisper-http needs WHISPER_BASE_URL; --engine whisper needs no server")
+    key = settings.whisper_api_key
+    return WhisperHttp(
+        settings.whisper_base_url,
+        settings.whisper_model,
+        api_key=key.get_secret_value() if key is not None else "",
+        language=language,
         timeout_s=_PATIENCE_S,
     )
 

@@ -30,7 +30,8 @@ from moked.stt.transcripts import Debounce, Ledger
 log = logging.getLogger(__name__)
 
 Metric = Callable[[str, str, float], None]
-"""(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each."""
+"""(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, refused, switched, stalled
+are 1 each."""
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
 _WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
@@ -69,7 +70,8 @@ class _Leg:
 
     @property
     def whole_utterances(self) -> bool:
-        """No interims while the caller speaks: silence from it is no sign, and its streams have no limit."""
+        """Its interims are a courtesy, left out when it is busy: silence from it is no sign, and its streams have no
+        limit."""
         return bool(getattr(self.engine, "whole_utterances", False))
 
 
@@ -386,7 +388,7 @@ class Relay:
         if kind is not Failure.EXPIRED:
             self._failures += 1
         self._chooser.failed(leg.engine.name, kind, now, random.random())
-        self._metric("failed", leg.engine.name, 1)
+        self._metric("refused" if kind is Failure.FULL else "failed", leg.engine.name, 1)
         log.warning(
             "recognition stream failed",
             extra={"engine": leg.engine.name, "kind": failure.kind.value, "detail": str(failure), "lived_ms": lived},
@@ -548,4 +550,4 @@ def _now() -> int:
 def _as_provider_error(problem: Exception, engine: str) -> ProviderError:
     if isinstance(problem, ProviderError):
         return problem
-    return ProviderError(engine, Failure.TIMEOUT, str(problem))  # our own queue to it is full: it would come too late
+    return ProviderError(engine, Failure.FULL, str(problem))

@@ -8,6 +8,8 @@ only when the decoder got caught in a loop.
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 # The spectrogram is too small for threads: numpy's spin, and double the CPU of a clip. Before numpy is loaded.
@@ -20,8 +22,8 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
-from moked.audio import FRAME_BYTES, SAMPLE_RATE, SAMPLES_PER_MS, to_float
-from moked.stt.whisper_filter import LOUD_RMS, REPETITION, Clip, made_up
+from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, from_float, to_float
+from moked.stt.whisper_filter import REPETITION, Clip, loud_ms, made_up
 
 _RATE: Final = 16_000
 _FRAMES_PER_S: Final = 100
@@ -31,6 +33,8 @@ _MAX_CLIP_MS: Final = 28_000
 _CAREFUL_MS: Final = 4000  # shorter clips get the wide beam: they are names and numbers, and cheap
 _WIDE_BEAM: Final = 5
 _BEAM: Final = 2
+_GLANCE_BEAM: Final = 1
+_USUAL_S: Final = 3  # a usual utterance, for what the machine is measured by
 _TOKENS_PER_S: Final = 20
 _HINT_LETTERS: Final = 300
 
@@ -38,9 +42,10 @@ _HINT_LETTERS: Final = 300
 def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[str, Any]]]:
     """config: model (path or hub name), language, compute_type, cpu_threads.
 
-    Asks: {"prepare": True} -> {"error": str, "load_ms": int}; {"audio": mu-law, "hints": [str]} -> text, confidence,
-    reason (why the text was dropped), decode_ms, cpu_ms; {"pcm16k": 16-bit at 16 kHz, at most 28 s, "hints": [str]} ->
-    the same. A model that cannot be loaded is what every ask is told.
+    Asks: {"prepare": True} -> {"error": str, "load_ms": int, "usual_ms": int}, the last being the time for a usual
+    utterance; {"audio": mu-law, "hints": [str], "glance": bool, "expect": str} -> text, confidence, reason (why the
+    text was dropped), decode_ms, cpu_ms; {"pcm16k": 16-bit at 16 kHz, at most 28 s, "hints": [str]} -> the same. A
+    glance is quick rather than careful. A model that cannot be loaded is what every ask is told.
     """
     started = time.monotonic()
     try:
@@ -51,28 +56,27 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
         def refuse(ask: dict[str, Any]) -> Iterable[dict[str, Any]]:
             if "prepare" not in ask:
                 raise RuntimeError(f"the model could not be loaded: {error}")
-            yield {"error": error, "load_ms": 0}
+            yield {"error": error, "load_ms": 0, "usual_ms": 0}
 
         return refuse
     load_ms = round((time.monotonic() - started) * 1000)
 
     def answer(ask: dict[str, Any]) -> Iterable[dict[str, Any]]:
         if "prepare" in ask:
-            ear.warm_up()
-            yield {"error": "", "load_ms": load_ms}
-        elif "pcm16k" in ask:
+            yield {"error": "", "load_ms": load_ms, "usual_ms": ear.warm_up()}
+            return
+        ear.withdrawn = ask["withdrawn"]
+        if "pcm16k" in ask:
             yield ear.hear_wide(ask["pcm16k"], ask.get("hints", []))
         else:
-            yield ear.hear(ask["audio"], ask.get("hints", []))
+            yield ear.hear(ask["audio"], ask.get("hints", []), glance=ask.get("glance", False))
 
     return answer
 
 
 class _Ear:
     def __init__(self, config: dict[str, Any]) -> None:
-        self._model = WhisperModel(
-            config["model"], device="cpu", compute_type=config["compute_type"], cpu_threads=config["cpu_threads"]
-        )
+        self._model = _load(config["model"], config["compute_type"], config["cpu_threads"])
         self._tokenizer = Tokenizer(
             self._model.hf_tokenizer,
             self._model.model.is_multilingual,
@@ -80,18 +84,23 @@ class _Ear:
             language=config["language"],
         )
         self._suppress = list(get_suppressed_tokens(self._tokenizer, [-1]))
+        self.withdrawn: Callable[[], bool] = lambda: False  # whether anybody still waits for the answer
 
-    def warm_up(self) -> None:
-        noise = np.random.default_rng(1).normal(0, 0.05, _RATE).astype(np.float32)
+    def warm_up(self) -> int:
+        """Two decodings of three seconds; the first also sets things up. Returns the second one's time in ms."""
+        noise = np.random.default_rng(1).normal(0, 0.05, _USUAL_S * _RATE).astype(np.float32)
         self._decode(noise, [], _WIDE_BEAM)
+        started = time.monotonic()
+        self._decode(noise, [], _WIDE_BEAM)
+        return round((time.monotonic() - started) * 1000)
 
-    def hear(self, mulaw: bytes, hints: list[str]) -> dict[str, Any]:
+    def hear(self, mulaw: bytes, hints: list[str], *, glance: bool = False) -> dict[str, Any]:
         started, cpu = time.monotonic(), time.process_time()
         texts: list[str] = []
         confidences: list[float] = []
         reasons: list[str] = []
         for part in _parts(mulaw):
-            text, confidence, reason = self._hear_part(part, hints)
+            text, confidence, reason = self._hear_part(part, hints, glance=glance)
             if reason:
                 reasons.append(reason)
             else:
@@ -111,8 +120,8 @@ class _Ear:
         wide = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         if len(wide) > _MAX_CLIP_MS * (_RATE // 1000):
             raise ValueError(f"{len(wide) // (_RATE // 1000)} ms at once; {_MAX_CLIP_MS} can be heard")
-        loud_ms = _loud_ms(wide[:: _RATE // SAMPLE_RATE])  # every second sample tells how loud it is
-        text, confidence, reason = self._hear_clip(wide, loud_ms, hints)
+        loud = loud_ms(from_float(wide[:: _RATE // SAMPLE_RATE]))  # every second sample tells how loud it is
+        text, confidence, reason = self._hear_clip(wide, loud, hints, glance=False)
         return {
             "text": "" if reason else text,
             "confidence": 0.0 if reason else confidence,
@@ -121,19 +130,22 @@ class _Ear:
             "cpu_ms": round((time.process_time() - cpu) * 1000),
         }
 
-    def _hear_part(self, mulaw: bytes, hints: list[str]) -> tuple[str, float, str]:
-        samples = to_float(mulaw)
-        return self._hear_clip(soxr.resample(samples, SAMPLE_RATE, _RATE), _loud_ms(samples), hints)
+    def _hear_part(self, mulaw: bytes, hints: list[str], *, glance: bool) -> tuple[str, float, str]:
+        wide = soxr.resample(to_float(mulaw), SAMPLE_RATE, _RATE)
+        return self._hear_clip(wide, loud_ms(mulaw), hints, glance=glance)
 
-    def _hear_clip(self, wide: NDArray[np.float32], loud_ms: int, hints: list[str]) -> tuple[str, float, str]:
-        if loud_ms == 0:
+    def _hear_clip(
+        self, wide: NDArray[np.float32], loud: int, hints: list[str], *, glance: bool
+    ) -> tuple[str, float, str]:
+        if loud == 0:
             return "", 0.0, "silence"
         clip_ms = len(wide) // (_RATE // 1000)
-        text, logprob, no_speech = self._decode(wide, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
-        reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
-        if reason == REPETITION:
+        beam = _GLANCE_BEAM if glance else _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM
+        text, logprob, no_speech = self._decode(wide, hints, beam)
+        reason = made_up(text, Clip(clip_ms, loud, logprob, no_speech))
+        if reason == REPETITION and not glance:
             text, logprob, no_speech = self._decode(wide, [], _WIDE_BEAM, no_loops=True)
-            reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
+            reason = made_up(text, Clip(clip_ms, loud, logprob, no_speech))
         return text, float(np.exp(logprob)), reason
 
     def _decode(
@@ -151,8 +163,11 @@ class _Ear:
             self._tokenizer, [], without_timestamps=True, hotwords=", ".join(hints)[:_HINT_LETTERS] or None
         )
         room = self._model.max_length - len(prompt)
+        self._go_on()
+        encoded = self._model.encode(features)
+        self._go_on()
         result = self._model.model.generate(
-            self._model.encode(features),
+            encoded,
             [prompt],
             beam_size=beam,
             no_repeat_ngram_size=3 if no_loops else 0,
@@ -166,11 +181,19 @@ class _Ear:
         logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
         return self._tokenizer.decode(tokens).strip(), logprob, result.no_speech_prob
 
+    def _go_on(self) -> None:
+        """Between the steps that take long: the next ask need not wait for an answer that nobody wants."""
+        if self.withdrawn():
+            raise InterruptedError("withdrawn")
 
-def _loud_ms(samples: NDArray[np.float32]) -> int:
-    frames = samples[: len(samples) // FRAME_BYTES * FRAME_BYTES].reshape(-1, FRAME_BYTES)
-    rms = np.sqrt((frames**2).mean(axis=1)) * 32768
-    return int((rms > LOUD_RMS).sum()) * (FRAME_BYTES // SAMPLES_PER_MS)
+
+def _load(model: str, compute_type: str, threads: int) -> WhisperModel:
+    """A folder, or a hub's name: without asking the hub where it is whole on this machine."""
+    settings: dict[str, Any] = {"device": "auto", "compute_type": compute_type, "cpu_threads": threads}
+    if not Path(model).is_dir():
+        with suppress(OSError, RuntimeError):  # it is not here, or only a part of it
+            return WhisperModel(model, local_files_only=True, **settings)
+    return WhisperModel(model, **settings)
 
 
 def _parts(mulaw: bytes) -> list[bytes]:
