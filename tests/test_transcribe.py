@@ -154,7 +154,7 @@ async def test_two_speakers_are_merged_by_time_and_one_broken_file_does_not_stop
         nonlocal at_work, most
         at_work += 1
         most = max(most, at_work)
-        await anyio.sleep(0.02 if utterance.start_ms > 1000 else 0.2)  # answers do not come in order
+        await anyio.sleep(0.2 if utterance.start_ms > 1000 else 0.5)  # answers do not come in order
         at_work -= 1
         return Transcription(f"{'ימין' if utterance.channel else 'שמאל'} {utterance.start_ms // 1000}", 0.5)
 
