@@ -88,6 +88,7 @@ class FakeEngine:
     limit_ms: int = 0  # the provider's own limit of a stream
     opened: list[int] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    paused: list[int] = field(default_factory=list)
     open_now: int = 0
     finished: int = 0
 
@@ -168,6 +169,9 @@ class _Base:
             self.send.send_nowait((anyio.current_time() + self.engine.delay_ms / 1000, result))
 
     def speech_started(self, at_ms: int) -> None: ...
+
+    def speech_paused(self, at_ms: int) -> None:
+        self.engine.paused.append(at_ms)
 
     def speech_ended(self, at_ms: int) -> None: ...
 
