@@ -54,7 +54,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     lines, voice = await caller_lines()
     delays = Delays()
     result: dict[str, Any] = {"machine": machine(f"python -m bench.latency --calls {options.calls}")}
-    async with stage(delays) as on:
+    async with stage(delays, lines=() if options.hard else lines) as on:
         before = CpuTimes.now(on)
         calls, partials = [], Partials()
         for number in range(options.calls):
@@ -106,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--calls", type=int, default=15)
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--hard", action="store_true", help="the final always brings words that no interim had")
     parser.add_argument("--quick", action="store_true", help="one short call: does everything still work?")
     parser.add_argument("--out", type=Path, help=f"folder of the results; default {RESULTS}, nowhere with --quick")
     options = parser.parse_args()

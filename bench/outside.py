@@ -12,11 +12,13 @@ import itertools
 import json
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 import uvloop
 
+from emulators import google_speech
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
 from emulators.listener import Energy
@@ -55,8 +57,13 @@ def answers() -> Any:
 
 async def serve(options: argparse.Namespace) -> None:
     setattr(Energy, "WORD_MS", options.word_ms)  # noqa: B010  (a constant elsewhere)
+    recordings = google_speech.read_recordings(options.recordings) if options.recordings else ()
     speech = GoogleSpeech(
-        mode="energy", final_ms=options.final_ms, sentences=options.sentence or ("שלום",), whole_sentences=True
+        mode="script" if recordings else "energy",
+        final_ms=options.final_ms,
+        sentences=options.sentence or ("שלום",),
+        whole_sentences=True,
+        recordings=recordings,
     )
     tts = GoogleTts(first_byte_ms=options.first_byte_ms)
     llm = LlmEmulator(brain=answers(), first_token_ms=options.first_token_ms, tokens_per_s=options.tokens_per_s)
@@ -79,6 +86,7 @@ def main() -> None:
     parser.add_argument("--tokens-per-s", type=float, default=50)
     parser.add_argument("--first-byte-ms", type=int, default=120)
     parser.add_argument("--word-ms", type=int, default=400, help="how fast the recognizer hears words")
+    parser.add_argument("--recordings", type=Path, help="what the callers' own recordings say, and when: JSON")
     parser.add_argument("--sentence", action="append", help="what a voice says, in turn; may be repeated")
     uvloop.run(serve(parser.parse_args()))
 

@@ -27,8 +27,9 @@ LATENCY_NOTES: Final = """
   change of the words before the turn was closed, `endpoint` the turn is closed, `llm_ttft` the model's first word,
   `tts_ttfb` the first audio of the voice, `sent` the first frame on the socket. The model is asked before the turn is
   closed, so the steps overlap.
-- The emulated recognizer always brings new words with its final, so what was begun on the interim is begun again: the
-  hard case. The first clause also waits for its words: five tokens, 80 ms at 50 tokens a second.
+- The emulated recognizer hears each word where it is in the caller's audio and tells it with the next interim, 200 ms
+  apart. With `--hard` its final always brings words that no interim had, so that what was begun on an interim is begun
+  again. The first clause also waits for its words: five tokens, 80 ms at 50 tokens a second.
 - Limits of these figures: loopback, no TLS, one caller's voice without noise, providers whose delay never varies.
 """
 

@@ -28,8 +28,9 @@ import httpx2
 import numpy as np
 import psutil
 
+from emulators.listener import VOICED_RMS
 from moked import rehearsal
-from moked.audio import SAMPLE_RATE, from_float
+from moked.audio import FRAME_BYTES, FRAME_MS, SAMPLE_RATE, from_float, to_float
 from moked.errors import MokedError
 from moked.settings import Settings
 from moked.simulate.carrier import CallSetup
@@ -99,15 +100,24 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]:
-    """Start everything, wait until calls are taken, end everything."""
+async def stage(
+    delays: Delays, *, max_calls: int = 500, lines: Sequence[Say] = (), **settings: str
+) -> AsyncIterator[Stage]:
+    """Start everything, wait until calls are taken, end everything.
+
+    With `lines` the recognizer hears their words where they are in the audio; without, the hard case of `HEARD`.
+    `settings` go to the server's environment.
+    """
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = cores[0], cores[min(1, len(cores) - 1)]
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
         data = Path(folder)
         options = [f"--{name.replace('_', '-')}={value}" for name, value in asdict(delays).items()]
-        options += [f"--sentence={line}" for line in HEARD]
+        if lines:
+            options.append(f"--recordings={_recordings(lines, data)}")
+        else:
+            options += [f"--sentence={line}" for line in HEARD]
         outside_command = [sys.executable, "-m", "bench.outside", *options]
         with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
             ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
@@ -125,6 +135,7 @@ async def stage(delays: Delays, *, max_calls: int = 500) -> AsyncIterator[Stage]
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
                 "PUBLIC_BASE_URL": "",
+                **settings,
             }
             command = [
                 str(Path(sys.executable).with_name("moked")),
@@ -202,6 +213,24 @@ def _bursts(text: str) -> bytes:
     buzz = sum(np.sin(2 * np.pi * 120 * partial * time_s) / partial for partial in range(1, 20))
     envelope = 0.2 + 0.8 * np.abs(np.sin(2 * np.pi * 2.5 * time_s))
     return from_float((0.12 * np.asarray(buzz) * envelope).astype(np.float32))
+
+
+def _recordings(lines: Sequence[Say], folder: Path) -> Path:
+    """What the lines say, for the emulated recognizer: their words in equal shares of the voiced time by letters."""
+    entries = []
+    for number, line in enumerate(lines):
+        assert line.audio is not None
+        (folder / f"line{number}.ulaw").write_bytes(line.audio)
+        frames = to_float(line.audio[: len(line.audio) // FRAME_BYTES * FRAME_BYTES]).reshape(-1, FRAME_BYTES)
+        voiced = np.flatnonzero(np.sqrt((frames**2).mean(axis=1)) * 32768 > VOICED_RMS)
+        start, end = int(voiced[0]) * FRAME_MS, (int(voiced[-1]) + 1) * FRAME_MS
+        words = line.text.split()
+        places = np.cumsum([0, *(len(word) + 1 for word in words)])
+        times = (start + (end - start) * places / places[-1]).astype(int).tolist()
+        entries.append({"audio": f"line{number}.ulaw", "words": list(zip(times, times[1:], words, strict=False))})
+    path = folder / "recordings.json"
+    path.write_text(json.dumps(entries, ensure_ascii=False), "utf-8")
+    return path
 
 
 # --- figures

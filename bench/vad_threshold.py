@@ -27,7 +27,15 @@ import soxr
 
 from moked import audio
 from moked.media.ear import level_db
-from moked.media.speech import WINDOW_MS, WINDOW_SAMPLES, SpeechEnded, SpeechGate, SpeechPolicy, SpeechStarted
+from moked.media.speech import (
+    WINDOW_MS,
+    WINDOW_SAMPLES,
+    SpeechEnded,
+    SpeechGate,
+    SpeechPaused,
+    SpeechPolicy,
+    SpeechStarted,
+)
 from moked.media.vad import CONTEXT, Quiet, SileroVad
 
 PAUSE_MS = 900
@@ -138,6 +146,8 @@ def stretches(values: Windows, policy: SpeechPolicy) -> list[Stretch]:
         match gate.feed(*value):
             case SpeechStarted(at_ms):
                 found.append(Stretch(at_ms, gate.now_ms, gate.now_ms))
+            case SpeechPaused():
+                pass
             case SpeechEnded(at_ms):
                 found[-1].end_ms = at_ms
     return found

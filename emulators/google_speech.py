@@ -470,7 +470,7 @@ def _tear_down(peer: str) -> None:
                 copy.shutdown(socket.SHUT_RDWR)
 
 
-def _recordings(path: Path) -> list[Recording]:
+def read_recordings(path: Path) -> list[Recording]:
     """[{"audio": "call.ulaw", "words": [[0, 400, "שלום"], ...]}, ...]; `audio` is raw mu-law beside the file."""
     return [
         Recording(
@@ -507,7 +507,7 @@ async def _main() -> None:
         close_ms=given.close_ms,
         sentences=given.sentence or SENTENCES,
         whole_sentences=given.whole,
-        recordings=_recordings(given.script) if given.script else (),
+        recordings=read_recordings(given.script) if given.script else (),
         limit_s=given.limit_s,
         audio_timeout_s=given.audio_timeout_s,
         max_streams=given.max_streams,

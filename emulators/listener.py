@@ -1,7 +1,8 @@
 """What an emulated recognizer hears (pure): audio in, utterances of timed words out. All times are stream audio ms.
 
-An utterance begins with the first voiced frame and ends when `final_ms` of silence followed its last one. Where the
-words come from is the mode's business:
+An utterance begins with the first voiced frame and ends when `final_ms` of silence followed its last one. Interims come
+every 200 ms while there is a voice, and after it as long as there are words that no interim has told. Where the words
+come from is the mode's business:
 
     codec   the words are in the audio itself (`emulators.wordcodec`)
     script  they are listed with their times, after the start of the stream or inside a reference recording
@@ -209,6 +210,7 @@ class Listener:
         self._speaking = False
         self._words: list[TimedWord] = []
         self._next_interim_ms = 0
+        self._told = 0  # words of the last interim
         self.heard_bytes = 0
 
     def hear(self, audio: bytes) -> list[Heard]:
@@ -266,7 +268,8 @@ class Listener:
         if silent_ms >= 200 and self._speaking:
             self._speaking = False
             news.append(Heard("end", self._voice_end_ms))
-        if self._at_ms >= self._next_interim_ms and (voice or fresh):
+        if self._at_ms >= self._next_interim_ms and (voice or len(self._words) > self._told):
+            self._told = len(self._words)
             self._next_interim_ms += INTERIM_EVERY_MS * (1 + (self._at_ms - self._next_interim_ms) // INTERIM_EVERY_MS)
             return True
         return False
@@ -278,5 +281,6 @@ class Listener:
         if self._words:
             news.append(Heard("final", self._voice_end_ms, tuple(self._words)))
         self._words = []
+        self._told = 0
         self._begin_ms = None
         self._speaking = False

@@ -154,8 +154,9 @@ class Settings(BaseSettings):
         None, "YAML file of the scripted conversation. Empty: the intake that comes with Moked.", _FILE
     )
     endpoint_hold_ms: int = _is(
-        450,
-        "How much silence ends an ordinary sentence; a clear answer takes less, an unfinished sentence or number more.",
+        550,
+        "How much silence ends a whole sentence; a clear answer takes less, what may go on 165 more, what has to go on "
+        "1400.",
         "milliseconds from 250 to 1400",
         ge=250,
         le=1400,

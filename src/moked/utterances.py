@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from moked import audio
 from moked.media.ear import level_db
-from moked.media.speech import WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechStarted
+from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechGate, SpeechStarted
 from moked.media.vad import CONTEXT, Floats, Quiet, SileroVad
 from moked.recordings import Recording, Samples
 from moked.stt.cuts import MERGE_MS, TAIL_MS, Cut, Cutter
@@ -97,7 +97,7 @@ class _Channel:
     def mark(self, event: SpeechEvent) -> None:
         if isinstance(event, SpeechStarted):
             self._cutter.speech_started(event.at_ms)
-        else:
+        elif isinstance(event, SpeechEnded):  # a pause is no end: here nothing is in a hurry
             self._cutter.speech_ended(event.at_ms)
 
     def ready(self, *, all_of_it: bool = False) -> Iterator[Utterance]:

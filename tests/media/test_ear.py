@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from moked import audio
 from moked.media.ear import Ear, level_db
-from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechPolicy, SpeechStarted
+from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechPaused, SpeechPolicy, SpeechStarted
 
 POLICY = SpeechPolicy(start=0.5, end=0.3, start_windows=2, end_windows=3)
 
@@ -67,7 +67,11 @@ def test_events_are_in_call_audio_time():
     events = []
     ear = Ear(Slot().open, events.append, POLICY)
     ear.feed(SOUND)
-    assert events == [SpeechStarted(992), SpeechEnded(1536)]  # window 31 holds the first 24 ms of sound
+    assert events == [
+        SpeechStarted(992),
+        SpeechPaused(1536),
+        SpeechEnded(1536),
+    ]
     assert ear.received_ms == 2512
     assert ear.judged_ms == 2496
     assert ear.last_voiced_ms == 1536
@@ -84,7 +88,7 @@ def test_late_results_are_judged_with_their_own_loudness():
         if start % 1600 == 0:
             slot.answer()
     slot.answer()
-    assert events == [SpeechStarted(992), SpeechEnded(1536)]
+    assert events == [SpeechStarted(992), SpeechPaused(1536), SpeechEnded(1536)]
 
 
 def test_dropped_windows_take_time():

@@ -124,6 +124,9 @@ class Recognizer:
     def speech_started(self, at_ms):
         pass
 
+    def speech_paused(self, at_ms):
+        pass
+
     def speech_ended(self, at_ms):
         pass
 
@@ -314,9 +317,9 @@ async def test_greeting_question_answer_and_hang_up():
     )
     w = turn.waterfall
     assert w.speech_end_ms == pytest.approx(4000, abs=30)
-    assert w.endpoint_ms == pytest.approx(4450, abs=30)
+    assert w.endpoint_ms == pytest.approx(4715, abs=30)  # a short sentence may go on
     assert w.llm_first_ms <= w.endpoint_ms  # speculation: the words were there before the turn was over
-    assert w.sent_ms - w.speech_end_ms <= 500
+    assert w.sent_ms - w.speech_end_ms <= 750
     assert w.heard_ms > w.sent_ms
     assert call.end.outcome is Outcome.CALLER_HUNG_UP
     assert call.end.lead.need == "יש לי נזילה"

@@ -6,9 +6,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moked.media.speech import WINDOW_MS, SpeechEnded, SpeechGate, SpeechPolicy, SpeechStarted
+from moked.media.speech import WINDOW_MS, SpeechEnded, SpeechGate, SpeechPaused, SpeechPolicy, SpeechStarted
 
-LOUDNESS = SpeechPolicy(start=0.3, end=0.2, start_windows=2, end_windows=5)
+LOUDNESS = SpeechPolicy(start=0.3, end=0.2, start_windows=2, end_windows=5, pause_windows=0)
 POLICY = replace(LOUDNESS, start_above_db=-99.0, end_above_db=-99.0)  # the probability alone decides
 
 
@@ -31,6 +31,14 @@ def test_a_start_is_backdated_to_its_first_window_and_an_end_to_the_last_voiced_
 def test_one_word_answers_of_a_fifth_of_a_second_are_heard():
     told = run([0.01] * 30 + [0.1, 0.35, 0.6, 0.5, 0.25, 0.1] + [0.01] * 10)
     assert [event for _, event in told] == [SpeechStarted(31 * 32), SpeechEnded(35 * 32)]
+
+
+def test_a_pause_is_told_once_before_the_end_and_a_gap_between_words_too():
+    policy = replace(POLICY, pause_windows=2)
+    told = run([0.9] * 5 + [0.0] * 3 + [0.9] * 4 + [0.0] * 8, policy)
+    assert [event for _, event in told] == [SpeechStarted(0), SpeechPaused(160), SpeechPaused(384), SpeechEnded(384)]
+    assert told[2][0] == 384 + 2 * 32
+    assert told[3][0] == 384 + 5 * 32
 
 
 def test_one_loud_window_is_not_speech():

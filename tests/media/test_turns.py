@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.dialog import Expect
+from moked.media.endpoint import LONGEST_MS
 from moked.media.turns import (
     Begin,
     Cancel,
@@ -82,26 +83,81 @@ def test_the_greeting_is_turn_zero_and_needs_no_caller():
 
 def test_a_finished_sentence_is_speculated_on_at_200_ms_and_committed_after_the_hold():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
     call.until(5000)
     begun, begin = call.did(Begin)[0]
     done, commit = call.did(Commit)[0]
     assert 3200 <= begun <= 3250
-    assert begin.text == "אני צריך אינסטלטור"
+    assert begin.text == "אני צריך אינסטלטור דחוף"
     assert begin.turn == 1
     assert done == 3000 + POLICY.hold_ms
     assert commit.silence_ms == POLICY.hold_ms
+
+
+def test_a_pause_after_words_that_look_finished_begins_the_reply_and_commits_nothing():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(3050, "heard", "אני צריך אינסטלטור דחוף", end=2990, final=False)
+    call.at(3080, "speech_paused", 3000)
+    assert call.did(Begin) == [(3080, Begin(2, 1, "אני צריך אינסטלטור דחוף"))]
+    call.at(3160, "speech_ended", 3000)
+    call.at(3300, "heard", "אני צריך אינסטלטור דחוף.", end=3000, final=True)
+    call.until(5000)
+    assert call.did(Cancel) == []
+    assert [when for when, _ in call.did(Commit)] == [3000 + POLICY.hold_ms]
+
+
+def test_words_that_come_after_the_pause_begin_the_reply_anew():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(2900, "heard", "אנחנו צריכים טכנאי", end=2890, final=False)
+    call.at(3080, "speech_paused", 3000)
+    call.at(3110, "heard", "אנחנו צריכים טכנאי היום", end=2990, final=False)
+    assert [(when, begin.text) for when, begin in call.did(Begin)] == [
+        (3080, "אנחנו צריכים טכנאי"),
+        (3110, "אנחנו צריכים טכנאי היום"),
+    ]
+    assert [cancel.reason for _, cancel in call.did(Cancel)] == ["caller_goes_on"]
+
+
+def test_no_reply_is_begun_at_a_pause_in_mid_sentence_nor_while_words_are_owed():
+    for text, end in (("אני צריך תיקון של", 2990), ("אני צריך", 2600)):
+        call = Call().greeted()
+        call.at(2070, "speech_started", 2000)
+        call.at(3050, "heard", text, end=end, final=False)
+        call.at(3080, "speech_paused", 3000)
+        assert call.did(Begin) == []
+
+
+def test_a_caller_who_goes_on_after_a_gap_costs_one_reply_and_not_one_for_each_word():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    call.at(2950, "heard", "אני צריך אינסטלטור דחוף", end=2940, final=False)
+    call.at(3080, "speech_paused", 3000)
+    for number, word in enumerate(("דחוף", "היום", "בתל", "אביב")):
+        call.at(3400 + 200 * number, "heard", f"אני צריך אינסטלטור דחוף {word}", end=3390 + 200 * number, final=False)
+    assert len(call.did(Begin)) == len(call.did(Cancel)) == 1
+
+
+def test_replies_begun_at_pauses_are_few_in_a_turn():
+    call = Call().greeted()
+    call.at(2070, "speech_started", 2000)
+    for number in range(8):
+        at = 3000 + 400 * number
+        call.at(at, "heard", f"מילה {number}", end=at - 50, final=False)
+        call.at(at + 80, "speech_paused", at)
+    assert len(call.did(Begin)) == POLICY.early
 
 
 def test_an_open_sentence_waits_longer():
     call = Call().greeted()
     call.says(2000, 3000, "אני צריך תיקון של")
     call.until(5000)
-    assert call.did(Commit)[0][0] == 3000 + POLICY.hold_ms + 600
+    assert call.did(Commit)[0][0] == 3000 + LONGEST_MS
 
 
 def test_an_answer_to_a_yes_no_question_is_short_and_quick():
-    for text, hold in (("כן בדיוק", 250), ("המזגן בסלון לא מקרר בכלל כבר שבוע", POLICY.hold_ms)):
+    for text, hold in (("כן בדיוק", 300), ("המזגן בסלון לא מקרר בכלל כבר שבוע", POLICY.hold_ms)):
         call = Call().greeted()
         call.turns.expect(call.now, Expect.YES_NO)
         call.says(2000, 3000, text, final_after=200)
@@ -123,10 +179,10 @@ def test_digits_in_progress_wait_and_a_whole_number_does_not():
 def test_a_pause_within_the_sentence_costs_only_the_speculation():
     call = Call().greeted()
     call.says(2000, 2800, "אני צריך", final_after=210)
-    call.says(3100, 4000, "אני צריך אינסטלטור בתל אביב")
+    call.says(3100, 4000, "אני צריך אינסטלטור דחוף בתל אביב")
     call.until(6000)
     texts = [begin.text for _, begin in call.did(Begin)]
-    assert texts == ["אני צריך", "אני צריך אינסטלטור בתל אביב"]
+    assert texts == ["אני צריך", "אני צריך אינסטלטור דחוף בתל אביב"]
     assert [cancel.reason for _, cancel in call.did(Cancel)] == ["caller_goes_on"]
     assert len(call.did(Commit)) == 1
 
@@ -135,7 +191,7 @@ def test_words_that_are_still_owed_are_waited_for():
     call = Call().greeted()
     call.at(2070, "speech_started", 2000)
     call.at(3160, "speech_ended", 3000)  # an utterance engine: the words come 1.2 s later
-    call.at(4200, "heard", "אני צריך אינסטלטור", end=3000, final=True)
+    call.at(4200, "heard", "אני צריך אינסטלטור דחוף", end=3000, final=True)
     assert call.did(Commit)[0][0] == 4200
 
 
@@ -169,7 +225,7 @@ def test_silence_is_asked_about():
 
 def test_a_cough_holds_and_resumes_within_700_ms():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
     call.until(4000)
     call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
@@ -182,7 +238,7 @@ def test_a_cough_holds_and_resumes_within_700_ms():
 
 def test_words_over_our_voice_take_the_floor():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
     call.until(4000)
     number = call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
@@ -197,7 +253,7 @@ def test_words_over_our_voice_take_the_floor():
 
 def test_long_speech_takes_the_floor_without_words():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור")
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
     call.until(4000)
     call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
@@ -208,7 +264,7 @@ def test_long_speech_takes_the_floor_without_words():
 def test_a_back_channel_is_put_aside_unless_it_is_an_answer():
     for expect, cuts in ((Expect.OPEN, 0), (Expect.YES_NO, 1)):
         call = Call().greeted()
-        call.says(2000, 3000, "אני צריך אינסטלטור")
+        call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
         call.until(4000)
         call.reply_to_last(4000)
         call.turns.expect(call.now, expect)
@@ -222,22 +278,22 @@ def test_a_back_channel_is_put_aside_unless_it_is_an_answer():
 
 def test_a_caller_who_goes_on_before_our_first_sound_reopens_the_turn():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור")
-    call.until(3500)
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
+    call.until(3600)
     assert len(call.did(Commit)) == 1
-    call.says(3600, 4600, "בתל אביב")
+    call.says(3650, 4600, "בתל אביב")
     call.until(7000)
     begin = call.did(Begin)[-1][1]
-    assert (begin.turn, begin.text) == (1, "אני צריך אינסטלטור בתל אביב")
+    assert (begin.turn, begin.text) == (1, "אני צריך אינסטלטור דחוף בתל אביב")
     assert not call.did(CutAudio)
 
 
 def test_a_final_that_differs_is_answered_anew_while_nothing_was_heard():
     call = Call().greeted()
-    call.says(2000, 3000, "אני צריך חשמלאי")
-    call.until(3500)
-    call.at(3550, "corrected", "אני צריך חשמלאי, היום")
-    assert [a.text for _, a in call.did(Begin)] == ["אני צריך חשמלאי", "אני צריך חשמלאי, היום"]
+    call.says(2000, 3000, "אני צריך חשמלאי היום")
+    call.until(3600)
+    call.at(3650, "corrected", "אני צריך חשמלאי, היום בערב")
+    assert [a.text for _, a in call.did(Begin)] == ["אני צריך חשמלאי היום", "אני צריך חשמלאי, היום בערב"]
     assert call.log[-1][1].turn == 1
     again = call.reply_to_last(3700)
     call.at(3800, "corrected", "אני צריך משהו אחר")
@@ -270,7 +326,7 @@ def test_hello_over_the_first_words_of_the_greeting_does_not_cut_it():
 def test_noise_that_keeps_the_vad_open_does_not_hold_the_turn_for_ever():
     call = Call().greeted()
     call.at(2070, "speech_started", 2000)
-    call.at(3000, "heard", "אני צריך אינסטלטור", end=2900, final=True)
+    call.at(3000, "heard", "אני צריך אינסטלטור דחוף", end=2900, final=True)
     call.until(8000)
     assert call.did(Commit)[0][0] == 3000 + POLICY.stuck_ms
 
@@ -289,20 +345,21 @@ def test_after_a_change_of_recognizer_the_words_so_far_are_not_all():
 
 def test_a_final_for_a_turn_that_was_reopened_mends_what_was_carried():
     call = Call().greeted()
-    call.says(2000, 3000, "אני רוצה לדעת")
-    call.until(3500)
+    call.says(2000, 3000, "אתם עובדים גם היום")
+    call.until(3560)
     call.at(3670, "speech_started", 3600)
     call.until(3900)  # re-opened
-    call.at(3950, "corrected", "שלום אני רוצה לדעת")
+    call.at(3950, "corrected", "שלום אתם עובדים גם היום")
     call.at(4100, "heard", "כמה זה עולה", end=4050, final=False)
     call.at(4360, "speech_ended", 4200)
     call.until(6000)
-    assert call.did(Begin)[-1][1].text == "שלום אני רוצה לדעת כמה זה עולה"
+    assert call.did(Begin)[-1][1].text == "שלום אתם עובדים גם היום כמה זה עולה"
 
 
 Step = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 3000)),
     st.tuples(st.just("speech_started"), st.none()),
+    st.tuples(st.just("speech_paused"), st.none()),
     st.tuples(st.just("speech_ended"), st.none()),
     st.tuples(st.just("interim"), st.sampled_from(["", "כן", "אני צריך", "אפס חמש", "רגע", "תודה להתראות"])),
     st.tuples(st.just("final"), st.sampled_from(["כן", "אני צריך עזרה", "לא"])),
@@ -329,6 +386,8 @@ def test_whatever_happens(steps):
             case "speech_started":
                 voiced_at = call.now
                 call.at(call.now + 70, "speech_started", voiced_at)
+            case "speech_paused":
+                call.at(call.now + 80, "speech_paused", max(voiced_at, call.now))
             case "speech_ended":
                 call.at(call.now + 160, "speech_ended", max(voiced_at, call.now))
             case "interim":

@@ -89,6 +89,7 @@ class FakeEngine:
     seats: int = 1000  # streams at a time
     opened: list[int] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
+    paused: list[int] = field(default_factory=list)
     open_now: int = 0
     finished: int = 0
 
@@ -171,6 +172,9 @@ class _Base:
             self.send.send_nowait((anyio.current_time() + self.engine.delay_ms / 1000, result))
 
     def speech_started(self, at_ms: int) -> None: ...
+
+    def speech_paused(self, at_ms: int) -> None:
+        self.engine.paused.append(at_ms)
 
     def speech_ended(self, at_ms: int) -> None: ...
 

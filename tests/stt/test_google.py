@@ -87,6 +87,22 @@ async def test_the_end_of_speech_flushes() -> None:
         assert emulator.streams[-1].messages == [800]
 
 
+async def test_after_a_pause_audio_leaves_as_it_comes() -> None:
+    """The words of the turn's end are all that is waited for then."""
+    async with google(batch_ms=10_000) as (emulator, engine), engine.stream(origin_ms=0) as stream:
+        await stream.write(silence(100))
+        stream.speech_paused(80)
+        for waiting in (1, 2):
+            with anyio.fail_after(1):
+                while len(emulator.streams) < 2 or len(emulator.streams[-1].messages) < waiting:
+                    await anyio.sleep(0.005)
+            await stream.write(silence(40))
+        with anyio.fail_after(1):
+            while len(emulator.streams[-1].messages) < 3:
+                await anyio.sleep(0.005)
+        assert emulator.streams[-1].messages == [800, 320, 320]
+
+
 async def test_a_burst_loses_nothing() -> None:
     words = numbered(60)
     async with google() as (emulator, engine), engine.stream(origin_ms=0) as stream:

@@ -264,6 +264,23 @@ async def test_a_new_order_of_engines_moves_the_call_at_its_next_pause_and_loses
     assert first.expected == second.expected == ["phone"]
 
 
+async def test_a_pause_is_told_to_the_stream_that_listens():
+    spoken = speech(VOCABULARY[:3])
+    first, second = two(spoken)
+    call = Call(first, second)
+    call.relay.speech_paused(0)  # nobody listens yet
+
+    async with anyio.create_task_group() as tasks:
+
+        async def pause():
+            await anyio.sleep(1)
+            call.relay.speech_paused(990)
+
+        tasks.start_soon(pause)
+        await call.take(spoken)
+    assert first.paused == [990]
+
+
 async def test_the_calls_own_audio_can_be_heard_again():
     spoken = speech(VOCABULARY[:3])
     call = Call(*two(spoken))

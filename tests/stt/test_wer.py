@@ -65,6 +65,11 @@ def test_the_words_that_differ_come_in_order():
     assert differences("טוב", "טוב.") == []
 
 
+def test_of_equally_short_edits_the_one_with_more_equal_words_is_told():
+    pairs = align(["קוראים", "לי", "דנה", "לוי"], ["קוראים", "דנה", "לביא", "כן"])
+    assert ("דנה", "דנה") in pairs
+
+
 def plain_distance(one, other):
     @lru_cache(None)
     def of(at, to):

@@ -30,7 +30,7 @@ from moked.media.ear import Ear
 from moked.media.journal import Journal
 from moked.media.playout import Playout
 from moked.media.reply import FixedReply, ReplyRun
-from moked.media.speech import SpeechEnded, SpeechEvent, SpeechStarted
+from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
@@ -150,6 +150,9 @@ class CallSession:
             case SpeechStarted(at_ms):
                 self._recognizer.speech_started(at_ms)
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
+            case SpeechPaused(at_ms):
+                self._recognizer.speech_paused(at_ms)
+                self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
                 self._act(self._turns.speech_ended(now, self._call_time(now, at_ms)))

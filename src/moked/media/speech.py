@@ -1,10 +1,13 @@
 """From probabilities to stretches of speech (pure): one number per 32 ms window in, started and ended out.
 
     silent --start_windows voiced in a row--> speaking --end_windows unvoiced in a row--> silent
+                                              |      ^
+                                              '------'  pause_windows unvoiced in a row: this may be the end
 
 Times are call audio: sample number since the stream's `start`, divided by 8. Both events look back: speech started at
 the first window of the run that proved it, and ended with the last voiced one, so that the silence so far is always
-`now - at_ms` however long we took to be sure.
+`now - at_ms` however long we took to be sure. A pause is a first hint of an end, told some 100 ms before it: what costs
+little can be begun then. Speech that goes on after it is told by nothing.
 
 A window is voiced when the detector's probability says so and it is louder than the background: the quietest window
 of the last seconds. The two thresholds of each (hysteresis) keep a wavering voice from chattering; loudness keeps
@@ -34,7 +37,14 @@ class SpeechEnded:
     at_ms: int
 
 
-SpeechEvent = SpeechStarted | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """No voice since `at_ms`, which may be a gap between words."""
+
+    at_ms: int
+
+
+SpeechEvent = SpeechStarted | SpeechPaused | SpeechEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ class SpeechPolicy:
     start_above_db: float = 6.0
     end_above_db: float = 3.0
     start_windows: int = 2
+    pause_windows: int = 2  # 0: pauses are not told
     end_windows: int = 5
     stuck_ms: int = 60_000
     background_windows: int = 94  # three seconds
@@ -119,7 +130,7 @@ class SpeechGate:
         self._dips = 0
         return SpeechStarted(self._first_ms)
 
-    def _speaking(self, voiced: bool) -> SpeechEnded | None:
+    def _speaking(self, voiced: bool) -> SpeechPaused | SpeechEnded | None:
         if voiced:
             self.voiced_ms += WINDOW_MS
             self._unbroken_ms += WINDOW_MS
@@ -132,7 +143,7 @@ class SpeechGate:
             self._unbroken_ms = 0
             self._dips += 1
             if self._dips < self._policy.end_windows:
-                return None
+                return SpeechPaused(self.last_voiced_ms) if self._dips == self._policy.pause_windows else None
         self.speaking = False
         self._run = 0
         return SpeechEnded(self.last_voiced_ms)

@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moked.dialog import Expect, slots
-from moked.media.endpoint import hold
+from moked.dialog.endings import Ending
+from moked.media.endpoint import Hold, Pace, hold
 from moked.stt.transcripts import normalise
 
 _NEVER = 1 << 62
+_WORDS_MAY_LAG_MS = 250  # between the end of a recogniser's last word and our VAD's pause after it
 _PICKUP = frozenset({"הלו", "אלו", "שלום", "כן", "היי"})  # what people say into a phone before they listen
 
 
@@ -28,8 +30,9 @@ class TurnPolicy:
     """All in ms. `hold_ms` is the silence that ends an ordinary sentence; `media.endpoint` bends it by what was
     said."""
 
-    hold_ms: int = 450
+    hold_ms: int = 550
     speculate_ms: int = 200
+    early: int = 3  # replies begun in a turn at a mere pause, where the words look finished
     stable_ms: int = 120  # an interim must have stood this long before it is acted on
     transcript_wait_ms: int = 3000  # voiced audio without words: wait this long for the recogniser
     unheard_ms: int = 400  # less voiced audio than this without words is noise
@@ -40,6 +43,7 @@ class TurnPolicy:
     reopen_ms: int = 240  # speech this long between commit and our first sound re-opens the turn
     silence_ms: int = 8000  # nobody speaks: ask whether the caller is there
     stuck_ms: int = 2500  # the VAD says speech, but the words stopped changing this long ago
+    hesitation_ms: int = 250  # a pause in mid-turn from here on says something about the caller
     dtmf_gap_ms: int = 2000  # digits end this long after the last one, or at '#'
 
 
@@ -127,6 +131,8 @@ class TurnTaking:
         self._cut_in = False
         # The caller's side of the open turn:
         self._speaking = False
+        self._paused_at: int | None = None  # in mid-stretch: no voice since then, or at least there was a gap
+        self._early = 0  # replies of this turn that were begun at a pause
         self._stretch_start: int | None = None  # current or last voiced stretch, since the turn opened
         self._voiced_end = 0  # end of the last voiced stretch
         self._voiced_ms = 0
@@ -139,6 +145,8 @@ class TurnTaking:
         self._dtmf = ""
         self._dtmf_at = 0
         self._waiting_since = 0  # since when it is the caller's turn to say something
+        self._pace = Pace()
+        self._hesitated = False  # in the open turn
 
     # --- what others may know
 
@@ -189,14 +197,25 @@ class TurnTaking:
     def speech_started(self, now: int, at: int) -> Sequence[Action]:
         """The VAD hears speech since `at`."""
         if not self._speaking:
+            if self._voiced_ms and at - self._voiced_end >= self._policy.hesitation_ms and not self.replying:
+                self._hesitated = True
+                self._pace.hesitated(at - self._voiced_end)
             self._speaking = True
+            self._paused_at = None
             self._stretch_start = at
+        return self._advance(now)
+
+    def speech_paused(self, now: int, at: int) -> Sequence[Action]:
+        """No voice since `at`: a gap between words, or the end."""
+        if self._speaking:
+            self._paused_at = at
         return self._advance(now)
 
     def speech_ended(self, now: int, at: int) -> Sequence[Action]:
         """The last voiced sound was at `at`."""
         if self._speaking:
             self._speaking = False
+            self._paused_at = None
             self._voiced_end = at
             if self._stretch_start is not None:
                 self._voiced_ms += max(0, at - self._stretch_start)
@@ -274,7 +293,7 @@ class TurnTaking:
                 return (*self._drop(reply, "dtmf"), *self._commit(now, "dtmf", dtmf=self._dtmf))
             return ()
         if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
-            return self._drop(reply, "caller_goes_on")
+            return self._while_speaking(reply)
         text = self.text
         if text:
             return self._answer_words(now, text, reply)
@@ -287,6 +306,27 @@ class TurnTaking:
         if now >= self._silence_due():
             return self._commit(now, "silence", silent=True)
         return ()
+
+    def _while_speaking(self, reply: _Reply | None) -> Sequence[Action]:
+        """At a pause a reply may be begun before the stretch has ended: the caller may have said all."""
+        text = self.text
+        if reply is not None and self._paused_at is not None and _same(reply.text, text):
+            return ()
+        dropped = self._drop(reply, "caller_goes_on")
+        if not self._looks_finished(text):
+            return dropped
+        self._early += 1
+        return (*dropped, self._begin(text=text))
+
+    def _looks_finished(self, text: str) -> bool:
+        if self._paused_at is None or not text or self._early >= self._policy.early:
+            return False
+        if abs(self._text_end - self._paused_at) > _WORDS_MAY_LAG_MS:
+            return False  # words are owed, or they are from after the pause: the caller went on
+        return self._hold(text).ending is not Ending.OPEN
+
+    def _hold(self, text: str) -> Hold:
+        return hold(text, self._expect, self._policy.hold_ms, self._pace.ms)
 
     def _answer_words(self, now: int, text: str, reply: _Reply | None) -> Sequence[Action]:
         actions: list[Action] = []
@@ -310,7 +350,7 @@ class TurnTaking:
         """When to speculate on and when to commit `text`, if nothing changes."""
         policy = self._policy
         since = self._voiced_end if self._stretch_start is not None and not self._speaking else self._text_at
-        bent = hold(text, self._expect, policy.hold_ms)
+        bent = self._hold(text)
         speculate, commit = since + policy.speculate_ms, since + bent.ms
         if not self._covered():
             wait = self._voiced_end + policy.transcript_wait_ms
@@ -407,6 +447,10 @@ class TurnTaking:
     def _opened(self) -> None:
         """A turn was committed: its words are the reply's now."""
         self._forget_caller()
+        self._early = 0
+        if not self._hesitated:
+            self._pace.fluent()
+        self._hesitated = False
         self._carried = ""
         self._cut_in = False
 

@@ -71,6 +71,9 @@ class Stream(Protocol):
     def speech_started(self, at_ms: int) -> None:
         """Our VAD heard speech begin. Streaming engines may ignore it; utterance engines cut here. Never waits."""
 
+    def speech_paused(self, at_ms: int) -> None:
+        """No voice since `at_ms`, which may be the end: what is batched should leave, and what follows soon after."""
+
     def speech_ended(self, at_ms: int) -> None:
         """Our VAD heard speech end: flush what is batched; utterance engines recognise now. Never waits."""
 
@@ -104,6 +107,8 @@ class Recognizer(Protocol):
     def feed(self, audio: bytes) -> None: ...
 
     def speech_started(self, at_ms: int) -> None: ...
+
+    def speech_paused(self, at_ms: int) -> None: ...
 
     def speech_ended(self, at_ms: int) -> None: ...
 

@@ -55,6 +55,7 @@ _MAX_HINT_LETTERS: Const = 100  # Google's limit for a phrase
 _INBOX: Const = 256
 _KEEP_FOR_REPLAY: Const = 10_000 * SAMPLES_PER_MS
 _PROBE_S: Const = 8.0
+_HURRY_MS: Const = 600  # after a pause: the time in which a turn is decided
 
 # A channel is one connection only with a pool of its own: otherwise equal channels share one. Without the caps a
 # channel that was refused stays closed for up to two minutes.
@@ -304,6 +305,7 @@ class _GoogleStream:
         self._due = anyio.Event()
         self._room = anyio.Event()
         self._stuck = False
+        self._hurry_until = 0  # until then audio leaves as it comes
         self._sent = 0  # bytes of the call's own audio
         self._kept: bytearray | None = None if wire.ladder.proven else bytearray()
         self._inbox: deque[Interim | Final] = deque()
@@ -332,6 +334,8 @@ class _GoogleStream:
         self._uplink.put(audio, self._now())
         if self._uplink.dropped_in_a_row > self._wire.settings.bound_ms * SAMPLES_PER_MS:
             self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
+        elif self._now() < self._hurry_until:
+            self._flush()
         elif self._uplink.due(self._now()):
             self._due.set()
         elif self._timer is None:
@@ -339,6 +343,11 @@ class _GoogleStream:
 
     def speech_started(self, at_ms: int) -> None:
         """Google hears for itself."""
+
+    def speech_paused(self, at_ms: int) -> None:
+        """The turn may be over, and the words of its end are all that is waited for: no batching now."""
+        self._hurry_until = self._now() + _HURRY_MS
+        self._flush()
 
     def speech_ended(self, at_ms: int) -> None:
         self._flush()

@@ -145,6 +145,10 @@ class Relay:
     def speech_started(self, at_ms: int) -> None:
         self._mark(True, at_ms)
 
+    def speech_paused(self, at_ms: int) -> None:
+        if self._live is not None and self._live.stream is not None:
+            self._live.stream.speech_paused(at_ms)
+
     def speech_ended(self, at_ms: int) -> None:
         self._mark(False, at_ms)
 

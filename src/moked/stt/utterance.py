@@ -120,6 +120,9 @@ class UtteranceStream:
             self._work.cancel()  # the same speech goes on: what it says so far is of no use
         self._tell()
 
+    def speech_paused(self, at_ms: int) -> None:
+        """An utterance is cut where speech ends, not before."""
+
     def speech_ended(self, at_ms: int) -> None:
         self._cutter.speech_ended(at_ms)
         self._tell()
