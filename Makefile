@@ -34,6 +34,7 @@ bench: dev ## latency and density against the emulators, accuracy of Hebrew; res
 	$(BIN)/moked models install --all
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.density
+	$(BIN)/python -m bench.whisper_fallback
 	$(BIN)/python -m bench.accuracy
 
 lock: .venv/.dev ## renew the locks from pyproject.toml

@@ -75,6 +75,41 @@ ACCURACY_NOTES: Final = """
 """
 
 
+WHISPER_NOTES: Final = """
+- **final**: from the end of the speech to its final, in ms of real time; the VAD needs 180 ms of it to be sure. **first
+  partial**: from the beginning of the speech. **CPU**: of Whisper's own processes, partials included.
+- *all seats*: as many calls as the engine takes at a time on this machine, each with a sentence every six seconds.
+  *flood*: 200 utterances of other work come in at once while one call goes on; what does not fit is refused.
+- Partials are looked for while a worker is free, so they thin out first; a final never waits for one.
+- Limits of these figures: an embedded model that is small, joined words and a synthetic voice, and a machine whose
+  other work (see the load average) shares the two cores: CPU seconds and ratios say more than wall time.
+"""
+
+
+def whisper_fallback(result: Row) -> str:
+    lines = [
+        "| | final p50 | p95 | worst | first partial p50 | partials | lost | CPU-s | memory, MB | loop lag, ms |",
+        "|---|" + "---:|" * 9,
+    ]
+    for name, row in result["rows"].items():
+        final, first = row["final_ms"] or {}, row["first_partial_ms"] or {}
+        lines.append(
+            f"| {name} | {final.get('p50', '-')} | **{final.get('p95', '-')}** | {final.get('max', '-')} |"
+            f" {first.get('p50', '-')} | {row['partials']} | {row['lost']} of {final.get('count', 0) + row['lost']} |"
+            f" {row['cpu_s_an_utterance']} | {row['memory_peak_mb']} | {row['loop_lag_peak_ms']} |"
+        )
+    setting, flood = result["setting"], result["rows"]["flood"]["flood"]
+    lines += [
+        "",
+        f"Model: {setting['model']}. Utterances of {setting['utterance_ms'] / 1000:g} s:"
+        f" {', '.join(f'{count} of {name}' for name, count in setting['sources'].items())}."
+        f" Seats by the trial at the start: {result['seats']}. Memory of an idle child: {result['memory_idle_mb']} MB."
+        f" Of the flood of {flood['asked']}: {flood.get('heard', 0)} heard, {flood.get('full', 0)} refused,"
+        " the rest was still waiting when the call ended.",
+    ]
+    return "\n".join(lines)
+
+
 def latency(result: Row) -> str:
     rows = [("response", "ms"), ("greeting", "ms"), ("barge_in", "ms"), ("partials", "ms")]
     names = {"barge_in": "barge-in", "partials": "between interims"}
@@ -189,6 +224,7 @@ def write() -> None:
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
     ):
         path = RESULTS / f"{name}.json"
