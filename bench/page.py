@@ -63,6 +63,17 @@ nobody watches a call live; callers do not cut in; the emulated model answers tw
 call alone moves by some 30 ms with the phase of frames, detector windows and batches.
 """
 
+ACCURACY_NOTES: Final = """
+- **WER**, **CER**: word and character errors over all clips of a set, counted as `moked/stt/wer.py` says (numerals as
+  words, no niqqud or punctuation). In brackets the 95 % interval of a bootstrap over the clips. **folded** forgets
+  vowel letters inside words, so that תכנית and תוכנית are one; it forgives some real mistakes too.
+- **recorded** are single words and short phrases by two speakers (GCompris-voices): no context helps, and a word is
+  right or wrong as a whole. **voice** are sentences of callers said by our own synthetic voice, which has an accent.
+  Both are hard in ways that people on a telephone are not, and neither is a call: read them beside one another, not as
+  what a caller will meet.
+- `python -m bench.accuracy FOLDER` measures the same on your own recordings and their words.
+"""
+
 
 WHISPER_NOTES: Final = """
 - **final**: from the end of the speech to its final, in ms of real time; the VAD needs 180 ms of it to be sure. **first
@@ -150,6 +161,25 @@ def density(result: Row) -> str:
     return "\n".join(lines)
 
 
+def accuracy(result: Row) -> str:
+    lines = [
+        "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        rates = " | ".join(_percent(row[name]) for name in ("wer", "cer", "wer_folded", "cer_folded"))
+        lines.append(
+            f"| {row['engine']} ({row['model']}) | {row['set']} | {row['band']} | {row['n']} | {rates} |"
+            f" {row['cpu_per_audio_s']:g} | {row['wall_s']:g} |"
+        )
+    lines += ["", *(f"Not measured: {name}: {why}." for name, why in result["missing"].items())]
+    return "\n".join(lines).rstrip()
+
+
+def _percent(one: Row) -> str:
+    return f"{100 * one['rate']:.0f} % ({100 * one['low']:.0f}-{100 * one['high']:.0f})"
+
+
 def _profile(profile: Row) -> str:
     lines = [
         f"At {profile['calls']} calls, {profile['server_cores']} cores with the profiler attached. Processor time by"
@@ -195,6 +225,7 @@ def write() -> None:
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
+        ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
     ):
         path = RESULTS / f"{name}.json"
         if path.exists():

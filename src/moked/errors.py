@@ -8,6 +8,7 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       SettingsError      a setting is missing or wrong; the message names the variable
       ProfileError       the business profile or the script cannot be used; the message names the place
       ModelError         embedded weights are absent or do not match their published hash
+      RecordingError     a recording cannot be read; the message says why, and what to do
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
 """
@@ -34,6 +35,10 @@ class ProfileError(MokedError):
 
 class ModelError(MokedError):
     code = "model"
+
+
+class RecordingError(MokedError):
+    code = "recording"
 
 
 class Overloaded(MokedError):

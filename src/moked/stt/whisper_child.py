@@ -22,7 +22,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
-from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, to_float
+from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, from_float, to_float
 from moked.stt.whisper_filter import REPETITION, Clip, loud_ms, made_up
 
 _RATE: Final = 16_000
@@ -44,8 +44,8 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
 
     Asks: {"prepare": True} -> {"error": str, "load_ms": int, "usual_ms": int}, the last being the time for a usual
     utterance; {"audio": mu-law, "hints": [str], "glance": bool, "expect": str} -> text, confidence, reason (why the
-    text was dropped), decode_ms, cpu_ms. A glance is quick rather than careful. A model that cannot be loaded is what
-    every ask is told.
+    text was dropped), decode_ms, cpu_ms; {"pcm16k": 16-bit at 16 kHz, at most 28 s, "hints": [str]} -> the same. A
+    glance is quick rather than careful. A model that cannot be loaded is what every ask is told.
     """
     started = time.monotonic()
     try:
@@ -64,8 +64,11 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
     def answer(ask: dict[str, Any]) -> Iterable[dict[str, Any]]:
         if "prepare" in ask:
             yield {"error": "", "load_ms": load_ms, "usual_ms": ear.warm_up()}
+            return
+        ear.withdrawn = ask["withdrawn"]
+        if "pcm16k" in ask:
+            yield ear.hear_wide(ask["pcm16k"], ask.get("hints", []))
         else:
-            ear.withdrawn = ask["withdrawn"]
             yield ear.hear(ask["audio"], ask.get("hints", []), glance=ask.get("glance", False))
 
     return answer
@@ -111,13 +114,32 @@ class _Ear:
             "cpu_ms": round((time.process_time() - cpu) * 1000),
         }
 
+    def hear_wide(self, pcm: bytes, hints: list[str]) -> dict[str, Any]:
+        """A recording's clip, with all that is above the telephone's 4 kHz."""
+        started, cpu = time.monotonic(), time.process_time()
+        wide = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+        if len(wide) > _MAX_CLIP_MS * (_RATE // 1000):
+            raise ValueError(f"{len(wide) // (_RATE // 1000)} ms at once; {_MAX_CLIP_MS} can be heard")
+        loud = loud_ms(from_float(wide[:: _RATE // SAMPLE_RATE]))  # every second sample tells how loud it is
+        text, confidence, reason = self._hear_clip(wide, loud, hints, glance=False)
+        return {
+            "text": "" if reason else text,
+            "confidence": 0.0 if reason else confidence,
+            "reason": reason,
+            "decode_ms": round((time.monotonic() - started) * 1000),
+            "cpu_ms": round((time.process_time() - cpu) * 1000),
+        }
+
     def _hear_part(self, mulaw: bytes, hints: list[str], *, glance: bool) -> tuple[str, float, str]:
-        samples = to_float(mulaw)
-        clip_ms = len(mulaw) // SAMPLES_PER_MS
-        loud = loud_ms(mulaw)
+        wide = soxr.resample(to_float(mulaw), SAMPLE_RATE, _RATE)
+        return self._hear_clip(wide, loud_ms(mulaw), hints, glance=glance)
+
+    def _hear_clip(
+        self, wide: NDArray[np.float32], loud: int, hints: list[str], *, glance: bool
+    ) -> tuple[str, float, str]:
         if loud == 0:
             return "", 0.0, "silence"
-        wide = soxr.resample(samples, SAMPLE_RATE, _RATE)
+        clip_ms = len(wide) // (_RATE // 1000)
         beam = _GLANCE_BEAM if glance else _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM
         text, logprob, no_speech = self._decode(wide, hints, beam)
         reason = made_up(text, Clip(clip_ms, loud, logprob, no_speech))

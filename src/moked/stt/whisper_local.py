@@ -117,6 +117,11 @@ class WhisperLocal:
         if self._problem is not None:
             raise self._problem
 
+    async def transcribe_wide(self, pcm16k: bytes, hints: Sequence[str] = ()) -> Transcription:
+        """What a piece of a recording says: 16-bit at 16 kHz, at most 28 s. Raises `ProviderError`."""
+        request = {"pcm16k": pcm16k, "hints": list(hints)}
+        return _transcription(await self._hear(request, call=None, rank=Rank.SECOND_PASS, timeout_s=self._timeout_s))
+
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
@@ -265,7 +270,7 @@ class WhisperLocal:
         async def work(worker: int) -> dict[str, Any]:
             return await self._ask_child(self._children[worker], request, timeout_s)
 
-        size = len(request["audio"])
+        size = len(request.get("audio") or request["pcm16k"])
         return await self._workers.run(work, call=call, rank=rank, size=size, timeout_s=timeout_s)
 
     async def _ask_child(self, child: Child, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
