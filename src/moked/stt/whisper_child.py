@@ -8,6 +8,7 @@ only when the decoder got caught in a loop.
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 # The spectrogram is too small for threads: numpy's spin, and double the CPU of a clip. Before numpy is loaded.
@@ -21,6 +22,7 @@ from faster_whisper.transcribe import get_suppressed_tokens
 from numpy.typing import NDArray
 
 from moked.audio import FRAME_BYTES, SAMPLE_RATE, SAMPLES_PER_MS, to_float
+from moked.stt.digit_ear import NUMBER_KINDS, DigitEar, told
 from moked.stt.whisper_filter import LOUD_RMS, REPETITION, Clip, made_up
 
 _RATE: Final = 16_000
@@ -33,17 +35,19 @@ _WIDE_BEAM: Final = 5
 _BEAM: Final = 2
 _TOKENS_PER_S: Final = 20
 _HINT_LETTERS: Final = 300
+_DIGIT_NET: Final = Path(__file__).with_name("digit_ear.npz")
 
 
 def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[str, Any]]]:
     """config: model (path or hub name), language, compute_type, cpu_threads.
 
-    Asks: {"prepare": True} -> {"error": str, "load_ms": int}; {"audio": mu-law, "hints": [str]} -> text, confidence,
-    reason (why the text was dropped), decode_ms, cpu_ms. A model that cannot be loaded is what every ask is told.
+    Asks: {"prepare": True} -> {"error": str, "load_ms": int}; {"audio": mu-law, "hints": [str], "expect": what was
+    asked for (a `dialog.Expect` value)} -> text, confidence, reason (why the text was dropped), decode_ms, cpu_ms. A
+    model that cannot be loaded is what every ask is told.
     """
     started = time.monotonic()
     try:
-        ear = _Ear(config)
+        ear = Ear(config)
     except Exception as problem:  # whatever the loader raises: a missing folder, a broken file, a hub out of reach
         error = f"{type(problem).__name__}: {problem}"
 
@@ -60,12 +64,14 @@ def serve(config: dict[str, Any]) -> Callable[[dict[str, Any]], Iterable[dict[st
             ear.warm_up()
             yield {"error": "", "load_ms": load_ms}
         else:
-            yield ear.hear(ask["audio"], ask.get("hints", []))
+            yield ear.hear(ask["audio"], ask.get("hints", []), ask.get("expect", ""))
 
     return answer
 
 
-class _Ear:
+class Ear:
+    """The model, and beside its decoder the net that hears numbers where this model is the one it was taught on."""
+
     def __init__(self, config: dict[str, Any]) -> None:
         self._model = WhisperModel(
             config["model"], device="cpu", compute_type=config["compute_type"], cpu_threads=config["cpu_threads"]
@@ -77,18 +83,31 @@ class _Ear:
             language=config["language"],
         )
         self._suppress = list(get_suppressed_tokens(self._tokenizer, [-1]))
+        self._digits: DigitEar | None = None
 
     def warm_up(self) -> None:
-        noise = np.random.default_rng(1).normal(0, 0.05, _RATE).astype(np.float32)
-        self._decode(noise, [], _WIDE_BEAM)
+        encoded = self._encode(_probe_noise())
+        self._decode(encoded, 1.0, [], _WIDE_BEAM)
+        with np.load(_DIGIT_NET) as net:
+            digits = DigitEar(net)
+        self._digits = digits if digits.fits(_mean(encoded)) else None
 
-    def hear(self, mulaw: bytes, hints: list[str]) -> dict[str, Any]:
+    def probe(self) -> NDArray[np.float32]:
+        """What this encoder makes of a known noise: tells it from every other."""
+        return _mean(self._encode(_probe_noise()))
+
+    def encoded(self, mulaw: bytes) -> NDArray[np.float32]:
+        """(frames of 20 ms, width) of a clip, as the net for numbers gets it."""
+        wide = soxr.resample(to_float(mulaw), SAMPLE_RATE, _RATE)
+        return _clip_frames(self._encode(wide), len(wide))
+
+    def hear(self, mulaw: bytes, hints: list[str], expect: str = "") -> dict[str, Any]:
         started, cpu = time.monotonic(), time.process_time()
         texts: list[str] = []
         confidences: list[float] = []
         reasons: list[str] = []
         for part in _parts(mulaw):
-            text, confidence, reason = self._hear_part(part, hints)
+            text, confidence, reason = self._hear_part(part, hints, expect)
             if reason:
                 reasons.append(reason)
             else:
@@ -102,37 +121,46 @@ class _Ear:
             "cpu_ms": round((time.process_time() - cpu) * 1000),
         }
 
-    def _hear_part(self, mulaw: bytes, hints: list[str]) -> tuple[str, float, str]:
+    def _hear_part(self, mulaw: bytes, hints: list[str], expect: str) -> tuple[str, float, str]:
         samples = to_float(mulaw)
         clip_ms = len(mulaw) // SAMPLES_PER_MS
         loud_ms = _loud_ms(samples)
         if loud_ms == 0:
             return "", 0.0, "silence"
         wide = soxr.resample(samples, SAMPLE_RATE, _RATE)
-        text, logprob, no_speech = self._decode(wide, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
+        seconds = len(wide) / _RATE
+        encoded = self._encode(wide)
+        text, logprob, no_speech = self._decode(encoded, seconds, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
+        if self._digits is not None:
+            heard = self._digits.hear(_clip_frames(encoded, len(wide)))
+            number = told(heard, text, asked=expect in NUMBER_KINDS)
+            if number is not None:
+                return *number, ""
         reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
         if reason == REPETITION:
-            text, logprob, no_speech = self._decode(wide, [], _WIDE_BEAM, no_loops=True)
+            text, logprob, no_speech = self._decode(encoded, seconds, [], _WIDE_BEAM, no_loops=True)
             reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
         return text, float(np.exp(logprob)), reason
 
+    def _encode(self, wide: NDArray[np.float32]) -> Any:
+        """The encoder's output for a clip and the silence it needs after it."""
+        frames = min(int(len(wide) / _RATE * _FRAMES_PER_S) + _CONTEXT_FRAMES, _MAX_FRAMES) // 2 * 2
+        padded = np.pad(wide, (0, max(0, frames * (_RATE // _FRAMES_PER_S) - len(wide))))
+        return self._model.encode(self._model.feature_extractor(padded)[:, :frames])
+
     def _decode(
-        self, wide: NDArray[np.float32], hints: list[str], beam: int, *, no_loops: bool = False
+        self, encoded: Any, seconds: float, hints: list[str], beam: int, *, no_loops: bool = False
     ) -> tuple[str, float, float]:
         """Text, mean log probability of a token, probability that nobody speaks.
 
         `no_loops` forbids three tokens in a row that were there before; it would also forbid the zeros of a number.
         """
-        seconds = len(wide) / _RATE
-        frames = min(int(seconds * _FRAMES_PER_S) + _CONTEXT_FRAMES, _MAX_FRAMES) // 2 * 2
-        padded = np.pad(wide, (0, max(0, frames * (_RATE // _FRAMES_PER_S) - len(wide))))
-        features = self._model.feature_extractor(padded)[:, :frames]
         prompt = self._model.get_prompt(
             self._tokenizer, [], without_timestamps=True, hotwords=", ".join(hints)[:_HINT_LETTERS] or None
         )
         room = self._model.max_length - len(prompt)
         result = self._model.model.generate(
-            self._model.encode(features),
+            encoded,
             [prompt],
             beam_size=beam,
             no_repeat_ngram_size=3 if no_loops else 0,
@@ -145,6 +173,21 @@ class _Ear:
         tokens = result.sequences_ids[0]
         logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
         return self._tokenizer.decode(tokens).strip(), logprob, result.no_speech_prob
+
+
+def _probe_noise() -> NDArray[np.float32]:
+    return np.random.default_rng(1).normal(0, 0.05, _RATE).astype(np.float32)
+
+
+def _mean(encoded: Any) -> NDArray[np.float32]:
+    mean: NDArray[np.float32] = np.array(encoded)[0].astype(np.float32).mean(axis=0)
+    return mean
+
+
+def _clip_frames(encoded: Any, samples: int) -> NDArray[np.float32]:
+    """Without the frames of the silence after the clip."""
+    frames: NDArray[np.float32] = np.array(encoded)[0, : -(-samples // (_RATE // 50))].astype(np.float32)
+    return frames
 
 
 def _loud_ms(samples: NDArray[np.float32]) -> int:

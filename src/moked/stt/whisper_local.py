@@ -81,9 +81,10 @@ class WhisperLocal:
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
-    async def transcribe(self, audio: bytes, hints: Sequence[str] = ()) -> Transcription:
-        """What one piece of mu-law says. Raises `ProviderError`."""
-        request = {"audio": audio, "hints": list(hints)}
+    async def transcribe(self, audio: bytes, hints: Sequence[str] = (), *, expect: str = "") -> Transcription:
+        """What one piece of mu-law says; `expect`: what was asked for (a `dialog.Expect` value). Raises
+        `ProviderError`."""
+        request = {"audio": audio, "hints": list(hints), "expect": expect}
         try:
             answer = await self._ask(request, self._timeout_s)
         except ProviderError as problem:
@@ -105,7 +106,7 @@ class WhisperLocal:
             raise ProviderError(self.name, Failure.CONFIG, str(self._problem))
 
         async def transcribe(audio: bytes) -> Transcription:
-            return await self.transcribe(audio, hints)
+            return await self.transcribe(audio, hints, expect=stream.expecting)
 
         async with UtteranceStream(transcribe, engine=self.name, origin_ms=origin_ms) as stream:
             yield stream

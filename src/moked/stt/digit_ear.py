@@ -1,0 +1,182 @@
+"""Dictated digits, heard in the encoder's own output (pure): a small net and a search, where the decoder spells wrong.
+
+    encoder (50 frames a second) -> net -> states of ten digits, silence, other speech -> best path -> digits
+
+Whisper's small models hear the digits on a telephone and write them wrong. Their encoder knows better than their
+decoder: a net with one hidden layer, taught with synthetic voices alone (`bench/digit_ear.py`), reads digits from it.
+A digit is five states in a row; between digits there may be silence or other speech. `told` says when that reading is
+to be believed rather than the decoder's text. Tens and hundreds ("עשרים ושלוש") are other speech here: the text rules
+of the dialogue know them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moked.stt.transcripts import normalise
+
+Floats = NDArray[np.float32]
+
+NUMBER_KINDS: Final = frozenset({"phone", "id", "plate", "number"})
+"""What may be expected (`dialog.Expect` values) when a number is asked for."""
+
+STATES: Final = 5  # of a digit
+SILENCE: Final = 10 * STATES
+OTHER: Final = SILENCE + 1
+CLASSES: Final = OTHER + 1
+FRAME_MS: Final = 20
+
+_PRIOR: Final = 0.6  # how much of a class's frequency in training is taken out again
+_DIGIT_COST: Final = 6.0  # log units: what one more digit must be worth
+_OTHER_COST: Final = 10.0
+_NEVER: Final = -1e9
+_PAUSE_FRAMES: Final = 15  # a pause that parts groups: 300 ms
+_INNER_FRAMES: Final = 8  # other speech amid a number, in frames: this much is a breath or a slip
+_SAME_ENCODER: Final = 0.97
+
+# What may stand before or after a number and matters; read from the decoder's text.
+_BESIDE: Final = frozenset(
+    normalise(
+        "לא כן נכון סליחה טעות רגע המספר מספר שלי הטלפון הנייד זה הוא בסוף בהתחלה הקידומת קידומת האחרונות הראשונות"
+        " פלוס כוכבית"
+    ).split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One stretch of speech: `digit`, or None for other speech; frames; `sure` 0..1."""
+
+    digit: int | None
+    start: int
+    end: int
+    sure: float = 1.0
+
+
+class DigitEar:
+    """`weights`: w1 (D, H), b1 (H), w2 (H, CLASSES), b2, prior (CLASSES, log), probe (D)."""
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float16]]) -> None:
+        self._w1, self._b1, self._w2, self._b2, self._prior, self._probe = (
+            weights[name].astype(np.float32) for name in ("w1", "b1", "w2", "b2", "prior", "probe")
+        )
+
+    def fits(self, probe: Floats) -> bool:
+        """Whether this encoder is the one the net was taught on: `probe` is its mean output for the warm-up noise."""
+        if probe.shape != self._probe.shape:
+            return False
+        size = float(np.linalg.norm(probe) * np.linalg.norm(self._probe))
+        return float(probe @ self._probe) / size > _SAME_ENCODER
+
+    def hear(self, encoded: Floats) -> list[Heard]:
+        """`encoded`: (frames, D) of the clip without its padding."""
+        if not len(encoded):
+            return []
+        logs = log_softmax(np.maximum(0, encoded @ self._w1 + self._b1) @ self._w2 + self._b2)
+        return search(logs, logs - np.float32(_PRIOR) * self._prior)
+
+
+def log_softmax(scores: Floats) -> Floats:
+    scores = scores - scores.max(axis=1, keepdims=True)
+    logs: Floats = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return logs
+
+
+def search(logs: Floats, scores: Floats) -> list[Heard]:
+    """The best path through `scores` (frames, CLASSES); `logs` are what the certainty of a digit is taken from."""
+    frames = len(scores)
+    first = np.arange(10) * STATES
+    outs = np.append(first + STATES - 1, (SILENCE, OTHER))
+    cost = np.zeros(CLASSES, np.float32)
+    cost[first], cost[OTHER] = _DIGIT_COST, _OTHER_COST
+    starts = np.append(first, (SILENCE, OTHER))
+    value = np.full(CLASSES, _NEVER, np.float32)
+    value[starts] = scores[0, starts] - cost[starts]
+    origin = np.zeros((frames, CLASSES), np.int32)
+    here = np.arange(CLASSES)
+    for at in range(1, frames):
+        best = outs[value[outs].argmax()]
+        moved = np.concatenate((value[:1], value[:-1]))
+        moved[starts] = value[best] - cost[starts]
+        source = here - 1
+        source[starts] = best
+        goes = moved > value
+        value = np.where(goes, moved, value) + scores[at]
+        origin[at] = np.where(goes, source, here)
+    path = np.empty(frames, np.int32)
+    path[-1] = outs[value[outs].argmax()]
+    for at in range(frames - 1, 0, -1):
+        path[at - 1] = origin[at, path[at]]
+    return _stretches(path, logs)
+
+
+def _stretches(path: NDArray[np.int32], logs: Floats) -> list[Heard]:
+    heard: list[Heard] = []
+    start = 0
+    for at in range(1, len(path) + 1):
+        # a digit ends where the path leaves its states or comes back to the first of them
+        if at < len(path) and _same(int(path[at - 1]), int(path[at])):
+            continue
+        state = int(path[start])
+        if state == OTHER:
+            heard.append(Heard(None, start, at))
+        elif state < SILENCE:
+            digit = state // STATES
+            mine = np.exp(logs[start:at, digit * STATES : (digit + 1) * STATES]).sum(axis=1)
+            heard.append(Heard(digit, start, at, float(np.exp(np.log(mine + 1e-6).mean()))))
+        start = at
+    return heard
+
+
+def _same(before: int, now: int) -> bool:
+    return before == now or (now < SILENCE and now == before + 1 and now % STATES != 0)
+
+
+def told(heard: Sequence[Heard], free: str, *, asked: bool) -> tuple[str, float] | None:
+    """(text, certainty) of a dictated number; None where the decoder's own text `free` is the better account.
+
+    `asked`: a number was asked for, so one digit may be the answer. Otherwise only a row of digits is believed.
+    """
+    at = [place for place, item in enumerate(heard) if item.digit is not None]
+    if not at:
+        return None
+    inner = heard[at[0] : at[-1] + 1]
+    if any(item.digit is None and item.end - item.start > _INNER_FRAMES for item in inner):
+        return None  # something else was said amid the number: a correction, a word we do not know
+    number = [item for item in inner if item.digit is not None]
+    around = sum(item.end - item.start for item in heard if item.digit is None)
+    inside = sum(item.end - item.start for item in number)
+    sure = float(np.exp(np.mean([np.log(item.sure + 1e-6) for item in number])))
+    weak = min(item.sure for item in number)
+    few = len(number) < 3
+    if sure < (0.6 if few else 0.35) or (few and (weak < 0.5 or around > inside)):
+        return None
+    if not asked and (len(number) < 5 or sure < 0.6):
+        return None
+    said = normalise(free).split()
+    before = _kept(said) if at[0] > 0 else []
+    after = _kept(said[::-1])[::-1] if at[-1] < len(heard) - 1 and len(before) < len(said) else []
+    return " ".join((*before, _written(number), *after)), sure
+
+
+def _kept(said: Sequence[str]) -> list[str]:
+    """The words from the beginning that may stand beside a number."""
+    kept: list[str] = []
+    for word in said:
+        if word not in _BESIDE:
+            break
+        kept.append(word)
+    return kept
+
+
+def _written(number: Sequence[Heard]) -> str:
+    """The digits, in groups as they were said."""
+    text = ""
+    for before, item in zip((None, *number), number, strict=False):
+        if before is not None and item.start - before.end >= _PAUSE_FRAMES:
+            text += " "
+        text += str(item.digit)
+    return text
