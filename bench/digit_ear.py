@@ -17,7 +17,7 @@ import argparse
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from bench.voices import HIDDEN_VOICE, Floats, colour, formants, level, noisy, pitch, stretch, trim
 from moked import weights
 from moked.audio import SAMPLES_PER_MS, from_float, to_float
-from moked.stt.digit_ear import CLASSES, OTHER, SILENCE, STATES, DigitEar, log_softmax, search
+from moked.stt.digit_ear import CLASSES, OTHER, SILENCE, STATES, DigitEar, log_softmax
 from moked.stt.whisper_child import Ear
 from moked.tts.kokoro_child import Kokoro, Nakdimon, Phones, finish
 
@@ -194,17 +194,16 @@ def targets(one: Lesson, net: Net | None) -> NDArray[np.int64]:
     out = np.full(len(one.features), SILENCE)
     logs = log_softmax(_scores(net, one.features)) - np.float32(0.6) * net["prior"] if net else None
     for digits, start, end in one.spans:
-        end = min(end, len(out))
+        here, wide = slice(start, min(end, len(out))), slice(max(0, start - 2), min(end + 2, len(out)))
+        frames = here.stop - here.start
         if not digits:
-            out[start:end] = OTHER
-        elif logs is not None and end - start > STATES * len(digits):
-            start, end = max(0, start - 2), min(len(out), end + 2)
-            out[start:end] = aligned(logs[start:end], digits)
+            out[here] = OTHER
+        elif logs is not None and frames > STATES * len(digits):
+            out[wide] = aligned(logs[wide], digits)
         elif len(digits) == 1:
-            steps = np.arange(end - start) * STATES // max(1, end - start)
-            out[start:end] = digits[0] * STATES + steps
+            out[here] = digits[0] * STATES + np.arange(frames) * STATES // max(1, frames)
         else:
-            out[start:end] = -1
+            out[here] = -1
     return out
 
 
@@ -245,7 +244,7 @@ def learn(inputs: Floats, wanted: NDArray[np.int64], *, hidden: int, epochs: int
     first, second = [np.zeros_like(part) for part in net], [np.zeros_like(part) for part in net]
     batch, done = 512, 0
     total = epochs * (len(inputs) // batch)
-    for epoch in range(epochs):
+    for _ in range(epochs):
         order = rng.permutation(len(inputs))
         right = 0
         for start in range(0, len(order) - batch + 1, batch):
@@ -261,9 +260,9 @@ def learn(inputs: Floats, wanted: NDArray[np.int64], *, hidden: int, epochs: int
             done += 1
             rate = 2e-3 * min(1.0, 1.2 * (total - done + 1) / total)
             for n, slope in enumerate((given.T @ back, back.sum(axis=0), middle.T @ error, error.sum(axis=0))):
-                slope = slope + 1e-4 * net[n]
-                first[n] = 0.9 * first[n] + 0.1 * slope
-                second[n] = 0.999 * second[n] + 0.001 * slope**2
+                decayed = slope + 1e-4 * net[n]
+                first[n] = 0.9 * first[n] + 0.1 * decayed
+                second[n] = 0.999 * second[n] + 0.001 * decayed**2
                 step = (first[n] / (1 - 0.9**done)) / (np.sqrt(second[n] / (1 - 0.999**done)) + 1e-8)
                 net[n] = (net[n] - rate * step).astype(np.float32)
     print(f"  frames right in the last round: {right / (total // epochs * batch):.3f}", flush=True)

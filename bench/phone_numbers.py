@@ -35,6 +35,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -229,7 +230,7 @@ class Caller:
         if not self.began:
             self.began = True
             edges = [sum(self.style[:n]) for n in range(len(self.style) + 1)]
-            self.waiting = [self.digits[a:b] for a, b in zip(edges, edges[1:], strict=False) if self.digits[a:b]]
+            self.waiting = [self.digits[a:b] for a, b in pairwise(edges) if self.digits[a:b]]
         if self.waiting and self.digits.startswith(agent_has + self.waiting[0]):
             said, slowly = self.waiting.pop(0), False
         else:
@@ -374,17 +375,19 @@ def main() -> None:
     result: dict[str, Any] = {"seed": SEED, "hearings": {}, "dialogues": {}}
     mouths = {name: Mouth(clips, **settings) for name, settings in CONDITIONS.items()}
     mouths["unseen voice"] = Mouth(unseen_voice())
-    some = max(10, given.numbers // 4)
+    some = max(10, given.numbers // 3)
     for name, mouth in mouths.items():
         main_one = name == "recorded"
-        ways = ("exact", "snap", "constrained", "net") if main_one else ("snap", "net")
+        ways = ("exact", "snap", "net") if main_one else ("net",)
         result["hearings"][name] = hearings(mouth, hearing, given.numbers if main_one else some, ways, SEED)
+        if main_one:
+            result["hearings"][name] |= hearings(mouth, hearing, some, ("constrained",), SEED)
         print(name, json.dumps(result["hearings"][name], ensure_ascii=False), flush=True)
     for name, mouth in mouths.items():
         count = given.numbers if name == "recorded" else some
         result["dialogues"][name] = {"net": dialogues(mouth, hearing.net, agents, count, SEED + 1)}
         if name == "recorded":
-            result["dialogues"][name]["free"] = dialogues(mouth, hearing.free, agents, count, SEED + 1)
+            result["dialogues"][name]["free"] = dialogues(mouth, hearing.free, agents, some, SEED + 1)
         print(name, json.dumps(result["dialogues"][name], ensure_ascii=False), flush=True)
     result["free_answers"] = free_answers(hearing)
     result["cpu_s_an_utterance"] = {way: round(float(np.median(took)), 3) for way, took in hearing.cpu.items()}

@@ -9,7 +9,7 @@ to be believed rather than the decoder's text. Tens and hundreds ("עשרים ו
 of the dialogue know them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,7 @@ _OTHER_COST: Final = 10.0
 _NEVER: Final = -1e9
 _PAUSE_FRAMES: Final = 15  # a pause that parts groups: 300 ms
 _INNER_FRAMES: Final = 8  # other speech amid a number, in frames: this much is a breath or a slip
+_JOINED_FRAMES: Final = 4
 _SAME_ENCODER: Final = 0.97
 
 # What may stand before or after a number and matters; read from the decoder's text.
@@ -135,10 +136,11 @@ def _same(before: int, now: int) -> bool:
     return before == now or (now < SILENCE and now == before + 1 and now % STATES != 0)
 
 
-def told(heard: Sequence[Heard], free: str, *, asked: bool) -> tuple[str, float] | None:
-    """(text, certainty) of a dictated number; None where the decoder's own text `free` is the better account.
+def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tuple[str, float] | None:
+    """(text, certainty) of a dictated number; None where the decoder's own text is the better account.
 
     `asked`: a number was asked for, so one digit may be the answer. Otherwise only a row of digits is believed.
+    `free` gives the decoder's text; it is only called where something else was said before or after the number.
     """
     at = [place for place, item in enumerate(heard) if item.digit is not None]
     if not at:
@@ -148,18 +150,22 @@ def told(heard: Sequence[Heard], free: str, *, asked: bool) -> tuple[str, float]
         return None  # something else was said amid the number: a correction, a word we do not know
     number = [item for item in inner if item.digit is not None]
     around = sum(item.end - item.start for item in heard if item.digit is None)
-    inside = sum(item.end - item.start for item in number)
     sure = float(np.exp(np.mean([np.log(item.sure + 1e-6) for item in number])))
     weak = min(item.sure for item in number)
     few = len(number) < 3
-    if sure < (0.6 if few else 0.35) or (few and (weak < 0.5 or around > inside)):
+    if sure < (0.6 if few else 0.35) or (few and (weak < 0.5 or around)):
         return None
+    after = heard[at[-1] + 1 :]
+    if after and after[0].start - number[-1].end < _JOINED_FRAMES:
+        return None  # the word goes on: "שלוש עשרה" is not three
     if not asked and (len(number) < 5 or sure < 0.6):
         return None
-    said = normalise(free).split()
+    if not around:
+        return _written(number), sure
+    said = normalise(free()).split()
     before = _kept(said) if at[0] > 0 else []
-    after = _kept(said[::-1])[::-1] if at[-1] < len(heard) - 1 and len(before) < len(said) else []
-    return " ".join((*before, _written(number), *after)), sure
+    behind = _kept(said[::-1])[::-1] if after and len(before) < len(said) else []
+    return " ".join((*before, _written(number), *behind)), sure
 
 
 def _kept(said: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ only when the decoder got caught in a loop.
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -130,12 +131,17 @@ class Ear:
         wide = soxr.resample(samples, SAMPLE_RATE, _RATE)
         seconds = len(wide) / _RATE
         encoded = self._encode(wide)
-        text, logprob, no_speech = self._decode(encoded, seconds, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
+
+        @cache
+        def free() -> tuple[str, float, float]:
+            return self._decode(encoded, seconds, hints, _WIDE_BEAM if clip_ms < _CAREFUL_MS else _BEAM)
+
         if self._digits is not None:
             heard = self._digits.hear(_clip_frames(encoded, len(wide)))
-            number = told(heard, text, asked=expect in NUMBER_KINDS)
+            number = told(heard, lambda: free()[0], asked=expect in NUMBER_KINDS)
             if number is not None:
                 return *number, ""
+        text, logprob, no_speech = free()
         reason = made_up(text, Clip(clip_ms, loud_ms, logprob, no_speech))
         if reason == REPETITION:
             text, logprob, no_speech = self._decode(encoded, seconds, [], _WIDE_BEAM, no_loops=True)
