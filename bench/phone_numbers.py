@@ -12,7 +12,7 @@ rules (`dialog/spoken_phone.py`) is another matter: it was written after seeing 
 recordings, so it only stands beside, and a dialogue in which it had to help is counted apart.
 
 Conditions: `recorded` (random gaps of 60 to 350 ms, levels +-4 dB, noise 30 dB below), the same digits two semitones
-up and down, at 0.85 and 1.2 of their tempo, with noise 20 and 15 dB below, and `unseen voice`: a synthetic one that
+up and down, `hurried` (gaps of 0 to 60 ms), at 0.85 and 1.2 of their tempo, with noise 20 and 15 dB below, and `unseen voice`: a synthetic one that
 nothing was taught with. Numbers are random and valid, mobile and landline.
 
 Hearings (whole numbers right, digit errors by edit distance):
@@ -46,6 +46,7 @@ import numpy as np
 import onnxruntime
 from faster_whisper.audio import decode_audio
 
+from bench.stage import machine
 from bench.voices import HIDDEN_VOICE, Floats, level, noisy, pitch, stretch, trim
 from moked import weights
 from moked.audio import SAMPLES_PER_MS, from_float, to_float
@@ -68,7 +69,7 @@ FREE_ANSWERS: Final = (
 )  # fmt: skip
 CONDITIONS: Final[dict[str, dict[str, float]]] = {
     "recorded": {}, "2 semitones up": {"semitones": 2}, "2 semitones down": {"semitones": -2},
-    "tempo 0.85": {"tempo": 0.85}, "tempo 1.2": {"tempo": 1.2}, "noise 20 dB": {"snr": 20}, "noise 15 dB": {"snr": 15},
+    "hurried": {"longest_gap": 60, "shortest_gap": 0}, "tempo 0.85": {"tempo": 0.85}, "tempo 1.2": {"tempo": 1.2}, "noise 20 dB": {"snr": 20}, "noise 15 dB": {"snr": 15},
 }  # fmt: skip
 
 
@@ -80,6 +81,8 @@ class Mouth:
     semitones: float = 0
     tempo: float = 1
     snr: float = 30
+    shortest_gap: int = 60
+    longest_gap: int = 350
 
     def say(self, groups: Sequence[str], rng: np.random.Generator, *, slowly: bool = False) -> list[bytes]:
         """The utterances as the `Cutter` cuts them: one digit after the other, a long pause between groups."""
@@ -90,7 +93,9 @@ class Mouth:
             for digit in group:
                 sound = pitch(stretch(self.digits[int(digit)], self.tempo), self.semitones)
                 sound = sound * np.float32(0.11 / level(sound) * 10 ** (rng.uniform(-4, 4) / 20))
-                gap = _quiet(int(rng.integers(350, 600) if slowly else rng.integers(60, 350)))
+                gap = _quiet(
+                    int(rng.integers(350, 600) if slowly else rng.integers(self.shortest_gap, self.longest_gap))
+                )
                 marks.append((place, place + len(sound)))
                 parts += [sound, gap]
                 place += len(sound) + len(gap)
@@ -223,6 +228,8 @@ class Caller:
     waiting: list[str] = field(default_factory=list)  # groups of the style that were not said yet
     began: bool = False
     hearings: int = 0
+    refused: set[str | None] = field(default_factory=set)
+    proposed_again: int = 0  # refused numbers that were read back once more
     by_decoder: int = 0  # hearings that the net left to the decoder's text
 
     def dictate(self, agent_has: str, expect: str) -> str:
@@ -273,6 +280,9 @@ def dialogue(agents: ScriptAgents, caller: Caller) -> tuple[bool, int]:
         state = agent._state
         if state.phone_mode == "confirm" and expect is Expect.YES_NO:
             right = state.heard.e164 == to_e164(caller.digits)
+            caller.proposed_again += state.heard.e164 in caller.refused
+            if not right:
+                caller.refused.add(state.heard.e164)
             text = "כן, נכון" if right else "לא"
         elif expect is Expect.PHONE:
             text = caller.dictate(state.heard.digits, expect.value)
@@ -326,7 +336,7 @@ def dialogues(
     mouth: Mouth, hear: Callable[[bytes, str], str], agents: ScriptAgents, count: int, seed: int
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    right = by_net = turns = 0
+    right = by_net = turns = again = 0
     for place in range(count):
         style = ((10,), (3, 3, 4), (3, 2, 2, 2, 1))[place % 3]
         caller = Caller(number(rng), mouth, rng, style, hear)
@@ -334,7 +344,14 @@ def dialogues(
         right += good
         by_net += good and not caller.by_decoder
         turns += took
-    return {"dialogues": count, "right": right, "right_by_net_alone": by_net, "turns": round(turns / count, 2)}
+        again += caller.proposed_again
+    return {
+        "dialogues": count,
+        "right": right,
+        "right_by_net_alone": by_net,
+        "turns": round(turns / count, 2),
+        "refused_read_again": again,
+    }
 
 
 def free_answers(hearing: Hearing) -> dict[str, Any]:
@@ -372,7 +389,12 @@ def main() -> None:
     hearing = Hearing()
     agents = ScriptAgents(load_business())
     clips = recorded(given.folder)
-    result: dict[str, Any] = {"seed": SEED, "hearings": {}, "dialogues": {}}
+    result: dict[str, Any] = {
+        "machine": machine("python -m bench.phone_numbers"),
+        "seed": SEED,
+        "hearings": {},
+        "dialogues": {},
+    }
     mouths = {name: Mouth(clips, **settings) for name, settings in CONDITIONS.items()}
     mouths["unseen voice"] = Mouth(unseen_voice())
     some = max(10, given.numbers // 3)
