@@ -101,7 +101,7 @@ def phone_numbers(result: Row) -> str:
     answers, cpu = result["free_answers"], result["cpu_s_an_utterance"]
     lines += [
         "",
-        f"Answers that are no number, asked for one (synthetic voice): {answers['same']} of {answers['answers']} heard as"
+        f"Answers that are no number (synthetic voices): {answers['same']} of {answers['answers']} heard as"
         " without the net. CPU an utterance: " + ", ".join(f"{way} {took} s" for way, took in cpu.items()) + ".",
     ]
     return "\n".join(lines)

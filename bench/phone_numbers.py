@@ -12,8 +12,8 @@ rules (`dialog/spoken_phone.py`) is another matter: it was written after seeing 
 recordings, so it only stands beside, and a dialogue in which it had to help is counted apart.
 
 Conditions: `recorded` (random gaps of 60 to 350 ms, levels +-4 dB, noise 30 dB below), the same digits two semitones
-up and down, `hurried` (gaps of 0 to 60 ms), at 0.85 and 1.2 of their tempo, with noise 20 and 15 dB below, and `unseen voice`: a synthetic one that
-nothing was taught with. Numbers are random and valid, mobile and landline.
+up and down, `hurried` (gaps of 0 to 60 ms), at 0.85 and 1.2 of their tempo, with noise 20 and 15 dB below, and
+`unseen voice`: a synthetic one that nothing was taught with. Numbers are random and valid, mobile and landline.
 
 Hearings (whole numbers right, digit errors by edit distance):
     exact        the decoder's text, only correctly spelt number words
@@ -67,9 +67,10 @@ FREE_ANSWERS: Final = (
     "למספר שממנו התקשרתי", "רגע אני מחפש", "אין לי טלפון", "אני לא רוצה לתת מספר", "שכחתי את המספר שלי",
     "אשתי תתקשר אליכם", "לא יודע", "תחפשו אותי במחשב", "זה אותו מספר כמו קודם", "אני מעדיף לא להגיד",
 )  # fmt: skip
-CONDITIONS: Final[dict[str, dict[str, float]]] = {
+CONDITIONS: Final[dict[str, dict[str, Any]]] = {
     "recorded": {}, "2 semitones up": {"semitones": 2}, "2 semitones down": {"semitones": -2},
-    "hurried": {"longest_gap": 60, "shortest_gap": 0}, "tempo 0.85": {"tempo": 0.85}, "tempo 1.2": {"tempo": 1.2}, "noise 20 dB": {"snr": 20}, "noise 15 dB": {"snr": 15},
+    "hurried": {"longest_gap": 60, "shortest_gap": 0}, "tempo 0.85": {"tempo": 0.85}, "tempo 1.2": {"tempo": 1.2},
+    "noise 20 dB": {"snr": 20}, "noise 15 dB": {"snr": 15},
 }  # fmt: skip
 
 

@@ -96,6 +96,18 @@ def test_a_number_with_anything_else_in_it_is_left_to_the_decoder() -> None:
     assert told([Heard(None, 0, 40), *number("78", start=50)], never, asked=True) is None  # "בסוף שבע שמונה"
 
 
+def test_what_sounds_like_a_digit_in_other_words_is_no_digit() -> None:
+    whole = number("0502345678", start=60)
+    doubtful = [Heard(5, 0, 15, 0.3), Heard(None, 15, 50), *whole]
+    assert told(doubtful, lambda: "המספר הוא", asked=True)[0] == "המספר הוא 0502345678"
+    amid = [Heard(None, 0, 20), Heard(4, 20, 32, 0.7), Heard(None, 32, 50), *whole]
+    assert told(amid, lambda: "לא המספר", asked=True)[0] == "לא המספר 0502345678"
+    clear = [Heard(3, 0, 20, 0.9), Heard(None, 24, 50), *whole]  # a new beginning: the whole number counts alone
+    assert told(clear, lambda: "", asked=True)[0] == "0502345678"
+    rest = [*number("050"), Heard(None, 90, 110), *number("2345678", start=120)]
+    assert told(rest, never, asked=True) is None  # not whole alone: what came before may belong to it
+
+
 stretches = st.lists(st.tuples(st.none() | st.integers(0, 9), st.integers(5, 40), st.integers(0, 40), st.floats(0, 1)))
 
 
@@ -109,7 +121,11 @@ def test_nothing_is_told_that_was_not_heard(said, free, asked) -> None:
     if found is not None:
         text, sure = found
         digits = "".join(letter for letter in text if letter.isdecimal())
-        assert digits == "".join(str(item.digit) for item in heard if item.digit is not None)
+        assert "".join(str(item.digit) for item in heard if item.digit is not None).endswith(digits) or any(
+            item.digit is None for item in heard
+        )
+        left = iter(item.digit for item in heard if item.digit is not None)
+        assert all(int(digit) in left for digit in digits), "in this order, and nothing else"
         assert 0 < sure <= 1.001
 
 

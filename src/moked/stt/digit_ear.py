@@ -35,7 +35,9 @@ _OTHER_COST: Final = 10.0
 _NEVER: Final = -1e9
 _PAUSE_FRAMES: Final = 15  # a pause that parts groups: 300 ms
 _INNER_FRAMES: Final = 8  # other speech amid a number, in frames: this much is a breath or a slip
-_JOINED_FRAMES: Final = 4
+_JOINED_FRAMES: Final = 4  # a shorter gap is no pause
+_DOUBTFUL: Final = 0.5  # how sure a digit must be to stand right beside other speech
+_WHOLE: Final = (9, 10)  # digits of a number as people say it
 _SAME_ENCODER: Final = 0.97
 
 # What may stand before or after a number and matters; read from the decoder's text.
@@ -142,11 +144,12 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     `asked`: a number was asked for, so one digit may be the answer. Otherwise only a row of digits is believed.
     `free` gives the decoder's text; it is only called where something else was said before or after the number.
     """
+    heard = _last_whole(_merged(heard))
     at = [place for place, item in enumerate(heard) if item.digit is not None]
     if not at:
         return None
     inner = heard[at[0] : at[-1] + 1]
-    if any(item.digit is None and item.end - item.start > _INNER_FRAMES for item in inner):
+    if any(_long(item) for item in inner):
         return None  # something else was said amid the number: a correction, a word we do not know
     number = [item for item in inner if item.digit is not None]
     around = sum(item.end - item.start for item in heard if item.digit is None)
@@ -156,7 +159,7 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     if sure < (0.6 if few else 0.35) or (few and (weak < 0.5 or around)):
         return None
     after = heard[at[-1] + 1 :]
-    if after and after[0].start - number[-1].end < _JOINED_FRAMES:
+    if after and _joined(number[-1], after[0]):
         return None  # the word goes on: "שלוש עשרה" is not three
     if not asked and (len(number) < 5 or sure < 0.6):
         return None
@@ -166,6 +169,40 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     before = _kept(said) if at[0] > 0 else []
     behind = _kept(said[::-1])[::-1] if after and len(before) < len(said) else []
     return " ".join((*before, _written(number), *behind)), sure
+
+
+def _merged(heard: Sequence[Heard]) -> list[Heard]:
+    """A digit without a pause beside other speech is a piece of that speech where it is doubtful, and amid it always."""
+    merged: list[Heard] = []
+    for item in heard:
+        last = merged[-1] if merged else None
+        if last is None or not _joined(last, item) or None not in (last.digit, item.digit):
+            merged.append(item)
+        elif min(last.sure, item.sure) < _DOUBTFUL:  # other speech itself is always sure
+            merged[-1] = Heard(None, last.start, item.end)
+        elif item.digit is None and len(merged) > 1 and merged[-2].digit is None and _joined(merged[-2], last):
+            merged[-2:] = [Heard(None, merged[-2].start, item.end)]
+        else:
+            merged.append(item)
+    return merged
+
+
+def _joined(before: Heard, after: Heard) -> bool:
+    return after.start - before.end < _JOINED_FRAMES
+
+
+def _last_whole(heard: list[Heard]) -> list[Heard]:
+    """A whole number at the end counts alone: what sounded like digits in the words before it, or was said before a
+    new beginning, is other speech."""
+    start = max((n + 1 for n, item in enumerate(heard) if _long(item)), default=0)
+    number = [item for item in heard[start:] if item.digit is not None]
+    if start and len(number) in _WHOLE and number[0].digit == 0:
+        return [Heard(None, heard[0].start, heard[start - 1].end), *heard[start:]]
+    return heard
+
+
+def _long(item: Heard) -> bool:
+    return item.digit is None and item.end - item.start > _INNER_FRAMES
 
 
 def _kept(said: Sequence[str]) -> list[str]:
