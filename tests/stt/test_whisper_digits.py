@@ -62,6 +62,15 @@ async def test_noise_and_words_are_no_digits_even_when_a_number_is_asked_for(whi
         assert (await whisper.transcribe(clip, expect="phone")).text == (await whisper.transcribe(clip)).text
 
 
+async def test_a_word_before_the_number_does_not_cost_it(whisper) -> None:
+    number = dictated("0528190736")
+    from faster_whisper.audio import decode_audio
+
+    word = from_float(decode_audio(str(VOICES / "colors" / "blue.ogg"), sampling_rate=8000) * 0.9)
+    heard = await whisper.transcribe(silence(240) + word + number, expect="phone")
+    assert phone(heard.text).digits == "0528190736"
+
+
 async def test_another_encoder_gets_no_digits() -> None:
     """The net answers for the encoder it was taught on, whatever the folder is called."""
     from moked.stt.whisper_child import Ear

@@ -172,7 +172,7 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
 
 
 def _merged(heard: Sequence[Heard]) -> list[Heard]:
-    """A digit without a pause beside other speech is a piece of that speech where it is doubtful, and amid it always."""
+    """A digit without a pause beside other speech is a piece of it where it is doubtful, and amid it always."""
     merged: list[Heard] = []
     for item in heard:
         last = merged[-1] if merged else None
