@@ -98,12 +98,14 @@ def phone_numbers(result: Row) -> str:
                 f"| {condition} | {way} | **{row['right']} of {row['dialogues']}** | {row['right_by_net_alone']} |"
                 f" {row['turns']} |"
             )
-    answers, cpu = result["free_answers"], result["cpu_s_an_utterance"]
-    lines += [
-        "",
-        f"Answers that are no number (synthetic voices): {answers['same']} of {answers['answers']} heard as"
-        " without the net. CPU an utterance: " + ", ".join(f"{way} {took} s" for way, took in cpu.items()) + ".",
-    ]
+    cpu = ", ".join(f"{way} {took} s" for way, took in result["cpu_s_an_utterance"].items())
+    lines += ["", f"CPU an utterance: {cpu}."]
+    if "free_answers" in result:
+        answers = result["free_answers"]
+        lines[-1] += (
+            f" Answers that are no number, in two synthetic voices: {answers['same']} of {answers['answers']} heard as"
+            " without the net."
+        )
     return "\n".join(lines)
 
 

@@ -398,24 +398,28 @@ def main() -> None:
     }
     mouths = {name: Mouth(clips, **settings) for name, settings in CONDITIONS.items()}
     mouths["unseen voice"] = Mouth(unseen_voice())
-    some = max(10, given.numbers // 3)
-    for name, mouth in mouths.items():
-        main_one = name == "recorded"
-        ways = ("exact", "snap", "net") if main_one else ("net",)
-        result["hearings"][name] = hearings(mouth, hearing, given.numbers if main_one else some, ways, SEED)
-        if main_one:
-            result["hearings"][name] |= hearings(mouth, hearing, some, ("constrained",), SEED)
-        print(name, json.dumps(result["hearings"][name], ensure_ascii=False), flush=True)
+    some = max(8, given.numbers // 4)
+    heard, talked = result["hearings"], result["dialogues"]
+
+    def keep() -> None:
+        """What is known so far, so that an end before the end loses nothing."""
+        result["cpu_s_an_utterance"] = {way: round(float(np.median(took)), 3) for way, took in hearing.cpu.items()}
+        given.out.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+
     for name, mouth in mouths.items():
         count = given.numbers if name == "recorded" else some
-        result["dialogues"][name] = {"net": dialogues(mouth, hearing.net, agents, count, SEED + 1)}
-        if name == "recorded":
-            result["dialogues"][name]["free"] = dialogues(mouth, hearing.free, agents, some, SEED + 1)
-        print(name, json.dumps(result["dialogues"][name], ensure_ascii=False), flush=True)
+        talked[name] = {"net": dialogues(mouth, hearing.net, agents, count, SEED + 1)}
+        heard[name] = hearings(mouth, hearing, count, ("net",), SEED)
+        keep()
+        print(name, json.dumps(talked[name]), json.dumps(heard[name]), flush=True)
+    heard["recorded"] |= hearings(mouths["recorded"], hearing, 2 * some, ("exact", "snap"), SEED)
+    heard["recorded"] |= hearings(mouths["recorded"], hearing, some, ("constrained",), SEED)
+    keep()
     result["free_answers"] = free_answers(hearing)
-    result["cpu_s_an_utterance"] = {way: round(float(np.median(took)), 3) for way, took in hearing.cpu.items()}
-    given.out.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n")
-    print(json.dumps({key: result[key] for key in ("free_answers", "cpu_s_an_utterance")}, ensure_ascii=False))
+    keep()
+    talked["recorded"]["free"] = dialogues(mouths["recorded"], hearing.free, agents, some, SEED + 1)
+    keep()
+    print(json.dumps(result, ensure_ascii=False))
 
 
 if __name__ == "__main__":

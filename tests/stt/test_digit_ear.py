@@ -87,8 +87,10 @@ def test_what_is_said_beside_a_number_is_kept() -> None:
 
 
 def test_a_number_with_anything_else_in_it_is_left_to_the_decoder() -> None:
-    corrected = [*number("050"), Heard(None, 80, 110), *number("2345678", start=115)]
-    assert told(corrected, never, asked=True) is None  # "לא, סליחה", "עשרים ושלוש"
+    corrected = [*number("0504"), Heard(None, 110, 140), *number("2345678", start=150)]
+    assert told(corrected, never, asked=True) is None  # "לא, סליחה": too many digits for a number
+    twenty = [*number("0502"), Heard(None, 110, 145), *number("345678", start=145)]
+    assert told(twenty, never, asked=True) is None  # "עשרים ושלוש": the word goes on into the digit
     breath = [*number("050"), Heard(None, 76, 80), *number("2345678", start=85)]
     assert told(breath, lambda: "", asked=True)[0] == "050 2345678"
     teen = [*number("0503"), Heard(None, 95, 115)]
@@ -104,8 +106,17 @@ def test_what_sounds_like_a_digit_in_other_words_is_no_digit() -> None:
     assert told(amid, lambda: "לא המספר", asked=True)[0] == "לא המספר 0502345678"
     clear = [Heard(3, 0, 20, 0.9), Heard(None, 24, 50), *whole]  # a new beginning: the whole number counts alone
     assert told(clear, lambda: "", asked=True)[0] == "0502345678"
-    rest = [*number("050"), Heard(None, 90, 110), *number("2345678", start=120)]
+    rest = [*number("05"), Heard(None, 60, 80), *number("2345678", start=90)]
     assert told(rest, never, asked=True) is None  # not whole alone: what came before may belong to it
+
+
+def test_a_hesitation_in_a_whole_number_does_not_cost_it() -> None:
+    hesitant = [*number("050"), Heard(None, 90, 110), *number("2345678", start=120)]
+    assert told(hesitant, lambda: "", asked=True)[0] == "050 2345678"
+    landline = [*number("03"), Heard(None, 60, 80), *number("6234567", start=90)]
+    assert told(landline, lambda: "", asked=True)[0] == "03 6234567"
+    doubled = [*number("050"), Heard(None, 90, 110), *number("234568", start=120)]
+    assert told(doubled, never, asked=True) is None  # a digit is missing: "כפול" may have been said
 
 
 stretches = st.lists(st.tuples(st.none() | st.integers(0, 9), st.integers(5, 40), st.integers(0, 40), st.floats(0, 1)))

@@ -11,6 +11,7 @@ of the dialogue know them.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -34,10 +35,9 @@ _DIGIT_COST: Final = 6.0  # log units: what one more digit must be worth
 _OTHER_COST: Final = 10.0
 _NEVER: Final = -1e9
 _PAUSE_FRAMES: Final = 15  # a pause that parts groups: 300 ms
-_INNER_FRAMES: Final = 8  # other speech amid a number, in frames: this much is a breath or a slip
+_BREATH_FRAMES: Final = 8  # other speech as short as this is a breath or a slip
 _JOINED_FRAMES: Final = 4  # a shorter gap is no pause
 _DOUBTFUL: Final = 0.5  # how sure a digit must be to stand right beside other speech
-_WHOLE: Final = (9, 10)  # digits of a number as people say it
 _SAME_ENCODER: Final = 0.97
 
 # What may stand before or after a number and matters; read from the decoder's text.
@@ -144,19 +144,19 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     `asked`: a number was asked for, so one digit may be the answer. Otherwise only a row of digits is believed.
     `free` gives the decoder's text; it is only called where something else was said before or after the number.
     """
-    heard = _last_whole(_merged(heard))
+    heard = _last_whole([item for item in _merged(heard) if item.digit is not None or _long(item)])
     at = [place for place, item in enumerate(heard) if item.digit is not None]
     if not at:
         return None
     inner = heard[at[0] : at[-1] + 1]
-    if any(_long(item) for item in inner):
-        return None  # something else was said amid the number: a correction, a word we do not know
     number = [item for item in inner if item.digit is not None]
-    around = sum(item.end - item.start for item in heard if item.digit is None)
+    if any(map(_long, inner)) and not (_whole(number) and _apart(inner)):
+        return None  # something else was said amid the number: a correction, a word we do not know
+    around = at[0] > 0 or at[-1] < len(heard) - 1
     sure = float(np.exp(np.mean([np.log(item.sure + 1e-6) for item in number])))
     weak = min(item.sure for item in number)
     few = len(number) < 3
-    if sure < (0.6 if few else 0.35) or (few and (weak < 0.5 or around)):
+    if sure < 0.35 or (few and (weak < 0.5 or around)):
         return None
     after = heard[at[-1] + 1 :]
     if after and _joined(number[-1], after[0]):
@@ -196,13 +196,24 @@ def _last_whole(heard: list[Heard]) -> list[Heard]:
     new beginning, is other speech."""
     start = max((n + 1 for n, item in enumerate(heard) if _long(item)), default=0)
     number = [item for item in heard[start:] if item.digit is not None]
-    if start and len(number) in _WHOLE and number[0].digit == 0:
+    if start and _whole(number):
         return [Heard(None, heard[0].start, heard[start - 1].end), *heard[start:]]
     return heard
 
 
+def _whole(number: Sequence[Heard]) -> bool:
+    """Whether these digits are as many as their first two want: 05 and 07 ten, an area code nine."""
+    first = [item.digit for item in number[:2]]
+    return len(number) == (10 if first in ([0, 5], [0, 7]) else 9) and first[0] == 0 and first[1] not in (0, 1, 6)
+
+
+def _apart(inner: Sequence[Heard]) -> bool:
+    """Whether other speech has a pause before and after it: a hesitation, and no "עשרים ו" or "עשרה" of a digit."""
+    return not any(_joined(a, b) for a, b in pairwise(inner) if _long(a) or _long(b))
+
+
 def _long(item: Heard) -> bool:
-    return item.digit is None and item.end - item.start > _INNER_FRAMES
+    return item.digit is None and item.end - item.start > _BREATH_FRAMES
 
 
 def _kept(said: Sequence[str]) -> list[str]:
