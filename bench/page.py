@@ -72,7 +72,8 @@ PHONE_NUMBERS_NOTES: Final = """
   decoder may only write number words, the first valid number of five hypotheses. **net**: what the product does.
 - **dialogue**: the scripted agent asks, reads back, is corrected; numbers in a row and in groups with pauses, after a
   "no" digit by digit, through the real `Cutter`. "Yes" and "no" are text. Right is the right number, confirmed, within
-  the script's tries, without the keypad. **by net alone**: no hearing of it was left to the decoder's text.
+  the script's tries, without the keypad. **by net alone**: no hearing of it was left to the decoder's text. **net, no
+  snap**: what was left to it counted only where it is spelt right, so that nothing in it was tuned on these recordings.
 - **CPU**: processor time of one utterance in one thread, median.
 - The same ten recordings make all numbers; a figure says how numbers and joins vary, not how people do.
 """

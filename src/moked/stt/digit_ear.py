@@ -40,13 +40,13 @@ _JOINED_FRAMES: Final = 4  # a shorter gap is no pause
 _DOUBTFUL: Final = 0.5  # how sure a digit must be to stand right beside other speech
 _SAME_ENCODER: Final = 0.97
 
-# What may stand before or after a number and matters; read from the decoder's text.
-_BESIDE: Final = frozenset(
+BESIDE: Final = frozenset(
     normalise(
         "לא כן נכון סליחה טעות רגע המספר מספר שלי הטלפון הנייד זה הוא בסוף בהתחלה הקידומת קידומת האחרונות הראשונות"
         " פלוס כוכבית"
     ).split()
 )
+"""What may stand before or after a number and matters; read from the decoder's text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ def _kept(said: Sequence[str]) -> list[str]:
     """The words from the beginning that may stand beside a number."""
     kept: list[str] = []
     for word in said:
-        if word not in _BESIDE:
+        if word not in BESIDE:
             break
         kept.append(word)
     return kept
