@@ -1,6 +1,6 @@
 """Teaches the net of `moked.stt.digit_ear` and writes src/moked/stt/digit_ear.npz: no recorded voice is in it.
 
-    python -m bench.digit_ear FOLDER [--render-only] [--utterances 1200]
+    python -m bench.digit_ear FOLDER [--render-only] [--utterances 1000]
 
 1. Kokoro says every digit in ten voices (four of its own and their mixes; jf_tebukuro is kept for tests), some rows of
    digits, and half of some fifty everyday answers. The clips are kept in FOLDER, so a second run is quick.
@@ -293,7 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--render-only", action="store_true")
-    parser.add_argument("--utterances", type=int, default=1200)
+    parser.add_argument("--utterances", type=int, default=1000)
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()

@@ -66,7 +66,8 @@ call alone moves by some 30 ms with the phase of frames, detector windows and ba
 PHONE_NUMBERS_NOTES: Final = """
 - Digits recorded by people (GCompris-voices), joined with random gaps of 60 to 350 ms and levels, 8 kHz mu-law, the
   embedded Whisper base (int8). The net ([How a dictated number is heard](explanation/numbers.md)) was taught with
-  synthetic voices alone, and its thresholds were set on those; these recordings and joins were never used for it.
+  synthetic voices alone, and its thresholds were set on those. Totals on these recordings were looked at between
+  versions; nothing was fitted to them.
 - **exact**: the decoder's text, correctly spelt number words only. **snap**: the same text, each word snapped to the
   nearest number word; that snap was written after seeing what Whisper makes of these recordings. **constrained**: the
   decoder may only write number words, the first valid number of five hypotheses. **net**: what the product does.
