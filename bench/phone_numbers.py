@@ -7,9 +7,9 @@ FOLDER holds `he/` of GCompris-voices (words spoken by people, Ogg; GPL, not par
 
 Held out: the net that hears numbers (`bench/digit_ear.py`) was taught with four synthetic voices and their mixes, and
 its thresholds were set on those. No recording of a person and no transcript of one went into it, and none of its joins
-is used here: the numbers, gaps, levels and noises come from this file's own seed. While it was made, totals over joins
-of these recordings were looked at to see whether a version was better; no weight or threshold was fitted to them. The *snap* of the dialogue's text
-rules (`dialog/spoken_phone.py`) is another matter: it was written after seeing what Whisper makes of these very
+is used here: the numbers, gaps, levels and noises come from this file's own seed. While it was made, totals over other
+joins of these recordings were looked at to see whether a version was better; no weight or threshold was fitted to them.
+The *snap* of the dialogue's text rules (`dialog/spoken_phone.py`) was written after seeing what Whisper makes of these
 recordings. So dialogues are also held with the snap switched off (`net, no snap`): what the net leaves to the decoder's
 text then counts only where it is spelt right. That is the held-out figure.
 
@@ -64,7 +64,7 @@ from moked.stt.whisper_child import Ear
 from moked.tts.kokoro_child import Kokoro, Nakdimon, Phones, finish
 
 OUT: Final = Path(__file__).parent / "results" / "phone_numbers.json"
-SEED: Final = 20_260
+SEED: Final = 31_415
 SPOKEN: Final = ("ˈefes", "axˈat", "ʃtˈajim", "ʃalˈoʃ", "ˈaɾba", "xamˈeʃ", "ʃeʃ", "ʃˈeva", "ʃmˈone", "tˈeʃa")
 FREE_ANSWERS: Final = (
     "למספר שממנו התקשרתי", "רגע אני מחפש", "אין לי טלפון", "אני לא רוצה לתת מספר", "שכחתי את המספר שלי",
