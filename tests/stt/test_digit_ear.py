@@ -106,6 +106,8 @@ def test_what_sounds_like_a_digit_in_other_words_is_no_digit() -> None:
     assert told(group, lambda: "המספר", asked=True)[0] == "המספר 678"
     amid = [Heard(None, 0, 20), Heard(4, 20, 32, 0.7), Heard(None, 32, 50), *whole]
     assert told(amid, lambda: "לא המספר", asked=True)[0] == "לא המספר 0502345678"
+    amid_group = [*amid[:3], *number("678", start=60)]
+    assert told(amid_group, lambda: "לא המספר", asked=True)[0] == "לא המספר 678"
     clear = [Heard(3, 0, 20, 0.9), Heard(None, 24, 50), *whole]  # a new beginning: the whole number counts alone
     assert told(clear, lambda: "", asked=True)[0] == "0502345678"
     rest = [*number("05"), Heard(None, 60, 80), *number("2345678", start=90)]
