@@ -1,5 +1,8 @@
 """Recorded Hebrew digits on a telephone line, by the embedded model. Nothing here was taught with these recordings."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
@@ -48,6 +51,9 @@ async def test_a_stream_decodes_as_what_was_asked_for(whisper) -> None:
         await stream.finish()
         finals = [result.text async for result in stream]
     assert finals == ["27"]
+    os.kill(whisper._child.pid, signal.SIGKILL)
+    again = await whisper.transcribe(audio, expect="phone")
+    assert again.text == "27", "the process that takes its place hears digits too"
 
 
 async def test_noise_and_words_are_no_digits_even_when_a_number_is_asked_for(whisper) -> None:
