@@ -146,7 +146,7 @@ def lesson(clips: Sequence[Clip], encoder: Ear, rng: np.random.Generator) -> Les
 
     kind = rng.random()
     if kind < 0.6:
-        chosen = some(digits, 3, 11)
+        chosen = some(digits, 1, 11)
     elif kind < 0.7:
         chosen = some(rows, 2, 3)
     elif kind < 0.86:

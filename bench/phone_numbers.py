@@ -242,8 +242,8 @@ class Caller:
     proposed_again: int = 0  # refused numbers that were read back once more
     by_decoder: int = 0  # hearings that the net left to the decoder's text
 
-    def dictate(self, agent_has: str, expect: str) -> str:
-        """What the agent hears of the next thing said."""
+    def dictate(self, asked: str, agent_has: str, expect: str) -> str:
+        """What the agent hears of the answer to `asked`: the rest where it wants the rest, else all of it again."""
         if not self.began:
             self.began = True
             edges = [sum(self.style[:n]) for n in range(len(self.style) + 1)]
@@ -252,7 +252,7 @@ class Caller:
             said, slowly = self.waiting.pop(0), False
         else:
             self.waiting, slowly = [], True
-            said = self.digits.removeprefix(agent_has)
+            said = self.digits.removeprefix(agent_has) if "ההמשך" in asked else self.digits
         texts = [self.hear(cut, expect) for cut in self.mouth.say([said], self.rng, slowly=slowly)]
         self.hearings += len(texts)
         self.by_decoder += sum(not text.replace(" ", "").isdecimal() for text in texts)
@@ -295,7 +295,7 @@ def dialogue(agents: ScriptAgents, caller: Caller) -> tuple[bool, int]:
                 caller.refused.add(state.heard.e164)
             text = "כן, נכון" if right else "לא"
         elif expect is Expect.PHONE:
-            text = caller.dictate(state.heard.digits, expect.value)
+            text = caller.dictate(said, state.heard.digits, expect.value)
         else:
             break  # the agent went on without the number
         count += 1

@@ -70,9 +70,10 @@ def test_a_dictated_number_needs_no_decoder() -> None:
 
 
 def test_one_digit_is_believed_where_a_number_was_asked_for_and_only_when_clear() -> None:
-    assert told(number("7"), never, asked=True) is not None
+    assert told(number("7"), lambda: "שווה", asked=True) is not None
+    assert told(number("4"), lambda: "אה...", asked=True) is None  # the decoder knows a hesitation when it hears one
     assert told(number("7"), never, asked=False) is None
-    assert told(number("7", sure=0.4), never, asked=True) is None
+    assert told(number("7", sure=0.3), never, asked=True) is None
     assert told(number("0502345678", sure=0.2), never, asked=True) is None
     assert told([], never, asked=True) is None
 

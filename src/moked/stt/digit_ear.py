@@ -48,6 +48,11 @@ BESIDE: Final = frozenset(
 )
 """What may stand before or after a number and matters; read from the decoder's text."""
 
+# Short words that may sound like one digit; where the decoder reads one of them, it is right.
+_ALONE: Final = frozenset(
+    ("אה", "אהה", "אה אה", "אמ", "אממ", "אם", "המ", "הממ", "כן", "לא", "נכון", "טעות", "רגע", "טוב", "אז")
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -142,7 +147,8 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     """(text, certainty) of a dictated number; None where the decoder's own text is the better account.
 
     `asked`: a number was asked for, so one digit may be the answer. Otherwise only a row of digits is believed.
-    `free` gives the decoder's text; it is only called where something else was said before or after the number.
+    `free` gives the decoder's text; it is only called for a digit alone, and where something else was said before or
+    after the number.
     """
     heard = _last_whole([item for item in _merged(heard) if item.digit is not None or _long(item)])
     at = [place for place, item in enumerate(heard) if item.digit is not None]
@@ -156,12 +162,14 @@ def told(heard: Sequence[Heard], free: Callable[[], str], *, asked: bool) -> tup
     sure = float(np.exp(np.mean([np.log(item.sure + 1e-6) for item in number])))
     weak = min(item.sure for item in number)
     few = len(number) < 3
-    if sure < 0.35 or (few and (weak < 0.5 or around)):
+    if sure < 0.35 or (few and (weak < 0.4 or around)):
         return None
     after = heard[at[-1] + 1 :]
     if after and _joined(number[-1], after[0]):
         return None  # the word goes on: "שלוש עשרה" is not three
     if not asked and (len(number) < 5 or sure < 0.6):
+        return None
+    if len(number) == 1 and normalise(free()) in _ALONE:
         return None
     if not around:
         return _written(number), sure
