@@ -60,6 +60,7 @@ PURE: dict[str, set[str]] = {
     "simulate/wire.py": set(),
     "stt/agreement.py": set(),
     "stt/cuts.py": set(),
+    "stt/digit_ear.py": set(),
     "stt/failover.py": set(),
     "stt/fairqueue.py": set(),
     "stt/google_rules.py": set(),
