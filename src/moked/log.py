@@ -37,7 +37,7 @@ _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "a
 _TRANSCRIPT_MARKS: Final = ("🟡", "🟢")
 
 # These would log request bodies, SQL parameters or a line per request: only their warnings are wanted.
-_QUIET: Final = ("twilio", "openai", "httpx2", "httpcore2", "httpx", "httpcore", "sqlalchemy", "alembic", "grpc")
+_QUIET: Final = ("twilio", "httpx2", "httpcore2", "httpx", "httpcore", "sqlalchemy", "alembic", "grpc")
 _ROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "flask", "flask.app", "werkzeug", "faster_whisper")
 
 # 7 to 19 digits with the separators people write between them; not inside a longer word such as a CallSid.

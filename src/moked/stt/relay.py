@@ -318,7 +318,7 @@ class Relay:
         burst = policy.burst_ms * SAMPLES_PER_MS
         since_breath = 0
         while True:
-            # A replay is a quick call: what an engine's own bounds are made for. Live, a batch that waited goes at once.
+            # A replay is a quick call: what an engine's own bounds are made for. Live, what waited goes at once.
             limit = leg.at_once if leg.cursor >= leg.live_from else FRAME_BYTES
             mark = tape.mark_number(leg.mark)
             if mark is not None:
