@@ -23,6 +23,7 @@ PURE: dict[str, set[str]] = {
     "records.py": set(),
     "crm/leads.py": set(),
     "crm/phone.py": {"phonenumbers"},
+    "crm/places.py": set(),
     "dialog/endings.py": set(),
     "dialog/history.py": set(),
     "dialog/hours.py": set(),
