@@ -28,7 +28,7 @@ from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
-from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
+from moked.crm.settle import CALLBACK_REQUEST, DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
 
@@ -314,6 +314,17 @@ class Crm:
             if call.ended_at is not None and kind in (VOICEMAIL, DIAL_RESULT):
                 self._settle_again(session, call_sid)
 
+    def request_callback(self, call_sid: str, number: str, *, key: str) -> None:
+        """A caller nobody had a line for wants to be called at `number` (E.164). The same `key` is the same request."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                log.warning("callback request of an unknown call", extra={"call_sid": call_sid})
+                return
+            self._event(session, call, CALLBACK_REQUEST, {"number": number}, key)
+            if call.ended_at is not None:
+                self._settle(session, call, learn=True)
+
     def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
         """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`.
 
@@ -373,7 +384,8 @@ class Crm:
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
         """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
 
-        A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets and nodes go too.
+        A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets and nodes
+        go too.
         """
         limit = self._clock() - timedelta(seconds=older_than_s)
         with self._read.begin() as session:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechSta
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
+from moked.pressure import Pressure
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
 from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
 from moked.stt.transcripts import TurnText
@@ -76,6 +77,7 @@ class SessionParts:
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    pressure: Pressure = field(default_factory=lambda: Pressure(1.0))
 
 
 _FINAL_WORDS_S = 2.5
@@ -152,6 +154,7 @@ class CallSession:
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
+                self._turns.may_guess = self._parts.pressure.calm
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
