@@ -1,8 +1,10 @@
-"""Google Speech-to-Text v1 on the wire: StreamingRecognize and Recognize over gRPC, without generated servicers.
+"""Google Speech-to-Text v1 and v2 on the wire, on one port: StreamingRecognize and Recognize over gRPC.
 
-It hears what `emulators.listener` hears, answers as Google does (several results making one hypothesis, interims every
-200 ms of speech, a final after the end of it, nothing for silence), keeps Google's limits with Google's words, and
-misbehaves on request: `faults` holds what each next stream shall suffer, `fault` what every other one shall.
+What the two say differently is `emulators.google_dialects`; here is what a stream lives through. It hears what
+`emulators.listener` hears, answers as Google does (several results making one hypothesis, interims every 200 ms of
+speech, a final after the end of it, nothing for silence), keeps Google's limits with Google's words, and misbehaves on
+request: `faults` holds what each next stream shall suffer, `fault` what every other one shall. Single requests are
+spared with `streaming_only`.
 
     emulator = GoogleSpeech(mode="codec")
     async with emulator.running() as target:            # "127.0.0.1:40123"
@@ -14,38 +16,47 @@ misbehaves on request: `faults` holds what each next stream shall suffer, `fault
 import argparse
 import asyncio
 import json
-import os
 import signal
-import socket
-import stat
-import struct
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import grpc
 import grpc.aio
-from google.cloud.speech_v1.types import cloud_speech
 
+from emulators.google_dialects import (
+    AUDIO_TIMEOUT,
+    NO_MODEL,
+    STREAM_LIMIT,
+    V1,
+    V2,
+    Asked,
+    Dialect,
+    Refused,
+    World,
+)
 from emulators.listener import Codec, Energy, Heard, Listener, Recording, Script, Source, TimedWord
+from emulators.sockets import cut_off, tear_down
 from emulators.wordcodec import encode_words, numbered, word_times
 
-__all__ = ["Fault", "GoogleSpeech", "Recording", "StreamLog", "encode_words", "numbered", "word_times"]
+__all__ = [
+    "AUDIO_TIMEOUT",
+    "NO_MODEL",
+    "STREAM_LIMIT",
+    "Fault",
+    "GoogleSpeech",
+    "Recording",
+    "StreamLog",
+    "encode_words",
+    "numbered",
+    "word_times",
+]
 
-SERVICE: Final = "google.cloud.speech.v1.Speech"
-STREAM_LIMIT: Final = "Exceeded maximum allowed stream duration of 305 seconds."
-AUDIO_TIMEOUT: Final = (
-    "Audio Timeout Error: Long duration elapsed without audio. Audio should be sent close to real time."
-)
-TOO_LARGE: Final = "Request payload size exceeds the limit: {limit} bytes."
-# Google answers he-IL with its older name, iw-IL, in results and in errors.
-NO_MODEL: Final = (
-    "Invalid recognition 'config': The {model} model is currently not supported for language : {language}."
-)
 SENTENCES: Final = (
     "שלום אני צריכה עזרה בבקשה",
     "המזגן שלי לא מקרר",
@@ -55,14 +66,21 @@ SENTENCES: Final = (
     "תודה רבה להתראות",
 )
 
-_Request: Final = cloud_speech.StreamingRecognizeRequest.pb()
-_Response: Final = cloud_speech.StreamingRecognizeResponse.pb()
-_UnaryRequest: Final = cloud_speech.RecognizeRequest.pb()
-_UnaryResponse: Final = cloud_speech.RecognizeResponse.pb()
-_MULAW: Final = int(cloud_speech.RecognitionConfig.AudioEncoding.MULAW)
-_EVENTS: Final = {"begin": 2, "end": 3}  # SPEECH_ACTIVITY_BEGIN, SPEECH_ACTIVITY_END
+GARBAGE: Final = b"\xff\xff<html>502</html>"  # no protobuf message of any kind begins like this
 
-Kind = Literal["error", "close", "stall", "reset", "refuse", "slow_connect", "slow_results", "shuffle"]
+Kind = Literal[
+    "error",
+    "answer_error",
+    "close",
+    "stall",
+    "reset",
+    "half_open",
+    "garbage",
+    "refuse",
+    "slow_connect",
+    "slow_results",
+    "shuffle",
+]
 Mode = Literal["codec", "script", "energy"]
 
 
@@ -74,6 +92,8 @@ class Fault:
     close         end with OK though nobody asked          slow_connect  wait `delay_ms` before the first answer
     stall         take the audio, say nothing more         slow_results  each answer comes `delay_ms` late
     reset         the TCP connection is torn down          shuffle       answers change places in pairs
+    half_open     the TCP connection stays and nothing     garbage       one answer is bytes that nobody can read
+                  passes any more, with all its streams    answer_error  the error is inside an answer (v1)
     """
 
     kind: Kind
@@ -89,10 +109,15 @@ class StreamLog:
 
     peer: str
     opened_at: float
+    api: str = "v1"
     model: str = ""
     language: str = ""
     phrases: tuple[str, ...] = ()
+    boost: float = 0.0
     punctuation: bool = False
+    location: str = ""  # v2
+    project: str = ""  # v2
+    metadata: Mapping[str, str] = field(default_factory=dict)
     messages: list[int] = field(default_factory=list)  # sizes in bytes, at most 5,000
     finals: list[TimedWord] = field(default_factory=list)
     interims: int = 0
@@ -101,13 +126,6 @@ class StreamLog:
     @property
     def audio_ms(self) -> int:
         return sum(self.messages) // 8
-
-
-class _Aborted(Exception):
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 class GoogleSpeech:
@@ -124,7 +142,7 @@ class GoogleSpeech:
         recordings: Sequence[Recording] = (),
         limit_s: float = 305.0,
         audio_timeout_s: float = 10.0,
-        max_message: int = 10 * 1024 * 1024,
+        max_message: int | None = None,
         max_streams: int | None = None,
         refused_models: Sequence[str] = ("phone_call", "latest_short", "latest_long"),
     ) -> None:
@@ -136,16 +154,27 @@ class GoogleSpeech:
         self.recordings = tuple(recordings)
         self.limit_s = limit_s
         self.audio_timeout_s = audio_timeout_s
-        self.max_message = max_message
+        self.max_message = max_message  # None: as each API has it
         self.max_streams = max_streams
-        self.refused_models = frozenset(refused_models)
+        self.world = World(refused_models=frozenset(refused_models))
         self.faults: deque[Fault | None] = deque()
         self.fault: Fault | None = None
+        self.streaming_only = False  # faults are for StreamingRecognize; Recognize works
         self.counts: Counter[str] = Counter()
         self.streams: deque[StreamLog] = deque(maxlen=1000)
         self.open_streams = 0
+        self._half_open: set[str] = set()  # peers to whom nothing passes any more
         self._server: Any = None
         self._port = 0
+
+    @property
+    def refused_models(self) -> frozenset[str]:
+        """Models of v1 that Hebrew does not have."""
+        return self.world.refused_models
+
+    @refused_models.setter
+    def refused_models(self, models: frozenset[str]) -> None:
+        self.world.refused_models = models
 
     @property
     def target(self) -> str:
@@ -165,39 +194,47 @@ class GoogleSpeech:
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_concurrent_streams", 1000),
             ("grpc.so_reuseport", 0),
+            # a client may ping while nothing is said; gRPC's own servers allow it every five minutes
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ]
         server = grpc.aio.server(options=options)
-        handlers = {
-            "StreamingRecognize": grpc.stream_stream_rpc_method_handler(
-                self._streaming, request_deserializer=_Request.FromString, response_serializer=_bytes
-            ),
-            "Recognize": grpc.unary_unary_rpc_method_handler(
-                self._recognize, request_deserializer=_UnaryRequest.FromString, response_serializer=_bytes
-            ),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        for dialect in (V1(), V2()):
+            handlers = {
+                "StreamingRecognize": grpc.stream_stream_rpc_method_handler(
+                    partial(self._streaming, dialect),
+                    request_deserializer=dialect.Streaming.FromString,
+                    response_serializer=_bytes,
+                ),
+                "Recognize": grpc.unary_unary_rpc_method_handler(
+                    partial(self._recognize, dialect),
+                    request_deserializer=dialect.Whole.FromString,
+                    response_serializer=_bytes,
+                ),
+            }
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(dialect.service, handlers),))
         self._port = server.add_insecure_port(f"{host}:{port}")
         await server.start()
         self._server = server
 
-    async def kill(self) -> None:
-        """Gone at once, with every stream; `start(port)` brings it back."""
+    async def kill(self, grace_s: float | None = None) -> None:
+        """Gone at once, with every stream; `start(port)` brings it back. With `grace_s` as Google goes: it says GOAWAY,
+        takes nothing new, and lets what is open end within that time."""
         if self._server is not None:
             server, self._server = self._server, None
-            await server.stop(None)
+            await server.stop(grace_s)
 
     # --- StreamingRecognize ---------------------------------------------------------------------------------------
 
-    async def _streaming(self, _requests: object, context: Any) -> None:
-        log = StreamLog(context.peer(), time.monotonic())
-        self.streams.append(log)
+    async def _streaming(self, dialect: Dialect, _requests: object, context: Any) -> None:
+        log = self._log(dialect, context)
         self.counts["streams"] += 1
         self.open_streams += 1
         out = _Out(context, self.counts)
         try:
-            await self._serve(context, log, out)
+            await self._serve(dialect, context, log, out)
             log.ended = "OK"
-        except _Aborted as aborted:
+        except Refused as aborted:
+            await self._hold_if_half_open(context)
             log.ended = aborted.status
             self.counts[f"ended {aborted.status}"] += 1
             await context.abort(getattr(grpc.StatusCode, aborted.status), aborted.message)
@@ -206,11 +243,11 @@ class GoogleSpeech:
             self.open_streams -= 1
             await out.close()
 
-    async def _serve(self, context: Any, log: StreamLog, out: "_Out") -> None:
+    async def _serve(self, dialect: Dialect, context: Any, log: StreamLog, out: "_Out") -> None:
         fault = self.faults.popleft() if self.faults else self.fault
         match fault:
             case Fault(kind="refuse"):
-                raise _Aborted(fault.status, fault.message)
+                raise Refused(fault.status, fault.message)
             case Fault(kind="slow_connect"):
                 await asyncio.sleep(fault.delay_ms / 1000)
             case Fault(kind="slow_results"):
@@ -218,137 +255,155 @@ class GoogleSpeech:
             case Fault(kind="shuffle"):
                 out.shuffle = True
         if self.max_streams is not None and self.open_streams > self.max_streams:
-            raise _Aborted("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Concurrent streams'.")
-        first = await self._read(context, log)
+            raise Refused("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Concurrent streams'.")
+        first = await self._read(dialect, context, log)
         if first is grpc.aio.EOF:
             return
-        if first.WhichOneof("streaming_request") != "streaming_config":
-            raise _Aborted("INVALID_ARGUMENT", "Malformed request: the first message must contain 'streaming_config'.")
-        asked = first.streaming_config
-        self._check(asked.config, log)
+        asked = dialect.asked(first)
+        self._check(dialect, asked, log)
         listener = self._listener()
         silent = False
         while True:
-            request = await self._read(context, log)
+            request = await self._read(dialect, context, log)
             if request is grpc.aio.EOF:
                 break
-            if request.WhichOneof("streaming_request") != "audio_content":
-                raise _Aborted("INVALID_ARGUMENT", "Malformed request: only the first message may contain a config.")
-            audio = request.audio_content
-            self._take(log, audio)
+            audio = dialect.audio(request)
+            self._take(dialect, log, audio)
             news = listener.hear(audio)
             if not silent:
                 for item in news:
-                    await self._tell(item, asked, log, out)
+                    await self._tell(dialect, item, asked, log, out)
             heard_ms = listener.heard_bytes // 8
-            if heard_ms >= self.limit_s * 1000:
-                raise _Aborted("OUT_OF_RANGE", STREAM_LIMIT)
+            if heard_ms >= self._limit_s(dialect) * 1000:
+                raise Refused(*dialect.stream_limit)
             if fault is not None and heard_ms >= fault.at_ms:
                 match fault.kind:
                     case "error":
-                        raise _Aborted(fault.status, fault.message)
+                        raise Refused(fault.status, fault.message)
                     case "close":
                         return
                     case "stall":
                         silent = True
+                    case "answer_error":
+                        assert isinstance(dialect, V1), "v2 has no field for it"
+                        await out.send(dialect.error(getattr(grpc.StatusCode, fault.status).value[0], fault.message))
+                        silent, fault = True, None
+                    case "garbage":
+                        fault = None  # once
+                        await out.send(GARBAGE)
+                    case "half_open":
+                        self.counts["half-opens"] += 1
+                        self._half_open.add(context.peer())
+                        cut_off(context.peer())
+                        await self._hold_if_half_open(context)
                     case "reset":
                         self.counts["resets"] += 1
-                        _tear_down(context.peer())
+                        tear_down(context.peer())
                         return
         if silent:
             await asyncio.sleep(3600)  # the client's cancel or deadline ends it
         if self.close_ms:
             await asyncio.sleep(self.close_ms / 1000)
         for item in listener.close():
-            await self._tell(item, asked, log, out)
-        billed = _Response()
-        billed.total_billed_time.seconds = -(-listener.heard_bytes // 8000)
-        await out.send(billed)
+            await self._tell(dialect, item, asked, log, out)
+        await out.send(dialect.last(-(-listener.heard_bytes // 8000)))
         await out.drain()
 
-    async def _read(self, context: Any, log: StreamLog) -> Any:
-        left = self.limit_s - (time.monotonic() - log.opened_at)
+    def _limit_s(self, dialect: Dialect) -> float:
+        return min(self.limit_s, dialect.longest_s)
+
+    async def _read(self, dialect: Dialect, context: Any, log: StreamLog) -> Any:
+        left = self._limit_s(dialect) - (time.monotonic() - log.opened_at)
         wait = min(self.audio_timeout_s, left)
         try:
             async with asyncio.timeout(wait):
-                return await context.read()
+                message = await context.read()
+            await self._hold_if_half_open(context)
+            return message
         except TimeoutError:
-            if left <= self.audio_timeout_s:
-                raise _Aborted("OUT_OF_RANGE", STREAM_LIMIT) from None
-            raise _Aborted("OUT_OF_RANGE", AUDIO_TIMEOUT) from None
+            raise Refused(*(dialect.stream_limit if left <= self.audio_timeout_s else dialect.audio_timeout)) from None
 
-    def _take(self, log: StreamLog, audio: bytes) -> None:
-        if len(audio) > self.max_message:
-            raise _Aborted("INVALID_ARGUMENT", TOO_LARGE.format(limit=self.max_message))
+    async def _hold_if_half_open(self, context: Any) -> None:
+        """On a connection that is half open no stream hears or says anything, until the client gives it up."""
+        if context.peer() in self._half_open:
+            await asyncio.sleep(3600)
+
+    def _take(self, dialect: Dialect, log: StreamLog, audio: bytes, *, whole: bool = False) -> None:
+        limit = self.max_message or (V1.largest if whole else dialect.largest)
+        if len(audio) > limit:
+            raise Refused("INVALID_ARGUMENT", dialect.too_large(len(audio), limit))
         if len(log.messages) < 5000:
             log.messages.append(len(audio))
         self.counts["messages"] += 1
         self.counts["audio_bytes"] += len(audio)
 
-    async def _tell(self, item: Heard, asked: Any, log: StreamLog, out: "_Out") -> None:
-        config = asked.config
+    async def _tell(self, dialect: Dialect, item: Heard, asked: Asked, log: StreamLog, out: "_Out") -> None:
         match item.kind:
             case "begin" | "end":
-                if asked.enable_voice_activity_events:
-                    event = _Response(speech_event_type=_EVENTS[item.kind])
-                    event.speech_event_time.FromMilliseconds(item.at_ms)
-                    await out.send(event)
+                if asked.events:
+                    await out.send(dialect.event(item.kind, item.at_ms))
             case "interim":
-                if asked.interim_results:
+                if asked.interim:
                     self.counts["interims"] += 1
                     log.interims += 1
-                    await out.send(_interim(item))
+                    await out.send(dialect.interim(item))
             case "final":
                 self.counts["finals"] += 1
                 log.finals += item.words
-                await out.send(_final(item, config))
+                await out.send(dialect.final(item, asked))
 
     # --- Recognize ------------------------------------------------------------------------------------------------
 
-    async def _recognize(self, request: Any, context: Any) -> Any:
+    async def _recognize(self, dialect: Dialect, request: Any, context: Any) -> Any:
         self.counts["recognize"] += 1
-        log = StreamLog(context.peer(), time.monotonic())
-        self.streams.append(log)
-        fault = self.faults.popleft() if self.faults else self.fault
+        log = self._log(dialect, context)
+        fault = None if self.streaming_only else self.faults.popleft() if self.faults else self.fault
         try:
             if fault is not None and fault.kind in ("refuse", "error"):
-                raise _Aborted(fault.status, fault.message)
+                raise Refused(fault.status, fault.message)
             if fault is not None and fault.kind == "reset":
                 self.counts["resets"] += 1
-                _tear_down(context.peer())
+                tear_down(context.peer())
+            if fault is not None and fault.kind == "half_open":
+                self._half_open.add(context.peer())
+                cut_off(context.peer())
             if fault is not None and fault.kind == "stall":
                 await asyncio.sleep(3600)
+            await self._hold_if_half_open(context)
+            if fault is not None and fault.kind == "garbage":
+                return GARBAGE
             if fault is not None and fault.kind in ("slow_connect", "slow_results"):
                 await asyncio.sleep(fault.delay_ms / 1000)
-            self._check(request.config, log)
-            self._take(log, request.audio.content)
-        except _Aborted as aborted:
+            asked, audio = dialect.whole_asked(request)
+            self._check(dialect, asked, log)
+            self._take(dialect, log, audio, whole=True)
+        except Refused as aborted:
             log.ended = aborted.status
             self.counts[f"ended {aborted.status}"] += 1
             await context.abort(getattr(grpc.StatusCode, aborted.status), aborted.message)
         listener = self._listener()
-        response = _UnaryResponse()
-        for item in [*listener.hear(request.audio.content), *listener.close()]:
-            if item.kind == "final":
-                self.counts["finals"] += 1
-                log.finals += item.words
-                result = response.results.add(language_code="iw-il")
-                result.result_end_time.FromMilliseconds(item.at_ms)
-                _fill(result.alternatives.add(), item, request.config)
-        response.total_billed_time.seconds = -(-len(request.audio.content) // 8000)
+        finals = [item for item in [*listener.hear(audio), *listener.close()] if item.kind == "final"]
+        self.counts["finals"] += len(finals)
+        log.finals += [word for item in finals for word in item.words]
         log.ended = "OK"
-        return response
+        return dialect.whole(finals, asked, -(-len(audio) // 8000))
 
     # --- shared ---------------------------------------------------------------------------------------------------
 
-    def _check(self, config: Any, log: StreamLog) -> None:
-        log.model, log.language = config.model, config.language_code
-        log.phrases = tuple(phrase for context in config.speech_contexts for phrase in context.phrases)
-        log.punctuation = config.enable_automatic_punctuation
-        if config.encoding != _MULAW or config.sample_rate_hertz != 8000:
-            raise _Aborted("INVALID_ARGUMENT", "Invalid recognition 'config': bad encoding or sample rate.")
-        if config.language_code.lower() in ("he-il", "iw-il") and config.model in self.refused_models:
-            raise _Aborted("INVALID_ARGUMENT", NO_MODEL.format(model=config.model, language="iw-IL"))
+    def _log(self, dialect: Dialect, context: Any) -> StreamLog:
+        api = "v1" if isinstance(dialect, V1) else "v2"
+        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        log = StreamLog(context.peer(), time.monotonic(), api=api, metadata=metadata)
+        self.streams.append(log)
+        return log
+
+    def _check(self, dialect: Dialect, asked: Asked, log: StreamLog) -> None:
+        log.model, log.language, log.phrases = asked.model, asked.language, asked.phrases
+        log.punctuation, log.boost = asked.punctuation, asked.boost
+        log.location, log.project = asked.location, asked.project
+        refusal = dialect.refusal(asked, self.world)
+        if refusal is not None:
+            raise Refused(*refusal)
 
     def _listener(self) -> Listener:
         source: Source
@@ -411,63 +466,8 @@ class _Out:
 
 
 def _bytes(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
+    data: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return data
-
-
-def _interim(item: Heard) -> Any:
-    """One hypothesis as Google splits it: what is stable, then what may still change."""
-    response = _Response()
-    stable = [word for word in item.words if item.at_ms - word.end_ms >= 500]
-    tail = item.words[len(stable) :]
-    if stable:
-        _part(response, "", stable, 0.9)
-    if tail:
-        age = (item.at_ms - tail[0].end_ms) / 1000
-        _part(response, " " if stable else "", tail, round(min(0.8, max(0.1, age)), 2))
-    return response
-
-
-def _part(response: Any, lead: str, words: Sequence[TimedWord], stability: float) -> None:
-    result = response.results.add(is_final=False, stability=stability, language_code="iw-il")
-    result.result_end_time.FromMilliseconds(words[-1].end_ms)
-    result.alternatives.add(transcript=lead + " ".join(word.text for word in words))
-
-
-def _final(item: Heard, config: Any) -> Any:
-    response = _Response()
-    result = response.results.add(is_final=True, language_code="iw-il")
-    result.result_end_time.FromMilliseconds(item.at_ms)
-    _fill(result.alternatives.add(), item, config)
-    return response
-
-
-def _fill(alternative: Any, item: Heard, config: Any) -> None:
-    alternative.transcript = " ".join(word.text for word in item.words)
-    if config.enable_automatic_punctuation:
-        alternative.transcript += "."
-    alternative.confidence = 0.9
-    if config.enable_word_time_offsets:
-        for word in item.words:
-            info = alternative.words.add(word=word.text)
-            info.start_time.FromMilliseconds(word.start_ms)
-            info.end_time.FromMilliseconds(word.end_ms)
-
-
-def _tear_down(peer: str) -> None:
-    """Abort the TCP connection from `peer` ("ipv4:127.0.0.1:54321"): the library gives no handle, the kernel does."""
-    port = int(peer.rsplit(":", 1)[1])
-    for entry in list(Path("/dev/fd").iterdir()):
-        try:
-            if not stat.S_ISSOCK(os.fstat(int(entry.name)).st_mode):
-                continue
-            copy = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:
-            continue
-        with copy, suppress(OSError):
-            if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getpeername()[1] == port:
-                copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                copy.shutdown(socket.SHUT_RDWR)
 
 
 def read_recordings(path: Path) -> list[Recording]:
@@ -495,6 +495,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--audio-timeout-s", type=float, default=10.0)
     parser.add_argument("--max-streams", type=int)
     parser.add_argument("--allow-phone-call", action="store_true", help="do not refuse models for Hebrew")
+    parser.add_argument("--streaming-only", action="store_true", help="faults spare single requests")
     parser.add_argument("--faults", default="[]", help='JSON: [{"kind": "error", "at_ms": 1500, ...}, null, ...]')
     return parser.parse_args()
 
@@ -513,6 +514,7 @@ async def _main() -> None:
         max_streams=given.max_streams,
         refused_models=() if given.allow_phone_call else ("phone_call", "latest_short", "latest_long"),
     )
+    emulator.streaming_only = given.streaming_only
     emulator.faults.extend(Fault(**fault) if fault else None for fault in json.loads(given.faults))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

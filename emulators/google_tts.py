@@ -1,8 +1,8 @@
 """Google Text-to-Speech as the real client sees it: gRPC, `google.cloud.texttospeech.v1`, without a key.
 
 Answers `SynthesizeSpeech` with speech-shaped tones (syllables at about 70 ms a character, so that energy-based code
-hears speech), mu-law in a WAV as Google's, after `first_byte_ms`. Refuses what Google refuses, with its status codes,
-and fails on request. Content by the text: the same text has the same audio, another text another pitch.
+hears speech), mu-law in a WAV as Google's, after `first_byte_ms`; and `ListVoices`. Refuses what Google refuses, with
+its status codes, and fails on request. Content by the text: the same text has the same audio, another another pitch.
 
     python -m emulators.google_tts --port 8702 --first-byte-ms 120
 """
@@ -21,7 +21,14 @@ from typing import Final
 
 import grpc.aio
 import numpy as np
-from google.cloud.texttospeech_v1.types import AudioEncoding, SynthesizeSpeechRequest, SynthesizeSpeechResponse
+from google.cloud.texttospeech_v1.types import (
+    AudioEncoding,
+    ListVoicesRequest,
+    ListVoicesResponse,
+    SynthesizeSpeechRequest,
+    SynthesizeSpeechResponse,
+    Voice,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +59,7 @@ class GoogleTts:
     first_byte_ms: int = 120
     header: str = "fact"
     faults: deque[Fault] = field(default_factory=deque)
+    away: grpc.StatusCode | None = None  # what the list of voices fails with
     counts: Counter[str] = field(default_factory=Counter)
     texts: deque[str] = field(default_factory=lambda: deque(maxlen=1000))
     running: int = 0
@@ -93,16 +101,40 @@ class GoogleTts:
         finally:
             self.running -= 1
 
+    async def list_voices(
+        self,
+        request: ListVoicesRequest,
+        context: "grpc.aio.ServicerContext[ListVoicesRequest, ListVoicesResponse]",
+    ) -> ListVoicesResponse:
+        """Every voice of the language; all of them where none is asked for."""
+        self.counts["lists"] += 1
+        if self.away is not None:
+            await context.abort(self.away, "fault on request")
+        if request.language_code and request.language_code.lower() not in ("he", "he-il", "iw-il"):
+            return ListVoicesResponse()
+        return ListVoicesResponse(
+            voices=[
+                Voice(language_codes=["he-IL"], name=name, natural_sample_rate_hertz=24_000) for name in sorted(VOICES)
+            ]
+        )
+
     @asynccontextmanager
     async def serving(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
         """Serve while entered; yields 'host:port'."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handler = grpc.unary_unary_rpc_method_handler(
-            self.synthesize,
-            request_deserializer=SynthesizeSpeechRequest.deserialize,
-            response_serializer=SynthesizeSpeechResponse.serialize,
-        )
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"SynthesizeSpeech": handler}),))
+        handlers = {
+            "SynthesizeSpeech": grpc.unary_unary_rpc_method_handler(
+                self.synthesize,
+                request_deserializer=SynthesizeSpeechRequest.deserialize,
+                response_serializer=SynthesizeSpeechResponse.serialize,
+            ),
+            "ListVoices": grpc.unary_unary_rpc_method_handler(
+                self.list_voices,
+                request_deserializer=ListVoicesRequest.deserialize,
+                response_serializer=ListVoicesResponse.serialize,
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         bound = server.add_insecure_port(f"{host}:{port}")
         if not bound:
             raise OSError(f"cannot listen on {host}:{port}")

@@ -5,16 +5,21 @@ import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from types import SimpleNamespace
 
 import anyio
 import httpx2
 import pytest
 
-from moked import doctor
+from emulators.google_speech import GoogleSpeech
+from emulators.google_tts import GoogleTts
+from moked import doctor, parts
 from moked.doctor import Status
 from moked.errors import Failure, ProviderError, SettingsError
 from moked.settings import Settings
+from moked.stt.google import Survey
+from moked.stt.google_rules import ModelAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +68,101 @@ async def test_google_credentials(tmp_path):
     found = _one(await doctor.google_credentials(path), Status.OK)
     assert "project p" in found.detail
     assert "hush" not in found.detail
+
+
+def _survey(*answers, api="v1", elsewhere=()):
+    async def ask():
+        return Survey(api, "global", [ModelAnswer(*answer) for answer in answers], elsewhere)
+
+    return ask
+
+
+async def test_the_recognition_models():
+    refused = ("phone_call", False, "not supported for language : iw-IL")
+    first, *rest = await doctor.speech_models(_survey(refused, ("default", True), ("", True)))
+    assert (first.status, first.detail) == (Status.WARN, "v1, model default: phone_call is refused")
+    assert "GCP_STT_MODEL=default" in first.what_to_do
+    assert [(f.name, f.status, f.detail) for f in rest] == [
+        ("speech model phone_call", "ok", "refused: not supported for language : iw-IL"),
+        ("speech model default", "ok", "in use"),
+        ("speech model unset", "ok", "accepted"),
+    ]
+    (first, model) = await doctor.speech_models(_survey(("chirp_3", True, "", frozenset(("words",))), api="v2"))
+    assert (first.status, first.detail) == (Status.OK, "v2 in global, model chirp_3")
+    assert model.detail == "in use, without words"
+    (unset, _, _) = await doctor.speech_models(_survey(refused, ("", True)))
+    assert unset.status is Status.OK, "nothing can be set to it"
+
+
+async def test_no_recognition_model_at_all():
+    refused = ("phone_call", False, "no")
+    assert "GCP_STT_LANGUAGE" in _one((await doctor.speech_models(_survey(refused)))[:1], Status.FAIL).what_to_do
+    found = await doctor.speech_models(_survey(refused, api="v2", elsewhere=[("eu", "chirp_3")]))
+    assert "GCP_STT_LOCATION=eu (chirp_3)" in _one(found[:1], Status.FAIL).what_to_do
+    found = await doctor.speech_models(_survey(refused, api="v2"))
+    assert "GCP_STT_API=v1" in _one(found[:1], Status.FAIL).what_to_do
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (ProviderError("google", Failure.AUTH, "no"), "Enable the Cloud Speech-to-Text API"),
+        (ProviderError("google", Failure.QUOTA, "no"), "quota"),
+        (ProviderError("google", Failure.CONFIG, "no"), "GCP_PROJECT"),
+        (ProviderError("google", Failure.UNAVAILABLE, "no"), "network"),
+        (SettingsError("GCP_PROJECT: missing"), "environment"),
+    ],
+)
+async def test_google_that_cannot_be_asked(error, what):
+    async def ask():
+        raise error
+
+    found = _one(await doctor.speech_models(ask), Status.FAIL)
+    assert what in found.what_to_do
+    assert found.detail == str(error)
+    if isinstance(error, ProviderError):
+        assert (
+            what.replace("Speech-to-Text", "Text-to-Speech")
+            in _one(await doctor.voices(ask, "x"), Status.FAIL).what_to_do
+        )
+
+
+async def test_the_voices():
+    async def some():
+        return ["he-IL-Wavenet-A", "he-IL-Wavenet-D"]
+
+    async def none():
+        return []
+
+    async def unused():
+        return None
+
+    _one(await doctor.voices(some, "he-IL-Wavenet-D"), Status.OK)
+    assert "he-IL-Wavenet-A" in _one(await doctor.voices(some, "he-IL-Wavenet-Z"), Status.FAIL).what_to_do
+    assert "no voice for the language" in _one(await doctor.voices(none, "xx-XX-Y"), Status.FAIL).detail
+    assert await doctor.voices(unused, "x") == []
+    assert await doctor.speech_models(unused) == []
+
+
+@pytest.mark.parametrize("streaming", ["true", "false"])
+async def test_an_emulated_google_is_asked_what_it_has(monkeypatch, tmp_path, streaming):
+    """From the settings to the findings, over the real wire."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+    speech, voice = GoogleSpeech(mode="codec"), GoogleTts()
+    async with speech.running() as one, voice.serving() as other:
+        settings = Settings(
+            gcp_stt_api="v2", speech_emulator_host=one, texttospeech_emulator_host=other, enable_streaming_stt=streaming
+        )
+        models = await doctor.speech_models(partial(parts.ask_google_speech, settings))
+        assert [f.name for f in models[1:]] == [
+            f"speech model {name}" for name in ("telephony", "long", "chirp_3", "chirp_2", "short")
+        ]
+        assert models[0].detail == "v2 in global, model long: telephony is refused"
+        _one(await doctor.voices(partial(parts.ask_google_voices, settings), settings.tts_voice), Status.OK)
+    assert speech.counts["recognize"] == (0 if streaming == "true" else 5)
+    assert speech.open_streams == 0
 
 
 async def test_an_emulator(nowhere):
@@ -266,7 +366,15 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
 
     needed = ["silero-vad", "kokoro"]
     settings = Settings(models_dir=tmp_path, port=1)
-    found = await doctor.examine(doctor.checks_for(settings, needed_weights=needed, schema=schema, redis_ping=ping))
+    checks = doctor.checks_for(
+        settings,
+        needed_weights=needed,
+        schema=schema,
+        redis_ping=ping,
+        google_speech=partial(parts.ask_google_speech, settings),
+        google_voices=partial(parts.ask_google_voices, settings),
+    )
+    found = await doctor.examine(checks)
     names = [finding.name for finding in found]
     assert [name for name in names if name.startswith("weights")] == ["weights silero-vad", "weights kokoro"]
     assert {"settings", "google", "twilio", "webhook", "clock", "port 1", "database", "disk of DATA_DIR"} <= set(names)

@@ -13,6 +13,8 @@ PROMISED = {
     "enable_streaming_stt": True,
     "stt_batch_ms": 150,
     "stt_partial_debounce_ms": 180,
+    "gcp_stt_api": "v1",
+    "gcp_stt_location": "global",
     "gcp_stt_model": "phone_call",
     "gcp_stt_language": "he-IL",
     "gcp_stt_punctuation_interim": False,
@@ -43,6 +45,17 @@ def test_the_promised_defaults():
     assert settings.warnings == ()
 
 
+def test_a_location_or_a_project_without_v2_is_a_warning(monkeypatch):
+    monkeypatch.setenv("GCP_STT_LOCATION", "EU")
+    monkeypatch.setenv("GCP_PROJECT", "my-project")
+    location, project = load_settings().warnings
+    assert location.startswith("GCP_STT_LOCATION: it is for GCP_STT_API=v2")
+    assert project.startswith("GCP_PROJECT: it is for GCP_STT_API=v2")
+    monkeypatch.setenv("GCP_STT_API", "V2")
+    settings = load_settings()
+    assert (settings.warnings, settings.gcp_stt_api, settings.gcp_stt_location) == ((), "v2", "eu")
+
+
 def test_environment_wins_over_the_file_and_empty_is_unset(monkeypatch):
     _env_file("PORT=9000\nHOST=0.0.0.0\nTTS_RATE=\n")
     monkeypatch.setenv("PORT", "9001")
@@ -59,6 +72,11 @@ def test_environment_wins_over_the_file_and_empty_is_unset(monkeypatch):
         ("TTS_PITCH", "-21", "-20.0 to 20.0"),
         ("STT_BATCH_MS", "10", "20 to 1000"),
         ("STT_PARTIAL_DEBOUNCE_MS", "-1", "0 to 2000"),
+        ("GCP_STT_API", "v3", "v1 or v2"),
+        ("GCP_STT_LOCATION", "https://eu-speech.googleapis.com", "global, us, eu or a region such as europe-west4"),
+        ("GCP_STT_LOCATION", "eu west", "europe-west4"),
+        ("GCP_PROJECT", "projects/mine", "a project's ID or number"),
+        ("GCP_STT_MAX_STREAMS", "-1", "0 to 1000"),
         ("PORT", "70000", "1 to 65535"),
         ("PORT", "http", "1 to 65535"),
         ("SPEECH_EMULATOR_HOST", "localhost", "host:port"),

@@ -4,12 +4,14 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -22,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__
+from moked import __version__, rollout_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -43,6 +45,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(rollout_cli.app, name="rollout")
 
 _UVLOOP = {"use_uvloop": True}  # also where a child process is used: asyncio's own loop complains when it outlives it
 
@@ -212,6 +215,8 @@ def doctor() -> None:
                     needed_weights=parts.needed_weights(settings),
                     schema=lambda: db.schema_state(engine),
                     redis_ping=redis_ping,
+                    google_speech=partial(parts.ask_google_speech, settings),
+                    google_voices=partial(parts.ask_google_voices, settings),
                 ),
             )
         finally:
@@ -222,7 +227,7 @@ def doctor() -> None:
         table.add_column(heading)
     for found in findings:
         colour = colours[found.status.value]
-        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", found.detail, found.what_to_do)
+        table.add_row(found.name, f"[{colour}]{found.status.value}[/]", escape(found.detail), escape(found.what_to_do))
     out.print(table, highlight=False)
     if any(found.status.value == "fail" for found in findings):
         raise typer.Exit(1)

@@ -25,10 +25,11 @@ import anyio.to_thread
 import httpx2
 
 from moked import weights
-from moked.errors import ModelError, ProviderError, SettingsError
+from moked.errors import Failure, ModelError, ProviderError, SettingsError
 
 if TYPE_CHECKING:
     from moked.settings import Settings
+    from moked.stt.google import Survey
 
 TIMEOUT_S: Final = 3.0
 AT_ONCE: Final = 4
@@ -95,10 +96,13 @@ def checks_for(
     needed_weights: Sequence[str],
     schema: Callable[[], Schema],
     redis_ping: Callable[[str], Awaitable[None]],
+    google_speech: Callable[[], Awaitable["Survey | None"]],
+    google_voices: Callable[[], Awaitable[Sequence[str] | None]],
 ) -> list[tuple[str, Check]]:
     """The checks that these settings call for.
 
-    `schema` reaches the database (`crm.db.schema_state`).
+    `schema` reaches the database (`crm.db.schema_state`); `google_speech` and `google_voices` ask Google
+    (`parts.ask_google_...`) and give None where it does not serve.
     """
     s = settings
     key = s.openai_api_key.get_secret_value() if s.openai_api_key else ""
@@ -110,6 +114,8 @@ def checks_for(
         ("google", partial(google_credentials, credentials, replaced=google)),
         ("speech emulator", partial(emulator, "SPEECH_EMULATOR_HOST", s.speech_emulator_host)),
         ("voice emulator", partial(emulator, "TEXTTOSPEECH_EMULATOR_HOST", s.texttospeech_emulator_host)),
+        ("google speech", partial(speech_models, google_speech)),
+        ("google voice", partial(voices, google_voices, s.tts_voice)),
         ("language model", partial(language_model, s.openai_base_url, key, s.llm_model)),
         ("twilio", partial(twilio_keys, s.twilio_account_sid, token)),
         ("webhook", partial(webhook, s.public_base_url)),
@@ -145,7 +151,7 @@ _KEY_FIELDS: Final = {
 
 
 async def google_credentials(path: Path | None, *, replaced: bool = False) -> list[Finding]:
-    """The key file is there and is what Google issues. Whether Google accepts it is seen at the first call."""
+    """The key file is there and is what Google issues. Whether Google accepts it, the checks below find out."""
     if path is None:
         detail = "not used: emulators are set" if replaced else "not used: Moked hears and speaks on its own models"
         return [_ok("google", detail=detail)]
@@ -163,7 +169,75 @@ async def google_credentials(path: Path | None, *, replaced: bool = False) -> li
     if missing := [name for name in _KEY_FIELDS[kind] if not key.get(name)]:
         return [_fail("google", detail=f"{path} lacks {', '.join(missing)}", what_to_do=again)]
     project = f", project {key['project_id']}" if key.get("project_id") else ""
-    return [_ok("google", detail=f"{kind} key{project}; Google is asked at the first call")]
+    return [_ok("google", detail=f"{kind} key{project}")]
+
+
+async def speech_models(ask: Callable[[], Awaitable["Survey | None"]]) -> list[Finding]:
+    """Which recognition models Google takes for the language, in its own words. No finding where it is not used."""
+    name = "google speech"
+    try:
+        survey = await ask()
+    except SettingsError as error:
+        return [_fail(name, detail=str(error), what_to_do="Correct it in the environment or in .env.")]
+    except ProviderError as error:
+        return [_fail(name, detail=str(error), what_to_do=_what_to_do_about(error, "Speech-to-Text"))]
+    if survey is None:
+        return []
+    where = survey.api if survey.api == "v1" else f"{survey.api} in {survey.location}"
+    first, works = survey.answers[0], next((answer for answer in survey.answers if answer.accepted), None)
+    if works is None:
+        what = "Set GCP_STT_API=v1, or a model of your language in GCP_STT_MODEL."
+        if survey.elsewhere:
+            what = f"Set {' or '.join(f'GCP_STT_LOCATION={place} ({model})' for place, model in survey.elsewhere)}."
+        elif survey.api == "v1":
+            what = "Check GCP_STT_LANGUAGE. Until then calls are heard by the fallback."
+        found = [_fail(name, detail=f"{where}: no model is taken", what_to_do=what)]
+    elif works is first or not works.model:
+        found = [_ok(name, detail=f"{where}, model {_model(works.model)}")]
+    else:
+        detail = f"{where}, model {works.model}: {first.model} is refused"
+        what = f"To skip the question at each start, set GCP_STT_MODEL={works.model}."
+        found = [_warn(name, detail=detail, what_to_do=what)]
+    for answer in survey.answers:
+        used = "in use" if answer is works else "accepted"
+        lacks = f", without {', '.join(sorted(answer.without))}" if answer.without else ""
+        detail = f"{used}{lacks}" if answer.accepted else f"refused: {answer.words}"
+        found.append(_ok(f"speech model {_model(answer.model)}", detail=detail))
+    return found
+
+
+def _model(name: str) -> str:
+    return name or "unset"
+
+
+async def voices(ask: Callable[[], Awaitable[Sequence[str] | None]], wanted: str) -> list[Finding]:
+    """The voice is among those Google has for its language. No finding where Google does not speak."""
+    name = "google voice"
+    try:
+        there = await ask()
+    except ProviderError as error:
+        return [_fail(name, detail=str(error), what_to_do=_what_to_do_about(error, "Text-to-Speech"))]
+    if there is None:
+        return []
+    listed = ", ".join(there)
+    if wanted in there:
+        return [_ok(name, detail=f"{wanted} is one of {len(there)}: {listed}")]
+    if not there:
+        what = "Begin TTS_VOICE with a language Google speaks, such as he-IL-Wavenet-D."
+        return [_fail(name, detail=f"Google has no voice for the language of {wanted}", what_to_do=what)]
+    return [_fail(name, detail=f"Google has no voice {wanted}", what_to_do=f"Set TTS_VOICE to one of {listed}.")]
+
+
+def _what_to_do_about(error: ProviderError, api: str) -> str:
+    match error.kind:
+        case Failure.AUTH:
+            return f"Enable the Cloud {api} API for the project, and give the service account the right to use it."
+        case Failure.QUOTA:
+            return f"Raise the project's quota of the Cloud {api} API, or wait a minute."
+        case Failure.CONFIG:
+            return "Correct what it names: GCP_PROJECT, GCP_STT_LOCATION, GCP_STT_LANGUAGE or TTS_VOICE."
+        case _:
+            return "Check the network and the firewall. Until then calls use the fallback."
 
 
 async def emulator(variable: str, host_port: str) -> list[Finding]:

@@ -46,6 +46,7 @@ class Failure(StrEnum):
     CONFIG = "config"  # our request is wrong for it; not retryable as it is
     AUTH = "auth"  # credentials are refused; a person must act
     QUOTA = "quota"  # too much; go elsewhere for a while
+    FULL = "full"  # our own limit towards it is reached; this one call goes elsewhere
     UNAVAILABLE = "unavailable"  # cannot be reached, or answers 5xx
     TIMEOUT = "timeout"  # reached, but too late
     EXPIRED = "expired"  # the stream hit the provider's own limit; open another, nothing is wrong

@@ -13,13 +13,17 @@ from pathlib import Path
 from moked import weights
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
+from moked.dialog.deaf import UnheardAgents
 from moked.dialog.llm import LlmAgents
 from moked.dialog.script import ScriptAgents
+from moked.dialog.scriptfile import load_script
 from moked.errors import ModelError
 from moked.media.session import Phrases
+from moked.rollout.policy import Engines
 from moked.settings import Settings
 from moked.stt import Engine
-from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
+from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances, Survey, survey
+from moked.stt.second import SecondEar, Transcriber
 from moked.stt.whisper_local import WhisperLocal
 from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
@@ -41,7 +45,7 @@ class Choice:
 
 
 def uses_google_speech(settings: Settings) -> bool:
-    return bool(settings.speech_emulator_host or settings.google_application_credentials)
+    return settings.google_speech
 
 
 def uses_google_voice(settings: Settings) -> bool:
@@ -54,21 +58,48 @@ VOICE_WEIGHTS = ("nakdimon", "phonikud", "kokoro")
 def needed_weights(settings: Settings) -> list[str]:
     """Names of the embedded weights these settings need. Those of the voice have a last resort, espeak-ng."""
     names = ["silero-vad"]
-    if settings.whisper_model == "base" and (not uses_google_speech(settings) or settings.stt_fallback == "whisper"):
+    if settings.whisper_model == "base" and (_hears_calls(settings) or _needs_own_whisper(settings)):
         names.append("whisper-base")
     if not uses_google_voice(settings):
         names += VOICE_WEIGHTS
     return names
 
 
+def spared_weights(settings: Settings) -> set[str]:
+    """Those without which calls are served all the same, if not as well."""
+    return {*VOICE_WEIGHTS, *(["whisper-base"] if _needs_own_whisper(settings) else [])}
+
+
 def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choice]:
-    """The recognition engines, most wanted first."""
+    """The recognition engines. Of Google both modes, because a running system may change (`engines_of`)."""
     if not uses_google_speech(settings):
         better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={BETTER_WHISPER}"
         return [_whisper(settings)], Choice(
             "hearing", f"Whisper ({settings.whisper_model})", "no Google credentials are set", better
         )
-    google = GoogleSettings(
+    google = google_speech(settings)
+    engines: list[Engine]
+    name = "Google" if google.api == "v1" else f"Google {google.api} ({google.location})"
+    if settings.enable_streaming_stt:
+        streaming = GoogleStreaming(google)
+        engines, name = [streaming, GoogleUtterances(google, ladder=streaming.ladder)], f"{name}, streaming"
+    else:
+        utterances = GoogleUtterances(google)
+        engines = [utterances, GoogleStreaming(google, ladder=utterances.ladder)]
+        name = f"{name}, whole utterances"
+    why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
+    if settings.stt_fallback == "whisper":
+        engines.append(_whisper(settings))
+        return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
+    return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+def google_speech(settings: Settings) -> GoogleSettings:
+    return GoogleSettings(
+        api=settings.gcp_stt_api,
+        location=settings.gcp_stt_location,
+        project=settings.gcp_project,
+        max_streams=settings.gcp_stt_max_streams,
         model=settings.gcp_stt_model,
         language=settings.gcp_stt_language,
         batch_ms=settings.stt_batch_ms,
@@ -77,16 +108,87 @@ def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choic
         emulator_host=settings.speech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
-    engines: list[Engine]
-    if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], "Google, streaming"
-    else:
-        engines, name = [GoogleUtterances(google)], "Google, whole utterances"
-    why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
-    if settings.stt_fallback == "whisper":
-        engines.append(_whisper(settings))
-        return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
-    return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
+
+
+async def ask_google_speech(settings: Settings) -> Survey | None:
+    """What Google says to each recognition model; None where it does not serve. Raises `ProviderError` and, for the
+    credentials, `SettingsError`."""
+    if not uses_google_speech(settings):
+        return None
+    return await survey(google_speech(settings), streaming=settings.enable_streaming_stt)
+
+
+async def ask_google_voices(settings: Settings) -> Sequence[str] | None:
+    """The voices Google has for the language of `TTS_VOICE`; None where it does not serve. Raises `ProviderError`."""
+    return await _google_voice(settings).voices() if uses_google_voice(settings) else None
+
+
+def _google_voice(settings: Settings, gender: str = "m") -> GoogleVoice:
+    return GoogleVoice(
+        voice=settings.tts_voice,
+        rate=settings.tts_rate,
+        pitch=settings.tts_pitch,
+        gender=gender,
+        emulator_host=settings.texttospeech_emulator_host or None,
+        credentials_file=_text(settings.google_application_credentials),
+    )
+
+
+def engines_of(engines: Sequence[Engine]) -> Engines:
+    """The two modes among them, and what takes over."""
+    names = [engine.name for engine in engines]
+    return Engines.of(names, streaming=GoogleStreaming.name, utterances=GoogleUtterances.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHearing:
+    """Whisper beside the live engine. `engine` is one that only this needs, and is to be entered; None: it serves
+    calls anyway, or there is none. `ear` hears slots again, `scribe` writes stored transcripts."""
+
+    engine: WhisperLocal | None = None
+    ear: SecondEar | None = None
+    scribe: SecondEar | None = None
+    choices: tuple[Choice, ...] = ()
+
+
+def second_hearing(settings: Settings, engines: Sequence[Engine]) -> SecondHearing:
+    """What hears names and numbers a second time, and writes the transcript after the call."""
+    whisper: Transcriber | None = next((one for one in engines if isinstance(one, Transcriber)), None)
+    own = None
+    if whisper is None and _needs_own_whisper(settings):
+        if settings.whisper_model == "base" and not _installed(settings, "whisper-base"):
+            why = "Whisper's weights are not installed"
+            return SecondHearing(choices=(Choice("second hearing", "none", why, "run `moked models install`"),))
+        whisper = own = _whisper(settings)
+    if whisper is None:
+        return SecondHearing()
+    ear = scribe = None
+    choices = []
+    if _second_pass(settings):
+        ear = SecondEar(whisper)
+        choices.append(Choice("second hearing", f"Whisper ({settings.whisper_model})", "for names and numbers"))
+    if settings.stt_stored_transcript == "whisper":
+        scribe = SecondEar(whisper, at_once=1, deadline_s=120.0)
+        choices.append(Choice("transcript", f"Whisper ({settings.whisper_model})", "STT_STORED_TRANSCRIPT is set"))
+    return SecondHearing(own, ear, scribe, tuple(choices))
+
+
+def _hears_calls(settings: Settings) -> bool:
+    """Whether calls are, or may be, heard by Whisper."""
+    return not uses_google_speech(settings) or settings.stt_fallback == "whisper"
+
+
+def _second_pass(settings: Settings) -> bool:
+    match settings.stt_second_pass:
+        case "auto":
+            return uses_google_speech(settings) and _hears_calls(settings)
+        case chosen:
+            return chosen == "on"
+
+
+def _needs_own_whisper(settings: Settings) -> bool:
+    """Where no call would be heard by Whisper, and it is asked for all the same."""
+    return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
@@ -94,14 +196,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
     gender = "m" if business.voice_gender == "male" else "f"
     inner: GoogleVoice | LocalVoice | EspeakVoice
     if uses_google_voice(settings):
-        inner = GoogleVoice(
-            voice=settings.tts_voice,
-            rate=settings.tts_rate,
-            pitch=settings.tts_pitch,
-            gender=gender,
-            emulator_host=settings.texttospeech_emulator_host or None,
-            credentials_file=_text(settings.google_application_credentials),
-        )
+        inner = _google_voice(settings, gender)
         emulated = bool(settings.texttospeech_emulator_host)
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
@@ -155,6 +250,11 @@ def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice
     )
     why = "OPENAI_BASE_URL is set" if settings.openai_base_url else "OPENAI_API_KEY is set"
     return model, Choice("agent", settings.llm_model, why)
+
+
+def unheard(settings: Settings, business: Business) -> UnheardAgents:
+    """Who has a call that nobody can hear, whichever agent it has; the sentences are the script's."""
+    return UnheardAgents(business, load_script(settings.agent_script, business.voice_gender, business.name))
 
 
 def phrases(business: Business) -> Phrases:

@@ -203,18 +203,82 @@ class Settings(BaseSettings):
     )
 
     enable_streaming_stt: bool = _is(
-        True, "Recognise while the caller speaks. `false`: whole utterances in single requests.", _YES_NO
+        True,
+        "Recognise while the caller speaks. `false`: whole utterances in single requests. "
+        "`moked rollout` changes it for running calls.",
+        _YES_NO,
     )
     stt_batch_ms: int = _is(
         150, "Audio in one request to the recogniser.", "milliseconds from 20 to 1000", ge=20, le=1000
     )
     stt_partial_debounce_ms: int = _is(
-        180, "Shortest time between two interim transcripts.", "milliseconds from 0 to 2000", ge=0, le=2000
+        180,
+        "Time between interim transcripts, on average: a single one may come up to half of it early.",
+        "milliseconds from 0 to 2000",
+        ge=0,
+        le=2000,
+    )
+    rollback_error_percent: int = _is(
+        20,
+        "Streaming is taken back by itself when so many of its streams fail, or calls are taken over. 0: never.",
+        "a percentage from 0 to 100",
+        ge=0,
+        le=100,
+    )
+    rollback_p95_ms: int = _is(
+        1200,
+        "The same when answers take so long at p95, and half of it is waiting for words. 0: never.",
+        "milliseconds from 0 to 10000",
+        ge=0,
+        le=10_000,
+    )
+    rollback_min_turns: int = _is(
+        20,
+        "Turns in five minutes before latency decides; a quarter as many streams or calls before errors do.",
+        "a number from 1 to 1000",
+        ge=1,
+        le=1000,
+    )
+    shadow_max_calls: int = _is(
+        4, "Shadow recognitions at the same time in one process.", "a number from 0 to 100", ge=0, le=100
     )
     stt_fallback: Annotated[Literal["whisper", "none"], _folded("lower")] = _is(
         "whisper",
         "What takes over a call when Google fails. `none` saves the memory of a local Whisper.",
         "whisper or none",
+    )
+    gcp_stt_api: Annotated[Literal["v1", "v2"], _folded("lower")] = _is(
+        "v1", "Version of Google's recognition API. v2 recognises in a project and a location.", "v1 or v2"
+    )
+    gcp_stt_location: Annotated[str, _folded("lower")] = _is(
+        "global",
+        "Where v2 recognises; its models differ by location (`moked doctor` shows them). v1 has none.",
+        "global, us, eu or a region such as europe-west4",
+        pattern=r"^[a-z]+(-[a-z]+[0-9]+)?$",
+    )
+    gcp_project: str = _is(
+        "",
+        "Google Cloud project in which v2 recognises. Empty: the one the credentials name.",
+        "a project's ID or number",
+        pattern=r"^([a-z0-9.-]+:)?[a-z0-9][a-z0-9-]*$|^$",
+    )
+    gcp_stt_max_streams: int = _is(
+        0,
+        "Recognition streams to Google at the same time in one process; calls beyond go to the fallback. 0: no limit.",
+        "a number from 0 to 1000",
+        ge=0,
+        le=1000,
+    )
+    stt_second_pass: Annotated[Literal["auto", "on", "off"], _folded("lower")] = _is(
+        "auto",
+        "Names and numbers are heard again by Whisper, and asked about where it differs. `auto`: where Google hears "
+        "the call and Whisper stands by.",
+        "auto, on or off",
+    )
+    stt_stored_transcript: Annotated[Literal["live", "whisper"], _folded("lower")] = _is(
+        "live",
+        "`whisper`: the caller's audio is kept in `DATA_DIR/spool` until the call is over, transcribed and deleted.",
+        "live or whisper",
     )
     gcp_stt_model: str = _is("phone_call", "Google's recognition model, the first to be tried.", "a model's name")
     gcp_stt_language: str = _is(
@@ -260,13 +324,18 @@ class Settings(BaseSettings):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should look at although Moked can start: likely typos in `.env`."""
+        """What a person should look at although Moked can start: likely typos in `.env`, and what does nothing."""
         return self._warnings
 
     @property
     def database(self) -> str:
         """`DATABASE_URL`, or the SQLite file in `DATA_DIR`."""
         return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
+
+    @property
+    def google_speech(self) -> bool:
+        """Whether Google, or its emulator, hears the calls."""
+        return bool(self.speech_emulator_host or self.google_application_credentials)
 
     @property
     def models_root(self) -> Path:
@@ -293,8 +362,18 @@ def load_settings() -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{_ENV_FILE} cannot be read: {error}. Use a readable UTF-8 text file.") from None
     loaded = settings.model_copy(update=_secrets_from_files(settings))
-    loaded._warnings = warnings
+    loaded._warnings = (*warnings, *_without_effect(loaded))
     return loaded
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    """Settings that do nothing beside the others."""
+    v2_only = {"GCP_STT_LOCATION": settings.gcp_stt_location != "global", "GCP_PROJECT": bool(settings.gcp_project)}
+    return [
+        f"{name}: it is for GCP_STT_API=v2; v1 has no locations and no projects, and ignores it."
+        for name, is_set in v2_only.items()
+        if is_set and settings.gcp_stt_api == "v1"
+    ]
 
 
 def _explain(problem: Any) -> str:

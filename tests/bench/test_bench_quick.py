@@ -41,3 +41,12 @@ def test_density(tmp_path):
         assert row["added"]["count"] > 0
         assert row["server_cores"] > 0
         assert row["generator"]["loop_late_ms"]["count"] > 0
+
+
+def test_partials(tmp_path):
+    result = run("partials", tmp_path)
+    assert [(row["debounce_ms"], row["calls"]) for row in result["rows"]] == [(180, 1), (180, 2), (0, 1), (0, 2)]
+    for row in result["rows"]:
+        assert row["failed"] == 0
+        assert row["added_ms"]["count"] > 3
+        assert row["cadence_ms"]["count"] > 0

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from moked.audio import FRAME_BYTES, from_float, ms, silence
 from moked.errors import Failure, ModelError, ProviderError
 from moked.stt import Engine, Final, Interim, Stream
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
+from moked.stt.google_rules import Api
 from moked.stt.transcripts import normalise
 from moked.stt.whisper_local import WhisperLocal
 from moked.weights import path
@@ -55,19 +57,19 @@ CODEC = [Spoken(encode_words(text.split(), 60), text) for text in ("שלום ק�
 
 
 @asynccontextmanager
-async def google_streaming() -> AsyncIterator[Case]:
+async def google_streaming(api: Api) -> AsyncIterator[Case]:
     emulator = GoogleSpeech(mode="codec")
     async with emulator.running() as target:
-        engine = GoogleStreaming(GoogleSettings(emulator_host=target))
+        engine = GoogleStreaming(GoogleSettings(api=api, emulator_host=target))
         async with engine.running():
             yield Case(engine, CODEC, interims=True, break_it=lambda: emulator.faults.append(Fault("error", at_ms=600)))
 
 
 @asynccontextmanager
-async def google_batch() -> AsyncIterator[Case]:
+async def google_batch(api: Api) -> AsyncIterator[Case]:
     emulator = GoogleSpeech(mode="codec")
     async with emulator.running() as target:
-        engine = GoogleUtterances(GoogleSettings(emulator_host=target))
+        engine = GoogleUtterances(GoogleSettings(api=api, emulator_host=target))
         async with engine.running():
             yield Case(
                 engine,
@@ -112,8 +114,10 @@ async def whisper() -> AsyncIterator[Case]:
 
 
 ENGINES = [
-    pytest.param(google_streaming, id="google"),
-    pytest.param(google_batch, id="google-batch"),
+    pytest.param(partial(google_streaming, "v1"), id="google-v1"),
+    pytest.param(partial(google_batch, "v1"), id="google-batch-v1"),
+    pytest.param(partial(google_streaming, "v2"), id="google-v2"),
+    pytest.param(partial(google_batch, "v2"), id="google-batch-v2"),
     pytest.param(whisper, id="whisper", marks=pytest.mark.slow),
 ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import psutil
 import pytest
 from google.api_core import exceptions
 from google.cloud.speech_v1 import SpeechAsyncClient
@@ -138,6 +139,44 @@ async def test_faults_end_streams(emulator: GoogleSpeech, fault: Fault, error: t
         await recognize(emulator, chunks(SPEECH), pause_s=0.02)
     assert emulator.streams[-1].ended in (fault.status, "OK", "CANCELLED")
     assert len(await recognize(emulator, chunks(SPEECH))) > 3, "the next stream is well"
+
+
+async def test_half_open_is_silence_with_the_connection_open(emulator: GoogleSpeech) -> None:
+    """The client's data is not even acknowledged, no stream of the connection says anything, and nothing closes."""
+    own = [("grpc.use_local_subchannel_pool", 1)]  # or the channel below would share this one's connection
+    async with grpc.aio.insecure_channel(emulator.target, options=own) as channel:
+        emulator.audio_timeout_s = 0.5  # what a stream on a living connection would end with
+        client = SpeechAsyncClient(transport=SpeechGrpcAsyncIOTransport(channel=channel))
+        other = await client.streaming_recognize(requests=None, retry=None, timeout=20)
+        asked = cloud_speech.StreamingRecognitionConfig(config=config(), interim_results=True)
+        first = cloud_speech.StreamingRecognizeRequest(streaming_config=asked)
+        await other.write(first)
+        while not emulator.open_streams:
+            await asyncio.sleep(0.01)
+        emulator.faults.append(Fault("half_open", 100))
+        call = await client.streaming_recognize(requests=None, retry=None, timeout=20)
+        await call.write(first)
+        for part in chunks(SPEECH):
+            await call.write(cloud_speech.StreamingRecognizeRequest(audio_content=part))
+        readers = [asyncio.create_task(stream.read()) for stream in (call, other)]
+        done, _ = await asyncio.wait(readers, timeout=1.0)
+        assert not done
+        (peer,) = emulator._half_open
+        (ours,) = [c for c in psutil.Process().net_connections() if c.raddr and peer.endswith(f":{c.laddr.port}")]
+        assert ours.status == psutil.CONN_ESTABLISHED
+        emulator.audio_timeout_s = 10.0
+        assert len(await recognize(emulator, chunks(SPEECH))) > 3, "another connection is well"
+        for stream in (call, other):
+            stream.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def test_garbage_is_no_message(emulator: GoogleSpeech, caplog: pytest.LogCaptureFixture) -> None:
+    emulator.faults.append(Fault("garbage", 400))
+    got = await recognize(emulator, chunks(SPEECH))
+    assert [response for response in got if response is None] == [None]
+    assert "Exception deserializing message" in caplog.text
+    assert got[-1].total_billed_time, "the stream goes on"
 
 
 async def test_a_close_and_a_shuffle_are_no_errors(emulator: GoogleSpeech) -> None:

@@ -1,7 +1,10 @@
 """The Text-to-Speech emulator refuses what Google refuses, and its audio passes for speech."""
 
 import anyio
+import grpc.aio
 import pytest
+from google.cloud.texttospeech_v1 import TextToSpeechAsyncClient
+from google.cloud.texttospeech_v1.services.text_to_speech.transports import TextToSpeechGrpcAsyncIOTransport
 from google.cloud.texttospeech_v1.types import (
     AudioConfig,
     AudioEncoding,
@@ -94,3 +97,12 @@ async def test_a_caller_who_leaves_is_counted():
                 while not service.counts["cancelled"]:
                     await anyio.sleep(0.01)
     assert service.running == 0
+
+
+async def test_a_real_client_lists_the_voices_of_a_language():
+    async with GoogleTts().serving() as address, grpc.aio.insecure_channel(address) as channel:
+        client = TextToSpeechAsyncClient(transport=TextToSpeechGrpcAsyncIOTransport(channel=channel))
+        hebrew = (await client.list_voices(language_code="he-IL", retry=None, timeout=5)).voices
+        assert {"he-IL-Wavenet-D", "he-IL-Chirp3-HD-Kore"} <= {voice.name for voice in hebrew}
+        assert all(list(voice.language_codes) == ["he-IL"] for voice in hebrew)
+        assert not (await client.list_voices(language_code="xx-XX", retry=None, timeout=5)).voices

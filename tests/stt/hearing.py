@@ -115,7 +115,12 @@ class FakeEngine:
         self.open_now += 1
         try:
             async with anyio.create_task_group() as tasks:  # as real engines have: an error passing it becomes a group
-                yield kind(self, origin_ms, faults)
+                stream = kind(self, origin_ms, faults)
+                try:
+                    yield stream
+                finally:
+                    stream.results.close()
+                    stream.send.close()
                 tasks.cancel_scope.cancel()
         finally:
             self.open_now -= 1
@@ -182,7 +187,8 @@ class _Base:
         if not self.dead:
             self.engine.finished += 1
             self.listen(last=True)
-            self.send.close()
+            if not self.stalled:
+                self.send.close()
 
     async def __aiter__(self) -> AsyncIterator[Interim | Final]:
         with self.results, self.send:
@@ -254,10 +260,10 @@ def vad_marks(spoken: Sequence[Spoken], *, late_ms: int = 120, hang_ms: int = 24
     return marks
 
 
-async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=True) -> None:
+async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=True, late_ms: int = 120) -> None:
     """One call in virtual time: 20 ms frames, the VAD's marks, then `finish`."""
     audio = sound(spoken, tail_ms=tail_ms)
-    due = vad_marks(spoken) if marks else []
+    due = vad_marks(spoken, late_ms=late_ms) if marks else []
     for at in range(0, len(audio), FRAME_BYTES):
         relay.feed(audio[at : at + FRAME_BYTES])
         now = (at + FRAME_BYTES) // SAMPLES_PER_MS
@@ -265,4 +271,7 @@ async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=Tr
             _, begins, at_ms = due.pop(0)
             (relay.speech_started if begins else relay.speech_ended)(at_ms)
         await anyio.sleep(0.02)
+    for _, begins, at_ms in due:  # as the session does: what was said is judged before it says that the call is over
+        if at_ms < len(audio) // SAMPLES_PER_MS:
+            (relay.speech_started if begins else relay.speech_ended)(at_ms)
     relay.finish()

@@ -11,13 +11,19 @@ from moked.stt.google_rules import (
     ModelLadder,
     Results,
     failure,
+    host,
     is_about_the_model,
     is_unexplained,
+    language,
+    models,
     plain,
+    refused_features,
     status_name,
 )
 
 REFUSED = "Invalid recognition 'config': The phone_call model is currently not supported for language : iw-IL."
+
+CLOSED = "Permission denied for project 1 on model chirp_3 locale iw-IL. It is no longer generally available."
 
 
 @pytest.mark.parametrize(
@@ -56,6 +62,10 @@ REFUSED = "Invalid recognition 'config': The phone_call model is currently not s
         ("RESOURCE_EXHAUSTED", "Received message larger than max (5000000 vs. 4194304)", Failure.CONFIG),
         ("UNAUTHENTICATED", "Request had invalid authentication credentials.", Failure.AUTH),
         ("PERMISSION_DENIED", "Cloud Speech-to-Text API has not been used in project", Failure.AUTH),
+        ("PERMISSION_DENIED", CLOSED, Failure.CONFIG),
+        ("INVALID_ARGUMENT", 'The model "chirp_3" does not exist in the location named "global".', Failure.CONFIG),
+        ("INVALID_ARGUMENT", "Recognizer does not support feature: speech_adaptation_boost", Failure.CONFIG),
+        ("INVALID_ARGUMENT", "Audio chunk can be of a a maximum of 25600 bytes.", Failure.CONFIG),
         ("DEADLINE_EXCEEDED", "Stream removed (Deadline Exceeded)", Failure.TIMEOUT),
         ("OK", "", Failure.CLOSED),
         ("SOMETHING_NEW", "", Failure.UNAVAILABLE),
@@ -69,6 +79,11 @@ def test_only_a_refused_configuration_is_a_reason_for_another_model() -> None:
     assert is_about_the_model("INVALID_ARGUMENT", REFUSED)
     assert not is_about_the_model("INVALID_ARGUMENT", "Request payload size exceeds the limit: 10485760 bytes.")
     assert not is_about_the_model("UNAVAILABLE", REFUSED)
+    assert is_about_the_model("INVALID_ARGUMENT", 'The model "chirp_2" does not exist in the location named "global".')
+    assert is_about_the_model("INVALID_ARGUMENT", 'The language "iw-IL" is not supported by the model "long" in "eu".')
+    assert is_about_the_model("PERMISSION_DENIED", CLOSED)
+    assert not is_about_the_model("PERMISSION_DENIED", "The caller does not have permission")
+    assert not is_about_the_model("INVALID_ARGUMENT", "Expected resource location to be global, but found eu in it.")
     assert is_unexplained("INTERNAL", "Internal error from Core")
     assert not is_unexplained("INTERNAL", "Internal error encountered.")
     assert [status_name(code) for code in (0, 3, 8, 11, 16, 99)] == [
@@ -76,8 +91,52 @@ def test_only_a_refused_configuration_is_a_reason_for_another_model() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ("Recognizer does not support feature: speech_adaptation_boost", {"boost"}),
+        ("Recognizer does not support feature: speech_adaptation", {"hints"}),
+        ("Recognizer does not support feature: phrase_sets", {"hints"}),
+        ("Recognizer does not support feature: word_time_offsets", {"words"}),
+        ("Recognizer does not support feature: word_level_confidence", {"words"}),
+        ("Recognizer does not support feature: automatic_punctuation", {"punctuation"}),
+        ("Recognizer does not support feature: telepathy", {"hints", "words", "punctuation"}),
+        ("Config contains unsupported fields", {"hints", "words", "punctuation"}),
+        ("Request payload size exceeds the limit", set()),
+    ],
+)
+def test_a_refused_feature_is_known_by_its_name(text: str, features: set[str]) -> None:
+    assert refused_features("INVALID_ARGUMENT", text) == features
+    assert refused_features("UNAVAILABLE", text) == frozenset()
+
+
+def test_what_v2_calls_otherwise() -> None:
+    assert models("v1", "phone_call") == ("phone_call", "default", "command_and_search", "")
+    assert models("v2", "phone_call") == ("telephony", "long", "chirp_3", "chirp_2", "short")
+    assert models("v2", "chirp_3") == ("chirp_3", "telephony", "long", "chirp_2", "short")
+    assert models("v2", "latest_long")[0] == "long"
+    assert "" not in models("v2", "default"), "v2 wants a model's name"
+    assert [language("v2", tag) for tag in ("he-IL", "HE-il", "he", "iw-IL", "ar-IL")] == [
+        *("iw-IL", "iw-IL", "iw-IL", "iw-IL", "ar-IL"),
+    ]
+    assert language("v1", "he-IL") == "he-IL"
+    assert (host("global"), host("eu")) == ("speech.googleapis.com", "eu-speech.googleapis.com")
+
+
+def test_each_model_remembers_what_it_refused() -> None:
+    ladder = ModelLadder("telephony", "long")
+    ladder.served("telephony")
+    assert ladder.lacks("telephony", frozenset(("boost",)))
+    assert not ladder.proven, "its streams keep their audio again"
+    assert not ladder.lacks("telephony", frozenset(("boost",))), "told once"
+    assert ladder.lacks("telephony", frozenset(("boost", "words")))
+    assert ladder.without == {"boost", "words"}
+    ladder.refused("telephony")
+    assert ladder.without == frozenset(), "another model may have it"
+
+
 def test_the_ladder_goes_down_once_and_remembers() -> None:
-    ladder = ModelLadder("phone_call")
+    ladder = ModelLadder(*models("v1", "phone_call"))
     assert ladder.current == "phone_call"
     assert ladder.refused("phone_call") == "default"
     assert ladder.refused("phone_call") == "default", "a second stream learns from the first"
@@ -92,7 +151,7 @@ def test_the_ladder_goes_down_once_and_remembers() -> None:
 
 
 def test_a_configured_model_of_the_ladder_is_not_asked_twice() -> None:
-    ladder = ModelLadder("default")
+    ladder = ModelLadder(*models("v1", "default"))
     assert ladder.refused("default") == "command_and_search"
 
 
@@ -147,6 +206,14 @@ def test_what_is_not_set_is_not_known() -> None:
     assert (final.text, final.end_ms, final.confidence) == ("כן", 2500, None)
     assert isinstance(interim, Interim)
     assert interim.stability == 0.0
+
+
+def test_v2_names_the_same_otherwise() -> None:
+    word = SimpleNamespace(word="כן", start_offset=span(100), end_offset=span(400))
+    best = SimpleNamespace(transcript="כן", confidence=0.0, words=[word])
+    result = SimpleNamespace(alternatives=[best], is_final=True, stability=0.0, result_end_offset=span(700))
+    results = Results("google", 1000, plain_interims=True, plain_finals=True, api="v2")
+    assert results.read([result], 5000) == [Final("כן", 1100, 1700, None, "google", (Word("כן", 1100, 1400),))]
 
 
 def test_results_never_end_after_the_audio() -> None:

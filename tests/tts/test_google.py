@@ -44,6 +44,33 @@ async def test_the_audio_is_headerless_whatever_the_container(emulator, header):
         assert await say(voice, "שלום וברכה") == speech("שלום וברכה", 0.96)
 
 
+async def test_a_voice_that_is_not_there_is_told_at_the_start(emulator, caplog):
+    async with GoogleVoice(voice="he-IL-Wavenet-Z", emulator_host=emulator.address).running():
+        pass
+    (told,) = [record for record in caplog.records if "does not have the voice" in record.message]
+    assert (told.voice, "he-IL-Wavenet-D" in told.available) == ("he-IL-Wavenet-Z", True)
+
+
+async def test_a_list_that_does_not_come_does_not_stop_the_start(emulator, caplog):
+    emulator.away = grpc.StatusCode.UNAVAILABLE
+    voice = GoogleVoice(emulator_host=emulator.address)
+    async with voice.running():
+        assert await say(voice, "שלום") == speech("שלום", 0.96)
+    assert "does not answer yet" in caplog.text
+    assert "does not have the voice" not in caplog.text
+
+
+async def test_the_voices_of_a_language(emulator):
+    voices = await GoogleVoice(emulator_host=emulator.address).voices()
+    assert "he-IL-Wavenet-D" in voices
+    assert voices == sorted(voices)
+    assert await GoogleVoice(voice="xx-XX-A", emulator_host=emulator.address).voices() == []
+    emulator.away = grpc.StatusCode.PERMISSION_DENIED
+    with pytest.raises(ProviderError) as caught:
+        await GoogleVoice(emulator_host=emulator.address).voices()
+    assert caught.value.kind is Failure.AUTH
+
+
 async def test_text_is_prepared_and_settings_are_sent(emulator):
     voice = GoogleVoice(emulator_host=emulator.address, rate=1.5)
     async with voice.running():

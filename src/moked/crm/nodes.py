@@ -100,7 +100,7 @@ def _taken(
         .where(holding(now, heartbeat_limit_s), Call.id != call.id, Call.node.in_(names))
         .group_by(Call.node)
     )
-    return dict(counted.tuples().all())
+    return {name: count for name, count in counted}  # noqa: C416  (rows, not pairs, to the type checker)
 
 
 def _plain(row: MediaNode) -> NodeReport:

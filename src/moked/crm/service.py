@@ -11,7 +11,7 @@ Everything here is synchronous and may wait for the database: never on an event 
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,18 +19,18 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import nodes, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
-from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
+from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
 from moked.crm.settle import CALLBACK_REQUEST, DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
+from moked.records import CallEnd, CallStart, LeadDraft, Outcome, Segment, TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Crm:
                     media_url = place.address
             if refuse:
                 if call.status is CallState.OPEN:
-                    self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()), None)
+                    self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
                 return Reception("", refuse)
             if not new:
                 call.heartbeat_at = now
@@ -274,7 +274,7 @@ class Crm:
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
         if lead is not None:
-            alive["draft"] = asdict(lead)
+            alive["draft"] = msgspec.to_builtins(lead)
         with self._writing() as session:
             found = session.execute(
                 update(Call)
@@ -337,7 +337,7 @@ class Crm:
                 return
             self._event(session, call, "call_status", {"status": status, **data}, key)
             if status in _OVER and call.status is CallState.OPEN:
-                self._finish(session, call, self._abandoned(call), None)
+                self._finish(session, call, self._abandoned(call))
 
     # ---- how it goes on, and ends
 
@@ -365,11 +365,10 @@ class Crm:
                 case Outcome.BROKEN | Outcome.NO_STREAM | None:
                     return NextStep(Step.WAY_ON)
 
-    def finish_call(self, end: CallEnd, *, callback_at: datetime | None = None) -> LeadResult:
+    def finish_call(self, end: CallEnd) -> LeadResult:
         """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
 
-        The session's own ending replaces one that a sweep or the carrier concluded. `callback_at`: when the caller
-        wants to be called, as far as somebody understood.
+        The session's own ending replaces one that a sweep or the carrier concluded.
         """
         with self._writing() as session:
             call = self._locked(session, end.call_sid)
@@ -379,7 +378,7 @@ class Crm:
             concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
             if call.ended_at is not None and not concluded:
                 return stored_result(session, call)
-            return self._finish(session, call, end, callback_at)
+            return self._finish(session, call, end)
 
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
         """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
@@ -400,7 +399,7 @@ class Crm:
                 call = self._locked(session, sid)
                 if call is None or call.ended_at is not None or call.heartbeat_at >= limit:
                     continue  # somebody else was faster, or it came back to life
-                self._finish(session, call, self._abandoned(call), None)
+                self._finish(session, call, self._abandoned(call))
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
@@ -408,6 +407,25 @@ class Crm:
         if finished:
             log.warning("calls nobody served were finished", extra={"count": len(finished), "call_sids": finished})
         return finished
+
+    def store_transcript(self, call_sid: str, segments: Sequence[Segment]) -> bool:
+        """The transcript that was written after the call; a former one is replaced. False for an unknown call."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                return False
+            session.execute(delete(TranscriptSegment).where(TranscriptSegment.call_id == call.id))
+            session.add_all(
+                TranscriptSegment(
+                    business_id=call.business_id,
+                    call_id=call.id,
+                    number=number,
+                    created_at=self._clock(),
+                    **asdict(segment),
+                )
+                for number, segment in enumerate(segments)
+            )
+            return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:
         """Everything about a call, JSON-ready, or None. `ended` tells whether it is final."""
@@ -473,7 +491,7 @@ class Crm:
         duration = int(lasted / timedelta(milliseconds=1))
         return CallEnd(call.sid, Outcome.BROKEN, _ORPHANED, duration, draft, ended_at=call.heartbeat_at)
 
-    def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:
+    def _finish(self, session: Session, call: Call, end: CallEnd) -> LeadResult:
         now = self._clock()
         call.status = CallState.ENDED
         call.outcome = end.outcome
@@ -482,19 +500,19 @@ class Crm:
         call.engines = list(end.engines)
         call.ended_at = end.ended_at or now
         if end.lead != LeadDraft():
-            call.draft = asdict(end.lead)
+            call.draft = msgspec.to_builtins(end.lead)
         session.flush()
-        return self._settle(session, call, learn=True, callback_at=callback_at)
+        return self._settle(session, call, learn=True)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
         call = self._locked(session, call_sid)
         if call is not None and call.outcome is not None:
             self._settle(session, call, learn=call.lead_id is None)
 
-    def _settle(self, session: Session, call: Call, *, learn: bool, callback_at: datetime | None = None) -> LeadResult:
+    def _settle(self, session: Session, call: Call, *, learn: bool) -> LeadResult:
         now = self._clock()
         opening = self._next_opening(now) if self._next_opening else None
-        return settle(session, call, learn=learn, now=now, callback_at=callback_at, opening=opening)
+        return settle(session, call, learn=learn, now=now, opening=opening)
 
 
 def _changed(session: Session, statement: Any) -> int:

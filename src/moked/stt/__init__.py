@@ -50,14 +50,34 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class EngineSwitched:
-    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation'."""
+    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation', or one of
+    `PLANNED_MOVES`."""
 
     before: str
     after: str
     reason: str
 
 
-Transcript = Interim | Final | EngineSwitched
+PLANNED_MOVES = ("recovered", "rollout")
+"""Reasons of moves between engines that wait for a pause in which all that was said has been told."""
+
+
+@dataclass(frozen=True, slots=True)
+class HearingLost:
+    """No engine at all hears the call now: every one refuses or fails. `reason`: a `Failure` value of the last one."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HearingBack:
+    """An engine hears the call again. Told before its first transcript."""
+
+    engine: str
+
+
+Transcript = Interim | Final | EngineSwitched | HearingLost | HearingBack
 
 
 @runtime_checkable
@@ -115,7 +135,8 @@ class Recognizer(Protocol):
         """What the agent asked for (a `dialog.Expect` value); kept for the streams that are opened later too."""
 
     def prefer(self, engines: Sequence[str]) -> None:
-        """From now on these engines are wanted, most wanted first; the call moves at its next pause."""
+        """From now on these engines are wanted, most wanted first; others come after them. The call moves at its next
+        pause, in unbroken speech a little later (`RelayPolicy.rollout_ms`). The newest order counts."""
 
     def audio(self, from_ms: int, to_ms: int) -> bytes:
         """The call's own mu-law in call time, as far as the last 30 s reach; what is forgotten reads as silence."""

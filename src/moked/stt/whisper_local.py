@@ -81,9 +81,9 @@ class WhisperLocal:
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
-    async def transcribe(self, audio: bytes, hints: Sequence[str] = ()) -> Transcription:
-        """What one piece of mu-law says. Raises `ProviderError`."""
-        request = {"audio": audio, "hints": list(hints)}
+    async def transcribe(self, audio: bytes, hints: Sequence[str] = (), *, expect: str = "") -> Transcription:
+        """What one piece of mu-law says. `expect`: what was asked for. Raises `ProviderError`."""
+        request = {"audio": audio, "hints": list(hints), "expect": expect}
         try:
             answer = await self._ask(request, self._timeout_s)
         except ProviderError as problem:

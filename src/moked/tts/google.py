@@ -9,9 +9,9 @@ ours. A request is one clause: the whole audio of it arrives at once.
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeVar
 
 import anyio
 import google.auth
@@ -29,12 +29,14 @@ from moked.tts.clauses import CutPolicy, clauses
 from moked.tts.hebrew import prepare
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 MAX_BYTES: Final = 5000
 _PROFILE: Final = "telephony-class-application"
 _HOST: Final = "texttospeech.googleapis.com"
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 _RETRY_DELAY_S: Final = 0.05
+_LOOK_S: Final = 2.0  # the start waits so long for the list of voices
 
 _FAILURES: Final[tuple[tuple[type[Exception], Failure], ...]] = (
     (api.Unauthorized, Failure.AUTH),
@@ -99,7 +101,40 @@ class GoogleVoice:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Open the channel and begin to connect. Bad credentials are raised; an unreachable Google may come back."""
+        """Connect, and look whether the voice is there. Bad credentials are raised; an unreachable Google may come
+        back."""
+        async with self._connected():
+            await self._look_for_the_voice()
+            yield
+
+    async def voices(self) -> list[str]:
+        """Names of the voices Google has for this voice's language. Connected for as long as this takes; not beside
+        `running`. Raises `ProviderError`."""
+        async with self._connected():
+            return await self._voices(self._timeout)
+
+    async def _look_for_the_voice(self) -> None:
+        """Tell the log what is wrong; the start goes on either way."""
+        try:
+            voices = await self._voices(_LOOK_S)
+        except ProviderError as error:
+            log.warning(
+                "Google Text-to-Speech does not answer yet", extra={"provider": self.name, "detail": str(error)}
+            )
+            return
+        if self._voice.name not in voices:
+            extra = {"provider": self.name, "voice": self._voice.name, "available": voices[:40]}
+            log.error("Google does not have the voice: set TTS_VOICE to one that it has", extra=extra)
+
+    async def _voices(self, timeout: float) -> list[str]:
+        assert self._client is not None
+        request = tts.ListVoicesRequest(language_code=self._voice.language_code)
+        with _failures(self.name):
+            response = await _in_own_task(self._client.list_voices(request=request, retry=None, timeout=timeout))
+        return sorted(voice.name for voice in response.voices)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
         channel = self._channel()
         try:
             channel.get_state(try_to_connect=True)
@@ -153,12 +188,8 @@ class GoogleVoice:
     async def _request(self, request: tts.SynthesizeSpeechRequest, deadline: float) -> bytes:
         assert self._client is not None
         left = max(0.05, deadline - anyio.current_time())
-        try:
+        with _failures(self.name):
             response = await _in_own_task(self._client.synthesize_speech(request=request, retry=None, timeout=left))
-        except api.GoogleAPICallError as error:
-            raise ProviderError(self.name, _failure(error), error.message or type(error).__name__) from error
-        except google.auth.exceptions.GoogleAuthError as error:
-            raise ProviderError(self.name, Failure.AUTH, str(error)) from error
         try:
             audio = mulaw_of(response.audio_content)
         except ValueError as error:
@@ -168,7 +199,18 @@ class GoogleVoice:
         return audio
 
 
-async def _in_own_task(call: Coroutine[Any, Any, tts.SynthesizeSpeechResponse]) -> tts.SynthesizeSpeechResponse:
+@contextmanager
+def _failures(provider: str) -> Iterator[None]:
+    """The client's errors as ours."""
+    try:
+        yield
+    except api.GoogleAPICallError as error:
+        raise ProviderError(provider, _failure(error), error.message or type(error).__name__) from error
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise ProviderError(provider, Failure.AUTH, str(error)) from error
+
+
+async def _in_own_task(call: Coroutine[Any, Any, Answer]) -> Answer:
     """Await a gRPC call so that our cancellation stays ours.
 
     grpc.aio answers a cancellation with a CancelledError of its own, without the mark by which anyio's scopes know

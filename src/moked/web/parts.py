@@ -4,16 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moked.crm.places import NodeReport
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.telephony import VOICE
 
 
-def _nobody() -> str:
+def _no_person() -> str:
     return ""
 
 
 def _not_here() -> None:
     return None
+
+
+def _nobody() -> None:
+    """Nobody is told."""
 
 
 def _nowhere(event: str, reason: str) -> None:
@@ -31,6 +36,9 @@ class WebParts:
     TwiML needs no `action`. `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|
     no_media|ended, 'callback_request' this_number|other_number|person|not_a_number, 'webhook_refused' <why>,
     'webhook_failed' <endpoint>.
+
+    `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
+    whether there is something to switch, `rollout_changed` tells the other processes at once.
     """
 
     crm: Crm
@@ -41,6 +49,10 @@ class WebParts:
     transfer_number: str = ""
     voice: str = VOICE
     rest: bool = False
-    person: Callable[[], str] = _nobody
+    person: Callable[[], str] = _no_person
     here: Callable[[], NodeReport | None] = _not_here
     count: Callable[[str, str], None] = _nowhere
+    rollouts: Rollouts | None = None
+    streaming_default: bool = True
+    streaming_means: bool = True
+    rollout_changed: Callable[[], None] = _nobody

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0001"
+revision = "0005_media_node"
+down_revision = "0003_transcript"
 branch_labels = None
 depends_on = None
 
