@@ -16,7 +16,7 @@ from typing import Final
 
 WINDOW_S: Final = 5.0
 FALL_S: Final = 3.0
-_FEW: Final = 10  # samples that say nothing yet: a process that starts is late for other reasons
+_START_S: Final = 1.0  # the first of a process says nothing: it is late for other reasons
 _P95: Final = 0.95
 _BUSY: Final = 0.5  # of the limit
 _LOWER_EDGE: Final = 0.6  # of the level's own edge
@@ -36,6 +36,7 @@ class Pressure:
         self._edges = {Level.BUSY: full_s * _BUSY, Level.FULL: full_s}
         self._samples: deque[tuple[float, float]] = deque()
         self._below_since = 0.0
+        self._began: float | None = None
         self.level = Level.CALM
         self.p95_s = 0.0
         self.peak_s = 0.0
@@ -50,6 +51,8 @@ class Pressure:
 
     def note(self, now: float, lag_s: float) -> None:
         """The loop was `lag_s` late at `now`, both in seconds; several times a second, in order."""
+        if self._began is None:
+            self._began = now
         samples = self._samples
         samples.append((now, lag_s))
         while samples[0][0] <= now - WINDOW_S:
@@ -57,7 +60,7 @@ class Pressure:
         lags = sorted(lag for _, lag in samples)
         self.peak_s = lags[-1]
         self.p95_s = lags[math.ceil(_P95 * len(lags)) - 1]
-        reached = self._reached(len(lags))
+        reached = self._reached() if now - self._began >= _START_S else Level.CALM
         if reached >= self.level:
             self.level = reached
             self._below_since = now
@@ -72,7 +75,5 @@ class Pressure:
         """What counts: the p95, and a halt of the whole loop as long as it is remembered."""
         return self.peak_s if self.peak_s >= self._edges[Level.FULL] * _STALL else self.p95_s
 
-    def _reached(self, samples: int) -> Level:
-        if samples < _FEW:
-            return Level.CALM
+    def _reached(self) -> Level:
         return max((level for level, edge in self._edges.items() if self._lag >= edge), default=Level.CALM)

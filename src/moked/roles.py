@@ -310,6 +310,7 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             other=by_name.get(modes.utterances),
             limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
             max_shadows=settings.shadow_max_calls,
+            spare=lambda: house.pressure.calm,
         )
     )
 
@@ -343,7 +344,8 @@ async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: 
     stack.enter_context(spool.running())
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(transcripts.transcribe, folder, second.scribe, house.crm)
+    spare = partial(transcripts.transcribe, spare=lambda: house.pressure.calm)
+    tasks.start_soon(spare, folder, second.scribe, house.crm)
     return spool
 
 

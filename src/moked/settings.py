@@ -141,7 +141,7 @@ class Settings(BaseSettings):
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
     )
     max_call_tokens: int = _is(
-        200_000,
+        500_000,
         "Tokens of the language model in one call; then the script takes the caller's details.",
         "a number from 1000 to 100000000",
         ge=1000,

@@ -14,7 +14,8 @@ from enum import StrEnum
 class NodeReport:
     """How a media process fares. `address` is its own 'wss://host/media/twilio', `name` is new at every start.
 
-    `active` are its open sockets, `lag_ms` the p95 of its event loop's lag over the last seconds.
+    `active` are its open sockets, for people to see: those of calls that are over may still write their records.
+    `lag_ms` is the p95 of its event loop's lag over the last seconds.
     """
 
     name: str
@@ -35,18 +36,14 @@ class Refusal(StrEnum):
 
 
 def choose(nodes: Iterable[NodeReport], taken: Mapping[str, int]) -> NodeReport | Refusal:
-    """The node for one more call. `nodes` report now; `taken` counts the calls that hold a place at each, by name.
-
-    Sockets count too where they are more than the calls on record: one whose call is over may still write its record.
-    """
+    """The node for one more call. `nodes` report now; `taken` counts the calls that hold a place at each, by name."""
     reporting = list(nodes)
     if not reporting:
         return Refusal.NO_MEDIA
     staying = [node for node in reporting if not node.draining]
     if not staying:
         return Refusal.DRAINING
-    held = {node.name: max(node.active, taken.get(node.name, 0)) for node in staying}
-    free = [node for node in staying if node.accepting and held[node.name] < node.capacity]
+    free = [node for node in staying if node.accepting and taken.get(node.name, 0) < node.capacity]
     if not free:
         return Refusal.OVERLOAD
-    return min(free, key=lambda node: (held[node.name] / node.capacity, node.lag_ms, node.name))
+    return min(free, key=lambda node: (taken.get(node.name, 0) / node.capacity, node.lag_ms, node.name))

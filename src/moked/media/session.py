@@ -414,6 +414,7 @@ class CallSession:
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
+        metrics.call_limits.labels("seconds").inc()
         self._close_open_reply()
         for run in self._runs.values():
             run.scope.cancel()
@@ -461,7 +462,7 @@ class CallSession:
             reply = self._agent.greet()
         else:
             self._mind_recording(begin.text)
-            if begin.text and not begin.dtmf and self._tasks is not None:
+            if begin.text and not begin.dtmf and self._tasks is not None and not self._parts.pressure.full:
                 self._second.begin(self._tasks, begin.turn, begin.text, self._turn_engine, self._expect)
             turn = CallerTurn(
                 number=begin.turn,
