@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -63,11 +64,15 @@ class Node:
         except Exception as error:
             log.warning("the media process could not report itself", extra={"error": str(error)})
 
-    async def drain(self) -> None:
-        """No webhook sends a call here any more, from now on."""
+    async def drain(self, seconds: float) -> None:
+        """No webhook sends a call here from now on. Returns when the streams of those it had sent have come, or after
+        `seconds`."""
         self.draining = True
         with anyio.move_on_after(_LAST_WORD_S):
             await self.tell()
+        with anyio.move_on_after(min(seconds, _LAST_WORD_S)), suppress(Exception):
+            while await to_thread.run_sync(self._crm.awaited_calls, self.name, abandon_on_cancel=True):
+                await anyio.sleep(0.1)
 
     async def leave(self) -> None:
         """The last report: it is gone."""

@@ -173,7 +173,7 @@ async def _drain(house: House, seconds: float) -> None:
     house.missing["draining"] = "no new calls are taken"
     if house.media is None or house.node is None:
         return
-    await house.node.drain()  # first: what was admitted before that may still come
+    await house.node.drain(seconds)  # first, so that no admitted call finds the door shut
     log.info("draining", extra={"active_calls": house.media.active, "seconds": seconds})
     await house.media.drain(seconds)
 

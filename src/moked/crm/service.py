@@ -251,6 +251,14 @@ class Crm:
         with self._writing() as session:
             nodes.forget(session, name)
 
+    def awaited_calls(self, node: str) -> int:
+        """Calls that were admitted to this media process and whose stream is still to come."""
+        query = select(func.count()).where(
+            nodes.holding(self._clock(), HEARTBEAT_LIMIT_S), Call.status == CallState.OPEN, Call.node == node
+        )
+        with self._read.begin() as session:
+            return session.scalar(query) or 0
+
     def live_nodes(self) -> list[NodeReport]:
         """The media processes that report now."""
         with self._read.begin() as session:
