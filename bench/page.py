@@ -37,7 +37,8 @@ DENSITY_NOTES: Final = """
 - **added**: a turn's response minus the median response to the same line when one call was alone in the same run. The
   emulated delays and the end-of-turn hold are in both and cancel out; the phase of frames and batches does not, so one
   call alone has an added p95 above zero. `p95 / alone` is the ratio of the two p95.
-- **holes**: gaps in the agent's speech inside a clause, where only we can have been late.
+- **holes**: gaps in the agent's speech inside a clause, where only we can have been late; **over 60 ms**: those that a
+  caller would hear as such. None is allowed at a level that counts as held.
 - **CPU a call**: processor time of the server process, all threads, over the wall time, by calls; in percent of a core.
 - **MB a call**: growth of the resident memory since before the first call, by calls; caches of the whole process are
   in it, so it falls with the number of calls.
@@ -188,9 +189,9 @@ def latency(result: Row) -> str:
 def density(result: Row) -> str:
     alone = result["levels"][0]
     lines = [
-        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | CPU a call | server cores |"
-        " MB a call | loop lag p95 | generator cores | late p95 | others |",
-        "|---:|" + "---:|" * 14,
+        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | over 60 ms | CPU a call |"
+        " server cores | MB a call | loop lag p95 | generator cores | late p95 | others |",
+        "|---:|" + "---:|" * 15,
     ]
     for row in result["levels"]:
         added, base = row["added"] or {}, (alone["added"] or {}).get("p95")
@@ -198,7 +199,7 @@ def density(result: Row) -> str:
         lines.append(
             f"| {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} | **{added.get('p95', '-')}** |"
             f" {added.get('p99', '-')} | {ratio} | {(row['response'] or {}).get('p95', '-')} |"
-            f" {row['late_audio']['holes']} | {row['cpu_per_call_percent']} % | {row['server_cores']} |"
+            f" {row['late_audio']['holes']} | {row['late_audio'].get('over_60', '-')} | {row['cpu_per_call_percent']} % | {row['server_cores']} |"
             f" {row['mb_per_call']} | {row['loop_lag_p95_ms']:g} | {row['generator']['cores']} |"
             f" {(row['generator']['loop_late_ms'] or {}).get('p95', '-')} | {row['other_work_cores']} |"
         )
@@ -206,7 +207,8 @@ def density(result: Row) -> str:
     failed = sum(row["failed"] + row["unanswered"] for row in result["levels"])
     lines += [
         "",
-        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms: **{result['held']} calls**."
+        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms and no late audio over 60 ms:"
+        f" **{result['held']} calls**, {result['setting'].get('processes', 1)} media process(es)."
         f" Calls that failed and lines that got no answer: {failed}. The agent spoke"
         f" {round(100 * speaks)} % of the time. Times in ms. Idle server:"
         f" {result['idle_mb']} MB.",
