@@ -152,14 +152,23 @@ def gaps(calls: Sequence[Call], window: Window) -> tuple[list[int], int, float]:
 
 def lag_p95_ms(window: Window) -> float:
     """Of the server's event loop, from the histogram in `/metrics`; the upper edge of the bucket it lies in."""
-    name = "moked_loop_lag_seconds_bucket"
+    return _p95_ms(window, "moked_loop_lag_seconds_bucket{")
+
+
+def steps_p95_ms(window: Window) -> dict[str, float]:
+    """Of each step of a turn, from the server's own account in `/metrics`: which of them is late."""
+    steps = ("transcript", "endpoint", "llm_ttft", "tts_ttfb", "sent")
+    return {step: _p95_ms(window, f'moked_turn_component_seconds_bucket{{component="{step}",') for step in steps}
+
+
+def _p95_ms(window: Window, prefix: str) -> float:
     grown = {
-        key.split('"')[1]: value - window.metrics.get(key, 0.0)
+        key.rsplit('le="', 1)[1].split('"')[0]: value - window.metrics.get(key, 0.0)
         for key, value in window.metrics_end.items()
-        if key.startswith(name)
+        if key.startswith(prefix)
     }
-    wanted = 0.95 * grown["+Inf"]
-    return min(float(edge) for edge, count in grown.items() if count >= wanted) * 1000
+    wanted = 0.95 * grown.get("+Inf", 0.0)
+    return min((float(edge) for edge, count in grown.items() if count >= wanted), default=math.nan) * 1000
 
 
 def describe(
@@ -194,6 +203,7 @@ def describe(
         "rss_mb": round(window.rss / 2**20, 1),
         "mb_per_call": round((window.rss - idle_rss) / count / 2**20, 2),
         "loop_lag_p95_ms": lag_p95_ms(window),
+        "steps_p95_ms": steps_p95_ms(window),
         "generator": {
             "cores": round(sum(ours), 3),
             "emulators_cores": round(ours[0], 3),

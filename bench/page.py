@@ -49,15 +49,17 @@ DENSITY_NOTES: Final = """
   bench has the kernel's favour: `nice` is not enough where the kernel schedules login groups (sched_autogroup)
   (`/proc/sys/kernel/sched_autogroup_enabled`); `echo -12 > /proc/self/autogroup` in the shell that starts it is.
 
-What limits it: processor time, about 9 ms a second for each call, and no part of it stands out. Half goes to moving
-fifty messages a second in and five requests a second out (web socket, gRPC, and the task switches between them), the
-rest to the detector, the language model's client and the records. The lock of the interpreter is the ceiling: one
-process uses one core, so a second core wants a second process (`moked serve --role media`). The tail comes before the
-mean: once the core is nine tenths busy, replies queue behind one another.
+What limits it: processor time, about 6 to 7 ms a second for each call, and no part of it stands out: the event loop's
+own turns (sockets, timers, task switches), the recogniser's messages, the detector's network, the language model's
+words and the records. The lock of the interpreter is the ceiling: one process uses one core, so a second core wants a
+second process (`--processes`). The tail comes before the mean: once the core is nine tenths busy, replies queue behind
+one another.
 
 What was in the way and is not any more: full garbage collections of 120 to 140 ms (`moked/interpreter.py`), the switch
 interval of the interpreter, tool schemas made anew for every request to the model, the model's client imported during
-the first call, and a task switch in recognition for every single frame.
+the first call; a queue, a task switch and two system calls for every message of a socket, a wake-up of recognition for
+every second frame, a client library's objects for every word of the model, and numbers made window by window
+([decision 21](decisions/0021-density.md)).
 
 Limits of these figures: every provider is on the same machine, without network delay, jitter or loss; there is no TLS;
 nobody watches a call live; callers do not cut in; the emulated model answers two short sentences. The response of one
@@ -199,7 +201,8 @@ def density(result: Row) -> str:
         lines.append(
             f"| {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} | **{added.get('p95', '-')}** |"
             f" {added.get('p99', '-')} | {ratio} | {(row['response'] or {}).get('p95', '-')} |"
-            f" {row['late_audio']['holes']} | {row['late_audio'].get('over_60', '-')} | {row['cpu_per_call_percent']} % | {row['server_cores']} |"
+            f" {row['late_audio']['holes']} | {row['late_audio'].get('over_60', '-')} |"
+            f" {row['cpu_per_call_percent']} % | {row['server_cores']} |"
             f" {row['mb_per_call']} | {row['loop_lag_p95_ms']:g} | {row['generator']['cores']} |"
             f" {(row['generator']['loop_late_ms'] or {}).get('p95', '-')} | {row['other_work_cores']} |"
         )

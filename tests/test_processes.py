@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from moked import processes
-from moked.processes import BAD_SETTINGS, Member, Supervisor, adopt, choose_ports, delay_s, own, plan, ports_needed
+from moked.processes import BAD_SETTINGS, Member, Supervisor, adopt, choose_ports, delay_s, plan, ports_needed, spill
 from moked.settings import Settings
 from tests.virtual_time import VIRTUAL_TIME
 
@@ -64,18 +64,15 @@ def test_who_dies_soon_again_and_again_waits_longer():
 # --- what a process leaves behind
 
 
-def test_records_and_audio_of_processes_that_are_no_more_go_to_the_first(tmp_path):
+def test_records_of_processes_that_are_no_more_go_to_the_first(tmp_path):
     for number in (0, 1, 2, 3):
-        own(tmp_path, "spill.jsonl", number).write_text(f"{number}\n")
-        own(tmp_path, "spool", number).mkdir()
-        (own(tmp_path, "spool", number) / f"CA{number}.ulaw").write_bytes(b"x")
+        spill(tmp_path, number).write_text(f"{number}\n")
     adopt(tmp_path, 2)
     assert sorted((tmp_path / "spill-1.jsonl").read_text().split()) == ["0", "1", "3"]
     assert (tmp_path / "spill-2.jsonl").read_text() == "2\n"
-    assert sorted(path.name for path in (tmp_path / "spool-1").iterdir()) == ["CA0.ulaw", "CA1.ulaw", "CA3.ulaw"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spill-1.jsonl", "spill-2.jsonl", "spool-1", "spool-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spill-1.jsonl", "spill-2.jsonl"]
     adopt(tmp_path, 0)  # back to a single process
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spill.jsonl", "spool"]
+    assert [path.name for path in tmp_path.iterdir()] == ["spill.jsonl"]
     assert len((tmp_path / "spill.jsonl").read_text().split()) == 4
 
 

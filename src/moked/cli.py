@@ -308,6 +308,7 @@ def doctor() -> None:
     from moked import parts
     from moked.bus import redis_ping
     from moked.crm import db
+    from moked.crm.service import Crm
 
     try:
         settings = load_settings()
@@ -325,6 +326,7 @@ def doctor() -> None:
                     redis_ping=redis_ping,
                     google_speech=partial(parts.ask_google_speech, settings),
                     google_voices=partial(parts.ask_google_voices, settings),
+                    media=Crm(engine).live_nodes,
                 ),
             )
         finally:

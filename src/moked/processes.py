@@ -16,7 +16,6 @@ whose supervisor is gone ends as if it had got the signal itself.
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -30,7 +29,7 @@ import anyio
 import httpx2
 from anyio.abc import TaskGroup
 
-from moked.settings import Settings
+from moked.settings import Settings, environment_with
 
 log = logging.getLogger(__name__)
 
@@ -116,31 +115,25 @@ def delay_s(deaths: int, lived_s: float) -> float:
     return 0.0 if lived_s >= _SETTLED_S else _DELAYS_S[min(deaths, len(_DELAYS_S)) - 1]
 
 
-# --- what numbered processes keep for themselves ----------------------------------------------------------------------
+# --- the one file of its own that a process writes --------------------------------------------------------------------
 
 
-def own(data_dir: Path, name: str, number: int) -> Path:
-    """A file or folder that only one process may write: 'spill.jsonl' -> 'spill-2.jsonl' for process 2."""
-    path = data_dir / name
-    return path.with_stem(f"{path.stem}-{number}") if number else path
+def spill(data_dir: Path, number: int) -> Path:
+    """Where process `number` (0: the only one) puts records that the database does not take. Two in one file would
+    lose some: whoever writes them to the database takes the file away."""
+    return data_dir / (f"spill-{number}.jsonl" if number else "spill.jsonl")
 
 
 def adopt(data_dir: Path, count: int) -> None:
-    """Before `count` numbered processes start (0: one without a number): the first gets the records and audio of those
-    that are no more."""
-    for name in ("spill.jsonl", "spool"):
-        path, heir = data_dir / name, own(data_dir, name, min(count, 1))
-        kept = {heir, *(own(data_dir, name, number) for number in range(1, count + 1))}
-        for left in sorted({path, *data_dir.glob(f"{path.stem}-*{path.suffix}")} - kept):
-            if left.is_dir():
-                heir.mkdir(parents=True, exist_ok=True)
-                for file in left.iterdir():
-                    shutil.move(file, heir / file.name)
-                left.rmdir()
-            elif left.is_file():
-                with heir.open("ab") as records:
-                    records.write(left.read_bytes())
-                left.unlink()
+    """Before `count` numbered processes start (0: one without a number): the first gets the records of those that are
+    no more."""
+    heir = spill(data_dir, min(count, 1))
+    kept = {heir, *(spill(data_dir, number) for number in range(1, count + 1))}
+    for left in sorted({spill(data_dir, 0), *data_dir.glob("spill-*.jsonl")} - kept):
+        if left.is_file():
+            with heir.open("ab") as records:
+                records.write(left.read_bytes())
+            left.unlink()
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -250,7 +243,7 @@ def _signal(process: Process, number: signal.Signals) -> None:
 async def spawn(member: Member) -> Process:
     """Start a member; what it prints goes where ours goes."""
     command = [sys.executable, "-m", "moked", *member.arguments, "--parent", str(os.getpid())]
-    environment = {**os.environ, **member.environment}
+    environment = environment_with(member.environment)
     # A session of its own: Ctrl-C at the terminal is for us alone, or it would be taken for a second signal.
     return await anyio.open_process(
         command, env=environment, stdin=None, stdout=None, stderr=None, start_new_session=True

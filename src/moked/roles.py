@@ -231,7 +231,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     factory, agent = parts.agents(settings, business)
     unheard = parts.unheard(settings, business)
     second = parts.second_hearing(settings, engines)
-    spill = processes.own(settings.data_dir, "spill.jsonl", house.number)
+    spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     breakers = {engine.name: Breaker() for engine in engines}
     house.rollout = rollout = _rollout(house, engines, breakers, journal)
@@ -364,7 +364,7 @@ async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: 
         if settings.stt_stored_transcript == "whisper":
             log.warning("there is no Whisper to write transcripts: they stay live")
         return None
-    folder = processes.own(settings.data_dir, "spool", house.number)
+    folder = settings.data_dir / "spool"
     spool = Spool(folder, longest_ms=settings.max_call_seconds * 1000)
     stack.enter_context(spool.running())
     tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -15,6 +15,7 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -538,3 +539,8 @@ def reference() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write({"env": env_example, "doc": reference}[sys.argv[1]]())
+
+
+def environment_with(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process of ours that is started with the settings `own` over those of this one."""
+    return {**os.environ, **own}
