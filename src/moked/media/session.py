@@ -247,7 +247,8 @@ class CallSession:
             if self._turns.replying:
                 self._log.caller_corrected(self._turns.turn, amended)
             self._act(self._turns.corrected(now, amended))
-        end = self._call_time(now, transcript.end_ms)
+        behind = isinstance(transcript, Interim) and transcript.behind
+        end = self._call_time(now, transcript.start_ms if behind else transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
 
     def _mind_recording(self, text: str) -> None:
