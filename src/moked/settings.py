@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     )
     max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
     admit_lag_ms: int = _is(
-        30,
+        60,
         "No new calls while the event loop is this late (p95 over five seconds); at half of it extras are left out.",
         "milliseconds from 5 to 60000",
         ge=5,
