@@ -66,7 +66,7 @@ async def besiege(on: Stage, callers: int, until: float) -> Crowd:
     async with new_client(on.base_url) as http, asyncio.TaskGroup() as tasks:
 
         async def one(number: int) -> None:
-            await asyncio.sleep(rng.uniform(0, AGAIN_S[1]))
+            await asyncio.sleep(rng.uniform(0, AGAIN_S[0]))
             while time.monotonic() < until:
                 setup = on.setup(
                     caller=f"+97252{number:07d}", events=False, report_s=0, max_s=20, world=World(digits="1#")

@@ -221,25 +221,6 @@ def density(result: Row) -> str:
     return "\n".join(lines)
 
 
-def accuracy(result: Row) -> str:
-    lines = [
-        "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in result["rows"]:
-        rates = " | ".join(_percent(row[name]) for name in ("wer", "cer", "wer_folded", "cer_folded"))
-        lines.append(
-            f"| {row['engine']} ({row['model']}) | {row['set']} | {row['band']} | {row['n']} | {rates} |"
-            f" {row['cpu_per_audio_s']:g} | {row['wall_s']:g} |"
-        )
-    lines += ["", *(f"Not measured: {name}: {why}." for name, why in result["missing"].items())]
-    return "\n".join(lines).rstrip()
-
-
-def _percent(one: Row) -> str:
-    return f"{100 * one['rate']:.0f} % ({100 * one['low']:.0f}-{100 * one['high']:.0f})"
-
-
 def overload(result: Row) -> str:
     crowd = result["crowd"]
     lines = ["| | calls | turns | added p50 | p95 | response p95 | holes | server cores | loop lag p95 | others |"]
@@ -263,6 +244,25 @@ def overload(result: Row) -> str:
         f" failed or got no answer: {lost}. Times in ms.",
     ]
     return "\n".join(lines)
+
+
+def accuracy(result: Row) -> str:
+    lines = [
+        "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        rates = " | ".join(_percent(row[name]) for name in ("wer", "cer", "wer_folded", "cer_folded"))
+        lines.append(
+            f"| {row['engine']} ({row['model']}) | {row['set']} | {row['band']} | {row['n']} | {rates} |"
+            f" {row['cpu_per_audio_s']:g} | {row['wall_s']:g} |"
+        )
+    lines += ["", *(f"Not measured: {name}: {why}." for name, why in result["missing"].items())]
+    return "\n".join(lines).rstrip()
+
+
+def _percent(one: Row) -> str:
+    return f"{100 * one['rate']:.0f} % ({100 * one['low']:.0f}-{100 * one['high']:.0f})"
 
 
 def _profile(profile: Row) -> str:
@@ -309,10 +309,10 @@ def write() -> None:
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),
-        ("overload", "Overload", overload, OVERLOAD_NOTES),
     ):
         path = RESULTS / f"{name}.json"
         if path.exists():

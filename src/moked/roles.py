@@ -83,11 +83,17 @@ class House:
     port: int
     pressure: Pressure
     number: int = 0  # of this media process among several on the host; 0: there is but one
+    listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
     node: Node | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
+
+    def note_lag(self, now: float, lag_s: float) -> None:
+        """Loading models makes the loop late, and says nothing about how calls will fare."""
+        if self.listening:
+            self.pressure.note(now, lag_s)
 
     @property
     def base_url(self) -> str:
@@ -137,7 +143,7 @@ async def serve(
         house = await _house(settings, host, port, stack)
         house.number = number
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.pressure.note))
+        tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
         flask = create_app(_web_parts(house)) if role in (Role.ALL, Role.WEB) else None
@@ -159,6 +165,7 @@ async def serve(
         async with anyio.create_task_group() as serving:
             serving.start_soon(server.serve)
             house.port = await server.listening()
+            house.listening = True
             if house.node is not None:
                 await house.node.tell()
                 tasks.start_soon(house.node.beat)

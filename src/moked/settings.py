@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         le=256,
     )
     admit_lag_ms: int = _is(
-        30,
+        60,
         "No new calls while the event loop is this late (p95 over five seconds); at half of it extras are left out.",
         "milliseconds from 5 to 60000",
         ge=5,

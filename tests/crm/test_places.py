@@ -187,6 +187,30 @@ def test_a_retry_of_the_webhook_keeps_the_place_it_has(crm, ring):
     assert crm.active_calls() == 1
 
 
+def test_a_retry_that_comes_when_the_place_is_gone_needs_another(crm, ring, clock):
+    here = node("a", capacity=1)
+    assert ring(1, here).ticket
+    clock.forward(SLOT_TTL_S + 1)
+    assert ring(2, here).ticket
+    assert ring(1, here).refusal == "overload"
+
+
+def test_reports_and_admissions_of_many_processes_do_not_wait_in_a_circle(crm, ring, clock):
+    nodes = [node(name, capacity=100) for name in "abcd"]
+    for one in nodes:
+        crm.report_node(one)
+    clock.forward(NODE_LIMIT_S + 1)  # all are silent, and come back in the midst of it
+
+    def run(n):
+        if n % 3 == 0:
+            crm.report_node(nodes[n % 4])
+            return ""
+        return ring(n, nodes[-n % 4]).refusal
+
+    assert set(together(run, range(60))) == {""}
+    assert crm.active_calls() == 40
+
+
 def test_the_node_whose_stream_came_holds_the_call(crm, ring):
     crm.report_node(node("a", capacity=1))
     crm.redeem_ticket(ring(1).ticket, "CA1", node="b")

@@ -57,17 +57,16 @@ def reserve(
     """A place for `call` at the least loaded node, put down in `call.node`.
 
     `here`: how this very process fares, if it takes calls itself; fresher than its last report, and put down too. Two
-    admissions wait for each other at the nodes' rows, locked in the order of their names.
+    admissions wait for each other at the nodes' rows: all of them, silent ones too, in the order of their names, so
+    that they never wait in a circle.
     """
-    rows = select(MediaNode).where(MediaNode.beat_at >= now - timedelta(seconds=NODE_LIMIT_S)).order_by(MediaNode.name)
-    session.execute(rows.with_for_update(key_share=True))
+    session.execute(select(MediaNode.name).order_by(MediaNode.name).with_for_update(key_share=True))
     if here is not None:
         report(session, here, now=now)
-    found = session.scalars(rows.execution_options(populate_existing=True)).all()
-    nodes = {row.name: _plain(row) for row in found}
+    nodes = {node.name: node for node in live(session, now=now)}
     kept = nodes.get(call.node)
-    if kept is not None and not kept.draining:
-        return kept  # the carrier asks again about a call that has its place
+    if kept is not None and not kept.draining and session.scalar(select(_has_place(call, now, heartbeat_limit_s))):
+        return kept  # the carrier asks again
     chosen = choose(nodes.values(), _taken(session, call, nodes, now, heartbeat_limit_s))
     if isinstance(chosen, NodeReport):
         call.node = chosen.name
@@ -77,7 +76,7 @@ def reserve(
 def live(session: Session, *, now: datetime) -> list[NodeReport]:
     """The nodes that report, by name."""
     rows = select(MediaNode).where(MediaNode.beat_at >= now - timedelta(seconds=NODE_LIMIT_S)).order_by(MediaNode.name)
-    return [_plain(row) for row in session.scalars(rows)]
+    return [_plain(row) for row in session.scalars(rows.execution_options(populate_existing=True))]
 
 
 def forget(session: Session, name: str) -> None:
@@ -90,6 +89,10 @@ def prune(session: Session, *, now: datetime) -> None:
     session.execute(
         delete(MediaNode).where(MediaNode.beat_at < now - _FORGOTTEN).execution_options(synchronize_session=False)
     )
+
+
+def _has_place(call: Call, now: datetime, heartbeat_limit_s: float) -> ColumnElement[bool]:
+    return select(Call.id).where(Call.id == call.id, holding(now, heartbeat_limit_s)).exists()
 
 
 def _taken(
