@@ -128,6 +128,17 @@ async def test_of_a_turn_that_waits_in_versions_the_newest_is_written(store, tmp
     assert store.got[-1] == ("end", END)
 
 
+async def test_a_version_that_comes_a_moment_later_is_waited_for_but_not_by_who_flushes(store, tmp_path):
+    journal = Journal(store, tmp_path / "spill.jsonl")
+    async with journal.running(), anyio.create_task_group() as tasks:
+        journal.put_turn("CA1", TURN, LEAD)
+        for _ in range(20):  # the writer has it by now
+            await anyio.sleep(0)
+        journal.put_turn("CA1", replace(TURN, ended_ms=40), LEAD)
+        tasks.start_soon(journal.flush)
+    assert [item[:3] for item in store.got] == [("turn", "CA1", replace(TURN, ended_ms=40))]
+
+
 async def test_what_was_spilt_is_written_when_the_database_is_back(store, tmp_path):
     spill = tmp_path / "spill.jsonl"
     journal = Journal(store, spill)
