@@ -206,8 +206,8 @@ class CallSession:
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
-                self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._turns.may_guess = self._parts.pressure.calm
+                self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
