@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from moked.media import journal as journal_module
+from moked.media import journal as module
 from moked.media.journal import QUEUE_BOUND, Journal
 from moked.records import CallEnd, FieldSource, LeadDraft, Outcome, TurnRecord, Waterfall
 
@@ -137,6 +138,21 @@ async def test_a_version_that_comes_a_moment_later_is_waited_for_but_not_by_who_
         journal.put_turn("CA1", replace(TURN, ended_ms=40), LEAD)
         tasks.start_soon(journal.flush)
     assert [item[:3] for item in store.got] == [("turn", "CA1", replace(TURN, ended_ms=40))]
+
+
+async def test_of_many_who_flush_none_waits_for_company(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_COMPANY_S", 3600)
+    journal = Journal(store, tmp_path / "spill.jsonl")
+
+    async def end(number):
+        journal.put_turn(f"CA{number}", TURN, LEAD)
+        await journal.flush()
+
+    with anyio.fail_after(60):
+        async with journal.running(), anyio.create_task_group() as tasks:
+            for number in range(30):  # each flush is a batch of its own
+                tasks.start_soon(end, number)
+    assert len(store.got) == 30
 
 
 async def test_what_was_spilt_is_written_when_the_database_is_back(store, tmp_path):

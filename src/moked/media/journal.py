@@ -73,7 +73,8 @@ class Journal:
         self._live: set[str] = set()
         self._file = threading.Lock()  # the loop and the writer's thread both spill
         self._spilt = False
-        self._urgent = anyio.Event()  # somebody waits
+        self._urgent = anyio.Event()  # somebody begins to wait
+        self._waiting = 0  # how many do
 
     def put_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft) -> None:
         """A turn, or its newer version, and what the agent knows so far: a crash must not lose it."""
@@ -87,12 +88,18 @@ class Journal:
 
     async def flush(self) -> None:
         done = anyio.Event()
-        self._urgent.set()
+        self._hurry()
         try:
             await self._send.send(done)
+            await done.wait()
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return  # what is put now is spilt at once
-        await done.wait()
+        finally:
+            self._waiting -= 1
+
+    def _hurry(self) -> None:
+        self._waiting += 1
+        self._urgent.set()
 
     @asynccontextmanager
     async def call(self, call_sid: str) -> AsyncIterator[None]:
@@ -115,7 +122,7 @@ class Journal:
                 yield
             finally:
                 beats.cancel()
-                self._urgent.set()
+                self._hurry()
                 self._send.close()  # the writer ends when the queue is empty
 
     def _put(self, entry: _Entry) -> None:
@@ -138,9 +145,10 @@ class Journal:
                 if self._spilt and not self._receive.statistics().current_buffer_used:
                     await to_thread.run_sync(self._replay)
                 continue
-            with anyio.move_on_after(_COMPANY_S):
-                await self._urgent.wait()
-            self._urgent = anyio.Event()
+            if not self._waiting:
+                self._urgent = anyio.Event()
+                with anyio.move_on_after(_COMPANY_S):
+                    await self._urgent.wait()
             batch = [entry]
             markers: list[anyio.Event] = []
             while True:
