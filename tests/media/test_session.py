@@ -17,7 +17,7 @@ from moked.errors import Failure, ProviderError
 from moked.media.connection import Gone
 from moked.media.playout import Playout
 from moked.media.session import CallSession, Phrases, SessionParts
-from moked.media.speech import SpeechEnded, SpeechStarted
+from moked.media.speech import SpeechEnded, SpeechPaused, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
 from moked.records import CallStart, LeadDraft, Outcome
@@ -167,6 +167,14 @@ class Ear:
 
     def close(self):
         self.closed = True
+
+    echo_db = None
+
+    def playing(self, ahead_ms, audio):
+        pass
+
+    def silenced(self):
+        pass
 
 
 class Store:
@@ -402,6 +410,8 @@ async def test_a_cough_goes_on_from_the_same_syllable():
         await call.says(3000, 3500, "מתי")
         await call.until(5000)
         call.ear.on_speech(SpeechStarted(4930))
+        await call.until(5130)
+        call.ear.on_speech(SpeechPaused(5060))
         await call.until(5220)
         call.ear.on_speech(SpeechEnded(5060))
         await call.hangs_up(12000)

@@ -2,9 +2,10 @@
 
     feed(mu-law) -> 32 ms windows -> detector slot (batched over all calls) -> SpeechGate -> on_speech
 
-It glues two things that know nothing of each other: the detector, which answers a little later, and the gate, which
-counts windows and wants to know how loud each was. `received_ms` is therefore ahead of what the gate has judged, by
-some ten milliseconds.
+It glues things that know nothing of each other: the detector, which answers a little later, the gate, which counts
+windows and wants to know how loud each was, and the echo guard, which knows how loud our own voice can come back.
+`received_ms` is therefore ahead of what the gate has judged, by some ten milliseconds. Where the guard learns in the
+middle of a stretch that all of it was echo, the stretch is taken back: it ends where it began.
 """
 
 import math
@@ -15,7 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from moked import audio
-from moked.media.speech import WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
+from moked.media.echo import EchoGuard
+from moked.media.speech import WINDOW_MS, WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
 from moked.media.vad import Floats, OnResult
 
 
@@ -44,7 +46,8 @@ class Ear:
         self._gate = SpeechGate(policy)
         self._on_speech = on_speech
         self._slot = slot_source(self._result)
-        self._levels: deque[float] = deque()  # of the windows without a result yet: the slot bounds them
+        self._levels: deque[tuple[float, int]] = deque()  # of the windows without a result yet: the slot bounds them
+        self._echo = EchoGuard()
         self._rest = b""  # less than a window
         self._received = 0  # samples
 
@@ -57,14 +60,32 @@ class Ear:
         if not whole:
             return
         samples = audio.to_float(heard[:whole])
+        at = (self._received - len(heard)) // audio.SAMPLES_PER_MS
         for start in range(0, whole, WINDOW_SAMPLES):
             window = samples[start : start + WINDOW_SAMPLES]
-            self._levels.append(level_db(window))
+            level = level_db(window)
+            at += WINDOW_MS
+            self._levels.append((level, at))
             self._slot.submit(window)
+            if self._echo.heard(at, level) and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
+                self._tell(self._gate.retract())
 
     def close(self) -> None:
         """Nothing is heard after this, also not what was fed before and not yet judged."""
         self._slot.close()
+
+    def playing(self, ahead_ms: int, mulaw: bytes) -> None:
+        """The caller hears this audio of ours in `ahead_ms` from now on."""
+        self._echo.sent(self.received_ms + ahead_ms, mulaw)
+
+    def silenced(self) -> None:
+        """Nothing of ours is heard from now on."""
+        self._echo.cleared(self.received_ms)
+
+    @property
+    def echo_db(self) -> float | None:
+        """How much quieter than our voice its echo comes back, negative; None where there is none."""
+        return self._echo.gain_db
 
     @property
     def received_ms(self) -> int:
@@ -91,6 +112,9 @@ class Ear:
         return self._gate.last_voiced_ms
 
     def _result(self, probability: float | None) -> None:
-        event = self._gate.feed(probability, self._levels.popleft())
+        level, at = self._levels.popleft()
+        self._tell(self._gate.feed(probability, level, self._echo.floor_db(at)))
+
+    def _tell(self, event: SpeechEvent | None) -> None:
         if event is not None:
             self._on_speech(event)

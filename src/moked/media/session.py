@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -41,6 +41,7 @@ from moked.media import playout as out
 from moked.media import turns
 from moked.media.connection import Gone, Outlet
 from moked.media.ear import Ear
+from moked.media.echo import OwnWords
 from moked.media.journal import Journal
 from moked.media.playout import Playout
 from moked.media.reply import Broken, FixedReply, ReplyRun
@@ -127,6 +128,7 @@ class CallSession:
         self._turns = TurnTaking(parts.policy)
         self._playout = Playout()
         self._history = History()
+        self._own_words = OwnWords()
         self._text = TurnText()
         self._log = TurnLog(
             start.call_sid,
@@ -228,10 +230,12 @@ class CallSession:
             case HearingBack(engine):
                 self._hearing_back(now, engine)
                 return
-            case Interim() as interim:
-                self._log.interim(interim.text, interim.engine)
-            case Final() as final:
-                self._log.final(final.text, final.engine)
+            case Interim() | Final():
+                transcript = self._without_echo(transcript)
+                if isinstance(transcript, Interim):
+                    self._log.interim(transcript.text, transcript.engine)
+                else:
+                    self._log.final(transcript.text, transcript.engine)
         self._mind_recording(transcript.text)
         self._turn_engine = transcript.engine
         if transcript.engine not in self._engines:
@@ -246,6 +250,18 @@ class CallSession:
             self._act(self._turns.corrected(now, amended))
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
+
+    def _without_echo(self, heard: Interim | Final) -> Interim | Final:
+        """Our own words, come back on the caller's line, are nobody's turn."""
+        end = self._call_time(self._clock(), heard.end_ms)
+        text = self._own_words.without(heard.text, end, sure=self._ear.echo_db is not None)
+        if text == heard.text:
+            return heard
+        self._log.event("echo", words=len(heard.text.split()) - len(text.split()), engine=heard.engine)
+        if isinstance(heard, Interim):
+            return replace(heard, text=text)
+        words = heard.words[len(heard.words) - len(text.split()) :] if text else ()
+        return replace(heard, text=text, words=words)
 
     def _mind_recording(self, text: str) -> None:
         """Who says "do not record me" is not: what there is goes at once, before anybody answers."""
@@ -417,8 +433,7 @@ class CallSession:
         self._runs.clear()
         self._closing = True
         self._playout.clear(self._clock())
-        self._outgoing.clear()
-        self._outgoing.append(self._outlet.clear())
+        self._clear_carrier()
         farewell = FixedReply(Say(self._parts.phrases.too_long), EndCall("max_length"))
         run = ReplyRun(turns.Begin(0, self._turns.turn), farewell, self._parts.voice, self._clock)
         self._launch(run)
@@ -442,7 +457,13 @@ class CallSession:
                     self._cancel(reply, reason)
                 case turns.HoldAudio():
                     self._playout.hold()
+                case turns.PauseAudio():
+                    self._own_words.heard(now, self._playout.reply, self._playout.heard(now).text)
+                    self._playout.pause(now)
+                    self._clear_carrier()
                 case turns.ResumeAudio():
+                    if self._playout.held:
+                        metrics.interruptions.labels("resumed").inc()
                     self._playout.resume()
                 case turns.CutAudio(reply):
                     self._cut(reply, now)
@@ -579,10 +600,18 @@ class CallSession:
             self._history.withdraw(run.turn)
             self._log.withdrawn()
 
-    def _cut(self, reply: int, now: int) -> None:
-        heard = self._playout.clear(now)
+    def _clear_carrier(self) -> None:
         self._outgoing.clear()
         self._outgoing.append(self._outlet.clear())
+        self._ear.silenced()
+
+    def _cut(self, reply: int, now: int) -> None:
+        silent = self._playout.paused  # already
+        heard = self._playout.clear(now)
+        self._own_words.heard(now, reply, heard.text)
+        if not silent:
+            self._clear_carrier()
+        metrics.interruptions.labels("taken").inc()
         run = self._runs.get(reply)
         if run is not None:
             self._history.heard(run.turn, heard.text, cut=True)
@@ -591,6 +620,7 @@ class CallSession:
 
     def _reply_over(self, run: ReplyRun, now: int) -> None:
         heard = self._playout.heard(now)
+        self._own_words.heard(now, run.number, heard.text)
         self._runs.pop(run.number, None)
         self._history.heard(run.turn, heard.text, cut=False)
         self._log.over(run, heard.text, cut=False)
@@ -614,8 +644,10 @@ class CallSession:
             first_of: int | None = None
             for action in self._playout.poll(now):
                 match action:
-                    case out.Audio(audio, reply):
+                    case out.Audio(audio, reply, at):
                         self._outgoing.append(self._outlet.media(audio))
+                        self._ear.playing(at - now, audio)
+                        self._own_words.heard(now, reply, self._playout.heard(now).text)
                         first_of = reply
                     case out.Mark(name):
                         self._outgoing.append(self._outlet.mark(name))
