@@ -157,6 +157,9 @@ def call(
     cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",
     keys: Annotated[str, typer.Option(help="Press these keys at the end, for example 0502345678#.")] = "",
     voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
+    echo: Annotated[
+        bool, typer.Option("--echo", help="The caller is on a speakerphone: our voice comes back 300 ms late, -20 dB.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(help="Keep the call as a stereo WAV: caller left, agent right.")] = None,
     language: Annotated[str, typer.Option(help="Language of the report: en or he.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -172,7 +175,7 @@ def call(
         steps = anyio.run(
             rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
         )
-    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, echo=echo)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)
