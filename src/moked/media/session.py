@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -50,7 +50,7 @@ from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechSta
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
-from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
+from moked.records import CallEnd, CallStart, Decision, LeadDraft, Outcome, TurnRecord, Waterfall
 from moked.spool import CallSpool
 from moked.stt import (
     PLANNED_MOVES,
@@ -423,7 +423,7 @@ class CallSession:
             if run.committed:
                 heard = self._playout.heard(self._clock())
                 self._history.heard(run.turn, heard.text, cut=not heard.complete)
-                self._log.over(run, heard.text, cut=not heard.complete)
+                self._log.over(run, heard.text, cut=not heard.complete, ended=True)
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
@@ -580,6 +580,7 @@ class CallSession:
             engine=self._turn_engine if begin.text else "",
             confidence=confidence,
             dtmf=begin.dtmf,
+            decision=_decision(commit) if commit.turn else None,
         )
         transcript_ms = changed_ms if begin.text else None
         waterfall = Waterfall(speech_end_ms=ended, transcript_ms=transcript_ms, endpoint_ms=now)
@@ -598,7 +599,7 @@ class CallSession:
         run.scope.cancel()
         if run.committed and not reason.startswith("barge_in"):
             self._history.withdraw(run.turn)
-            self._log.withdrawn()
+            self._log.withdrawn(reopened=reason.startswith("went_on"))
 
     def _clear_carrier(self) -> None:
         self._outgoing.clear()
@@ -699,3 +700,10 @@ class CallSession:
     def _call_time(self, now: int, audio_ms: int) -> int:
         """When, on the call's clock, the sample at `audio_ms` arrived."""
         return max(0, min(now, now - (self._ear.received_ms - audio_ms)))
+
+
+def _decision(commit: turns.Commit) -> Decision:
+    why = commit.evidence
+    if why is None:
+        return Decision(commit.reason, commit.silence_ms)
+    return Decision(commit.reason, commit.silence_ms, **{one.name: getattr(why, one.name) for one in fields(why)})
