@@ -45,6 +45,7 @@ PURE: dict[str, set[str]] = {
     "dialog/words.py": set(),
     "media/echo.py": set(),
     "media/endpoint.py": set(),
+    "media/filler.py": set(),
     "media/playout.py": set(),
     "media/speech.py": set(),
     "media/turns.py": set(),

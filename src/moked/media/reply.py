@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from moked.audio import ms
 from moked.dialog import Action, Ask, EndCall, Expect, Reply, Say, ToolRan, Transfer
+from moked.errors import Failure, ProviderError
 from moked.media.turns import Begin
 from moked.records import ToolUse
 from moked.tts import Synthesizer
@@ -61,6 +62,7 @@ class ReplyRun:
         self.first_text_ms: int | None = None
         self.first_audio_ms: int | None = None
         self.done = False
+        self.fillers = 0
         self._reply = reply
         self._voice = voice
         self._clock = clock
@@ -87,6 +89,17 @@ class ReplyRun:
             self._let_out(item)
         self._kept.clear()
         self._committed.set()
+
+    def fill(self, text: str, audio: bytes) -> bool:
+        """Say this while nothing else is there yet; False where something is. What is made meanwhile follows it."""
+        if self._out is None or self.first_audio_ms is not None or self._out.room_ms < ms(audio):
+            return False
+        self._out.begin_clause(f"{text} ")
+        self._out.add(audio)
+        self._out.end_clause()
+        self.said = f"{text} {self.said}" if not self.fillers else f"{self.said} {text} "
+        self.fillers += 1
+        return True
 
     async def run(self, on_news: Callable[[], None]) -> None:
         """Make the reply. `on_news` is called when something became audible or known. Raises `ProviderError`."""
@@ -129,17 +142,32 @@ class ReplyRun:
         return [_Clause(clause, self._voice.cached(clause)) for clause in cutter.feed(text)]
 
     async def _voice_clauses(self, clauses: MemoryObjectReceiveStream[_Clause], on_news: Callable[[], None]) -> None:
+        mute: ProviderError | None = None
         async with clauses:
             async for clause in clauses:
-                await self._deliver(clause.text)
-                async with self._audio(clause) as chunks:
-                    async for chunk in chunks:
-                        if chunk and self.first_audio_ms is None:
-                            self.first_audio_ms = self._clock()
-                        await self._deliver(chunk)
-                        on_news()
-                await self._deliver(None)
+                try:
+                    await self._voice_clause(clause, on_news)
+                except ProviderError as error:
+                    if error.kind is not Failure.PROTOCOL:
+                        raise
+                    mute = error  # no sound came for it: the rest is better than an apology
+        if mute is not None and self.first_audio_ms is None:
+            raise mute
+
+    async def _voice_clause(self, clause: _Clause, on_news: Callable[[], None]) -> None:
+        begun = False
+        async with self._audio(clause) as chunks:
+            async for chunk in chunks:
+                if not begun and chunk:  # its words are told with its first sound: a filler may come before
+                    begun = True
+                    await self._deliver(clause.text)
+                if chunk and self.first_audio_ms is None:
+                    self.first_audio_ms = self._clock()
+                await self._deliver(chunk)
                 on_news()
+        if begun:
+            await self._deliver(None)
+            on_news()
 
     def _audio(self, clause: _Clause) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return _at_hand(clause.audio) if clause.audio is not None else self._voice.speak(clause.text)

@@ -9,7 +9,7 @@ the socket), and one task a reply. Whoever has news calls a door; doors never wa
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -42,6 +42,7 @@ from moked.media import turns
 from moked.media.connection import Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.echo import OwnWords
+from moked.media.filler import Fillers
 from moked.media.journal import Journal
 from moked.media.playout import Playout
 from moked.media.reply import Broken, FixedReply, ReplyRun
@@ -83,6 +84,15 @@ class Phrases:
     sorry_again: str
     sorry_broken: str
     too_long: str
+    last_minute: str = ""
+    fillers: tuple[str, ...] = ()  # while the answer is not there yet
+    long_fillers: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        """All of them, most urgent first."""
+        yield from (self.sorry_again, *self.fillers, self.sorry_broken, self.too_long, *self.long_fillers)
+        if self.last_minute:
+            yield self.last_minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,7 @@ class CallSession:
         self._playout = Playout()
         self._history = History()
         self._own_words = OwnWords()
+        self._fillers = Fillers(parts.phrases.fillers, parts.phrases.long_fillers)
         self._text = TurnText()
         self._log = TurnLog(
             start.call_sid,
@@ -159,6 +170,7 @@ class CallSession:
         self._closing = False
         self._recorded = False
         self._turn_engine = ""
+        self._aside = False  # the words taken last were a back-channel, and belong to no turn
         self._context: CallContext | None = None
         self._unheard: Unheard | None = None  # has the call while nobody hears the caller
         self._deaf = False
@@ -245,9 +257,10 @@ class CallSession:
             return  # nobody takes turns any more; the words are kept by `_last_words`
         if self._text.amended:
             amended, self._text.amended = self._text.amended, ""
-            if self._turns.replying:
+            if self._turns.replying and not self._aside:
                 self._log.caller_corrected(self._turns.turn, amended)
-            self._act(self._turns.corrected(now, amended))
+            if not self._aside:
+                self._act(self._turns.corrected(now, amended))
         end = self._call_time(now, transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
 
@@ -469,6 +482,7 @@ class CallSession:
                     self._cut(reply, now)
                 case turns.Ignored(text):
                     self._text.take()
+                    self._aside = True
                     self._log.event("back_channel")
                     self._log.publish("turn.ignored", text=text)
         self._nudge()
@@ -529,7 +543,7 @@ class CallSession:
             self._expect = run.expect
             self._act(self._turns.expect(now, run.expect))
         self._after = run.after
-        if run.first_audio_ms is None:
+        if run.first_audio_ms is None and not run.fillers:
             self._reply_over(run, now)
         else:
             self._playout.end_reply()
@@ -566,6 +580,7 @@ class CallSession:
         changed_ms, confidence = self._text.stable_since, self._text.confidence
         if commit.reason not in _SAME_WORDS:  # what came since is the caller's next words
             self._text.take()
+            self._aside = False
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
         ended = now - commit.silence_ms if commit.turn else None
@@ -587,16 +602,39 @@ class CallSession:
         self._after = None
         self._playout.begin_reply(run.number)
         run.commit(self._playout)
+        if commit.turn and (begin.text or begin.dtmf) and run.first_audio_ms is None:
+            self._fillers.waiting(now)
+        else:
+            self._fillers.over()
         self._welcome_back = self._welcome_back and self._deaf
         self._second.committed(commit.turn)
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
+
+    def _fill(self, now: int) -> None:
+        """Nothing of the answer is audible yet: say so, from the cache; without it, silence is all there is."""
+        number = self._fillers.number
+        text = self._fillers.take()
+        run = self._runs.get(self._playout.reply)
+        if run is None or self._closing or self._turns.caller_speaking:
+            self._fillers.over()
+            return
+        audio = self._parts.voice.cached(text)
+        if audio is None:
+            return
+        if run.fill(text, audio):
+            metrics.fillers.labels(number).inc()
+            self._log.event("filler", which=number, turn=run.turn)
+        else:
+            self._fillers.over()
 
     def _cancel(self, reply: int, reason: str) -> None:
         run = self._runs.pop(reply, None)
         if run is None:
             return
         run.scope.cancel()
+        if run.committed:
+            self._fillers.over()
         if run.committed and not reason.startswith("barge_in"):
             self._history.withdraw(run.turn)
             self._log.withdrawn(reopened=reason.startswith("went_on"))
@@ -642,6 +680,8 @@ class CallSession:
             due = self._turns.deadline
             if due is not None and due <= now:
                 self._act(self._turns.tick(now))
+            if self._fillers.due is not None and self._fillers.due <= now:
+                self._fill(now)
             first_of: int | None = None
             for action in self._playout.poll(now):
                 match action:
@@ -659,14 +699,16 @@ class CallSession:
             while self._outgoing:
                 await self._outlet.send(self._outgoing.popleft())
                 if first_of is not None:
-                    self._log.sent(self._clock())
+                    run = self._runs.get(first_of)
+                    if run is None or run.first_audio_ms is not None:  # a filler is no answer
+                        self._log.sent(self._clock())
                     self._act(self._turns.reply_audible(self._clock(), first_of))
                     first_of = None
             self._leave_when_heard(self._clock())
             await self._sleep_until_news(wake)
 
     async def _sleep_until_news(self, wake: anyio.Event) -> None:
-        times = [self._turns.deadline, self._playout.deadline]
+        times = [self._turns.deadline, self._playout.deadline, self._fillers.due]
         if self._after is not None and not self._runs:
             times.append(self._playout.confirm_deadline)
         due = min((time for time in times if time is not None), default=None)

@@ -38,9 +38,11 @@ class TurnPolicy:
     transcript_wait_ms: int = 3000  # voiced audio without words: wait this long for the recogniser
     unheard_ms: int = 400  # less voiced audio than this without words is noise
     confirm_ms: int = 230  # speech this long over our voice silences us at once, and nothing is lost yet
-    floor_ms: int = 600  # speech this long takes the floor
-    backchannel_ms: int = 900  # ... unless all it says is "אהה"
+    floor_ms: int = 1000  # speech this long takes the floor
+    backchannel_ms: int = 1300  # ... also if all it says is "אהה"
     resume_ms: int = 300  # silence after unconfirmed speech before we go on
+    speechlike_ms: int = 450  # what lasted this long has words:
+    words_ms: int = 900  # ... we wait for them so long
     guard_ms: int = 1000  # the first moments of the greeting are not cut: callers say "הלו", and an echo is learned
     restart_ms: int = 300  # words that come late restart an answer of which no more than this was heard
     reopen_ms: int = 240  # speech this long between commit and our first sound re-opens the turn
@@ -468,7 +470,11 @@ class TurnTaking:
     def _resume_due(self) -> int:
         """When we go on after speech that did not take the floor: at once where its words are known to be none that
         would."""
-        return self._voiced_end + (0 if self._text else self._policy.resume_ms)
+        if self._text:
+            return self._voiced_end
+        policy = self._policy
+        length = self._voiced_end - self._stretch_start if self._stretch_start is not None else 0
+        return self._voiced_end + (policy.words_ms if length >= policy.speechlike_ms else policy.resume_ms)
 
     def _guarded_until(self, reply: _Reply) -> int:
         """Only the greeting is guarded; one that nobody heard yet is not cut at all."""
