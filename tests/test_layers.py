@@ -46,6 +46,7 @@ PURE: dict[str, set[str]] = {
     "media/echo.py": set(),
     "media/endpoint.py": set(),
     "media/filler.py": set(),
+    "media/machine.py": set(),
     "media/playout.py": set(),
     "media/speech.py": set(),
     "media/turns.py": set(),

@@ -268,7 +268,7 @@ def phrases(business: Business) -> Phrases:
         sorry_again="סליחה, לא קלטתי. אפשר לחזור על זה?",
         sorry_broken=f"אני {sorry}, יש לי תקלה. {way_on}",
         too_long="הגענו לסוף הזמן של השיחה. הפרטים נרשמו, ונחזור אליכם. להתראות.",
-        last_minute="סליחה שאני קוטע. נשארה לנו דקה לשיחה." if male else "סליחה שאני קוטעת. נשארה לנו דקה לשיחה.",
+        last_minute="נשארה לנו עוד דקה לשיחה.",
         fillers=(
             f"רק רגע, אני {checking}.",
             "שנייה אחת.",

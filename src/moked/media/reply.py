@@ -77,6 +77,10 @@ class ReplyRun:
         return isinstance(self._reply, FixedReply)
 
     @property
+    def is_prefaced(self) -> bool:
+        return isinstance(self._reply, Prefaced)
+
+    @property
     def committed(self) -> bool:
         return self._out is not None
 
@@ -224,3 +228,26 @@ class FixedReply:
 
     def commit(self) -> None:
         """Nothing to move on."""
+
+
+class Prefaced:
+    """The agent's reply with a sentence of ours before it."""
+
+    def __init__(self, first: Say, reply: Reply) -> None:
+        self._first = first
+        self._reply = reply
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        async with self._reply.actions() as actions:
+
+            async def all_of_them() -> AsyncGenerator[Action, None]:
+                yield self._first
+                async for action in actions:
+                    yield action
+
+            async with aclosing(all_of_them()) as together:
+                yield together
+
+    def commit(self) -> None:
+        self._reply.commit()

@@ -19,6 +19,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moked import metrics
+from moked.audio import to_float
 from moked.bus import Bus
 from moked.dialog import (
     Agent,
@@ -44,10 +45,11 @@ from moked.media.ear import Ear
 from moked.media.echo import OwnWords
 from moked.media.filler import Fillers
 from moked.media.journal import Journal
+from moked.media.machine import Machine, MachineDetector
 from moked.media.playout import Playout
-from moked.media.reply import Broken, FixedReply, ReplyRun
+from moked.media.reply import Broken, FixedReply, Prefaced, ReplyRun
 from moked.media.second_pass import SecondHearing, SecondPass
-from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
+from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
@@ -113,6 +115,8 @@ class SessionParts:
     second: SecondHearing | None = None
     spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
+    machine: Callable[[], MachineDetector] | None = None  # listens for answering machines and menus
+    machine_message: str = ""  # is left after their beep; '' leaves none
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
     on_turn: Callable[[TurnRecord], None] = lambda turn: None
@@ -125,6 +129,8 @@ _FINAL_WORDS_S = 2.5
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
 _LEARN_S = 3.0
+_LAST_MINUTE_MS = 60_000
+_BEEP_WAIT_MS = 12_000  # after a mailbox's words
 
 
 class CallSession:
@@ -153,6 +159,9 @@ class CallSession:
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
         self._second = SecondPass(parts.second, self._recognizer.audio, self._on_second)
+        self._machine = parts.machine() if parts.machine is not None else None
+        self._machine_window = b""
+        self._beep_until: int | None = None  # a mailbox speaks: its beep is waited for
         self._spool = parts.spool(start.call_sid) if parts.spool is not None else None
         self._expect = Expect.OPEN  # what the caller was asked for last
         self._agent: Agent | None = None
@@ -170,6 +179,7 @@ class CallSession:
         self._closing = False
         self._recorded = False
         self._turn_engine = ""
+        self._minute_told = False
         self._aside = False  # the words taken last were a back-channel, and belong to no turn
         self._context: CallContext | None = None
         self._unheard: Unheard | None = None  # has the call while nobody hears the caller
@@ -188,6 +198,8 @@ class CallSession:
             case Media(audio=audio):
                 self._recognizer.feed(audio)
                 self._ear.feed(audio)
+                if self._machine is not None:
+                    self._listen_for_machine(self._machine, now, audio)
                 if self._spool is not None:
                     self._spool.feed(audio)
             case Mark(name):
@@ -207,6 +219,8 @@ class CallSession:
 
     def _on_speech(self, event: SpeechEvent) -> None:
         now = self._clock()
+        if self._machine is not None and not isinstance(event, SpeechPaused):
+            self._machine.speech(self._call_time(now, event.at_ms), begins=isinstance(event, SpeechStarted))
         match event:
             case SpeechStarted(at_ms):
                 self._recognizer.speech_started(at_ms)
@@ -249,6 +263,8 @@ class CallSession:
                 else:
                     self._log.final(transcript.text, transcript.engine)
         self._mind_recording(transcript.text)
+        if self._machine is not None:
+            self._machine_found(now, self._machine.heard(now, transcript.text))
         self._turn_engine = transcript.engine
         if transcript.engine not in self._engines:
             self._engines.append(transcript.engine)
@@ -275,6 +291,29 @@ class CallSession:
             return replace(heard, text=text)
         words = heard.words[len(heard.words) - len(text.split()) :] if text else ()
         return replace(heard, text=text, words=words)
+
+    def _listen_for_machine(self, machine: MachineDetector, now: int, mulaw: bytes) -> None:
+        heard = self._machine_window + mulaw
+        whole = len(heard) - len(heard) % WINDOW_SAMPLES
+        self._machine_window = heard[whole:]
+        if whole:
+            self._machine_found(now, machine.windows(to_float(heard[:whole]).reshape(-1, WINDOW_SAMPLES)))
+        self._machine_found(now, machine.tick(now))
+        if self._beep_until is not None and now >= self._beep_until:
+            self._machine_found(now, Machine.BEEP)
+
+    def _machine_found(self, now: int, found: Machine | None) -> None:
+        """There is no person. Menus are left at once; a mailbox gets the message, after its beep, if there is one."""
+        if found is None or self._end is not None or self._closing:
+            return
+        self._log.event("machine", found=found.value)
+        if found is Machine.BEEP and self._parts.machine_message:
+            self._beep_until = None
+            self._say_last(self._parts.machine_message, "machine_message")
+        elif found is Machine.MENU or not self._parts.machine_message:
+            self._finish(Outcome.COMPLETED, f"machine_{found.value}")
+        else:
+            self._beep_until = now + _BEEP_WAIT_MS
 
     def _mind_recording(self, text: str) -> None:
         """Who says "do not record me" is not: what there is goes at once, before anybody answers."""
@@ -440,21 +479,27 @@ class CallSession:
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
+        self._say_last(self._parts.phrases.too_long, "max_length")
+        with anyio.move_on_after(_FAREWELL_S):
+            await self._over.wait()
+        self._finish(Outcome.COMPLETED, "max_length")
+
+    def _say_last(self, text: str, reason: str) -> None:
+        """This sentence instead of everything else, then hang up."""
         self._close_open_reply()
         for run in self._runs.values():
             run.scope.cancel()
         self._runs.clear()
         self._closing = True
+        self._fillers.over()
         self._playout.clear(self._clock())
         self._clear_carrier()
-        farewell = FixedReply(Say(self._parts.phrases.too_long), EndCall("max_length"))
-        run = ReplyRun(turns.Begin(0, self._turns.turn), farewell, self._parts.voice, self._clock)
+        run = ReplyRun(
+            turns.Begin(0, self._turns.turn), FixedReply(Say(text), EndCall(reason)), self._parts.voice, self._clock
+        )
         self._launch(run)
         self._playout.begin_reply(0)
         run.commit(self._playout)
-        with anyio.move_on_after(_FAREWELL_S):
-            await self._over.wait()
-        self._finish(Outcome.COMPLETED, "max_length")
 
     # --- what the turn taking wants
 
@@ -505,6 +550,8 @@ class CallSession:
                 second=self._second.for_answer() if (begin.text or begin.dtmf) and not self._deaf else (),
             )
             reply = self._answer(turn)
+            if self._is_last_minute and not isinstance(reply, FixedReply):
+                reply = Prefaced(Say(f"{self._parts.phrases.last_minute} "), reply)
         self._launch(ReplyRun(begin, reply, self._parts.voice, self._clock))
 
     def _answer(self, turn: CallerTurn) -> Reply:
@@ -515,6 +562,14 @@ class CallSession:
         if self._unheard is not None and self._welcome_back and turn.silent:
             return self._unheard.welcome_back(self._history.entries)
         return self._agent.reply(turn, self._history.entries)
+
+    @property
+    def _is_last_minute(self) -> bool:
+        """Of a call that is long enough for a warning, and the caller does not know it yet."""
+        limit = self._parts.max_call_ms
+        left = limit - self._clock()
+        told = self._minute_told or not self._parts.phrases.last_minute
+        return not told and left <= _LAST_MINUTE_MS and limit >= 3 * _LAST_MINUTE_MS
 
     def _launch(self, run: ReplyRun) -> None:
         assert self._tasks is not None
@@ -607,6 +662,9 @@ class CallSession:
         else:
             self._fillers.over()
         self._welcome_back = self._welcome_back and self._deaf
+        self._minute_told = self._minute_told or run.is_prefaced
+        if self._machine is not None and commit.turn > 1:
+            self._machine.answered()
         self._second.committed(commit.turn)
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
