@@ -63,6 +63,7 @@ class ReplyRun:
         self.first_audio_ms: int | None = None
         self.done = False
         self.fillers = 0
+        self._filled = 0  # so much of `said` is fillers
         self._reply = reply
         self._voice = voice
         self._clock = clock
@@ -101,7 +102,9 @@ class ReplyRun:
         self._out.begin_clause(f"{text} ")
         self._out.add(audio)
         self._out.end_clause()
-        self.said = f"{text} {self.said}" if not self.fillers else f"{self.said} {text} "
+        place = self._filled
+        self.said = f"{self.said[:place]}{text} {self.said[place:]}"
+        self._filled += len(text) + 1
         self.fillers += 1
         return True
 

@@ -134,6 +134,7 @@ class _Reply:
     number: int
     turn: int
     text: str = ""
+    dtmf: str = ""
     carried: str = ""  # the part of `text` from before the turn was re-opened
     committed: bool = False
     audible_at: int | None = None
@@ -157,6 +158,7 @@ class TurnTaking:
         self._cut_in = False
         # The caller's side of the open turn:
         self._speaking = False
+        self._noise = False  # a turn was over though the detector still says speech: only words count until it ends
         self._paused_at: int | None = None  # in mid-stretch: no voice since then, or at least there was a gap
         self._early = 0  # replies of this turn that were begun at a pause
         self._begun = 0  # all replies that were begun for it
@@ -231,6 +233,7 @@ class TurnTaking:
                 self._hesitated = True
                 self._pace.hesitated(at - self._voiced_end)
             self._speaking = True
+            self._noise = False
             self._paused_at = None
             self._stretch_start = at
         return self._advance(now)
@@ -244,7 +247,7 @@ class TurnTaking:
     def speech_ended(self, now: int, at: int) -> Sequence[Action]:
         """The last voiced sound was at `at`."""
         if self._speaking:
-            self._speaking = False
+            self._speaking = self._noise = False
             self._paused_at = None
             self._voiced_end = at
             if self._stretch_start is not None:
@@ -317,7 +320,7 @@ class TurnTaking:
         """A key was pressed. It always has the floor."""
         self._dtmf += digit
         self._dtmf_at = now
-        return (*self._take_floor("dtmf"), *self._advance(now))
+        return (*self._take_floor(now, "dtmf"), *self._advance(now))
 
     def reply_audible(self, now: int, reply: int) -> Sequence[Action]:
         """The first audio of the reply is on its way."""
@@ -355,7 +358,7 @@ class TurnTaking:
         if self._announcing:
             self._announcing = False
             return (*self._drop(reply, "announcement"), *self._commit(now, "announcement", silent=True))
-        if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
+        if self._talking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
             return self._while_speaking(reply)
         text = self.text
         if text:
@@ -438,10 +441,10 @@ class TurnTaking:
         if now < self._guarded_until(reply):
             return ()
         if self._text and not self._is_backchannel(reply, self._text):
-            return (*self._take_floor("words"), *self._advance(now))
-        if self._speaking:
+            return (*self._take_floor(now, "words"), *self._advance(now))
+        if self._talking:
             if now >= self._floor_due(reply):
-                return (*self._take_floor("speech"), *self._advance(now))
+                return (*self._take_floor(now, "speech"), *self._advance(now))
             actions: list[Action] = []
             if not self._held:
                 self._held = True
@@ -489,26 +492,44 @@ class TurnTaking:
             return self._stretch_start + self._policy.backchannel_ms
         return self._stretch_start + (self._policy.floor_ms if reply.audible else self._policy.reopen_ms)
 
-    def _take_floor(self, reason: str) -> tuple[Action, ...]:
+    def _take_floor(self, now: int, reason: str) -> tuple[Action, ...]:
         """After our first sound the caller opens a new turn, before it the old one goes on."""
         reply = self._reply
         if reply is None or not reply.committed:
             return ()
         self._reply = None
+        if reason == "words" and reply.audible_at is not None and self._are_late(now, reply.audible_at) and reply.turn:
+            self._held = self._paused = False
+            self._reopen(reply)
+            return (CutAudio(reply.number), Cancel(reply.number, "went_on_late"))
         if reply.audible or reply.turn == 0:
             self._held = self._paused = False
             self._cut_in = True
             self._turn = reply.turn + 1
             self._begun = self._reopened = 0
             return (CutAudio(reply.number), Cancel(reply.number, f"barge_in_{reason}"))
-        self._carried, self._carried_before = reply.text, reply.carried
-        self._reopened += 1
+        self._reopen(reply)
         return (*self._release(), Cancel(reply.number, f"went_on_{reason}"))
+
+    def _reopen(self, reply: _Reply) -> None:
+        """The turn goes on: what was said and pressed so far comes before what is said and pressed now."""
+        self._carried, self._carried_before = reply.text, reply.carried
+        self._dtmf = reply.dtmf.rstrip("#") + self._dtmf if self._dtmf else reply.dtmf
+        self._reopened += 1
+
+    def _are_late(self, now: int, audible_at: int) -> bool:
+        """Nobody has spoken since the commit, and next to nothing of the answer was heard: the words are the rest of
+        the turn that it answers."""
+        return self._stretch_start is None and now <= audible_at + self._policy.restart_ms
 
     def _is_backchannel(self, reply: _Reply, text: str) -> bool:
         if reply.turn == 0 and set(normalise(text).split()) <= _PICKUP:
             return True
         return self._expect is not Expect.YES_NO and slots.back_channel(text)
+
+    @property
+    def _talking(self) -> bool:
+        return self._speaking and not self._noise
 
     @property
     def _may_be_stuck(self) -> bool:
@@ -525,7 +546,7 @@ class TurnTaking:
     def _begin(self, *, text: str = "", dtmf: str = "", silent: bool = False) -> Begin:
         self._replies += 1
         self._begun += 1
-        self._reply = _Reply(self._replies, self._turn, text, self._carried)
+        self._reply = _Reply(self._replies, self._turn, text, dtmf, self._carried)
         return Begin(self._replies, self._turn, text, dtmf, silent, self._cut_in)
 
     def _commit(self, now: int, reason: str, *, dtmf: str = "", silent: bool = False) -> Sequence[Action]:
@@ -553,6 +574,7 @@ class TurnTaking:
 
     def _opened(self) -> None:
         """A turn was committed: its words are the reply's now."""
+        self._noise = self._speaking
         self._forget_caller()
         self._early = 0
         if not self._hesitated:
@@ -566,7 +588,7 @@ class TurnTaking:
         self._text_final = True
         self._dtmf = ""
         self._voiced_ms = 0
-        if not self._speaking:
+        if not self._talking:
             self._stretch_start = None
 
     def _drop(self, reply: _Reply | None, reason: str) -> list[Action]:
@@ -593,7 +615,7 @@ class TurnTaking:
             return self._floor_deadline(reply)
         if self._dtmf:
             return self._dtmf_at + self._policy.dtmf_gap_ms
-        if self._speaking:
+        if self._talking:
             return self._text_at + self._policy.stuck_ms if self._may_be_stuck else None
         if self.text:
             due = self._words_due(self.text)
@@ -606,7 +628,7 @@ class TurnTaking:
         guarded = self._guarded_until(reply)
         if guarded == _NEVER or self._deaf:
             return None
-        if self._speaking:
+        if self._talking:
             if not self._held:
                 return guarded
             due = self._floor_due(reply)
