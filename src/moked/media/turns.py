@@ -272,14 +272,15 @@ class TurnTaking:
             return self._advance(now)
         if not reply.text or (reply.audible_at is not None and now > reply.audible_at + self._policy.restart_ms):
             return ()
-        text = _join(reply.carried, text)
+        if not normalise(text).startswith(normalise(reply.carried)):  # else the final has the carried words as well
+            text = _join(reply.carried, text)
         if _same(text, reply.text):
             return ()
         actions: list[Action] = [CutAudio(reply.number)] if reply.audible else []
         actions += [*self._release(), Cancel(reply.number, "corrected")]
         self._reply = None
         self._carried = reply.carried
-        began = self._begin(text=text)
+        began = self._begin(text=text, dtmf=reply.dtmf)
         self._reply_now.committed = True
         self._carried = ""
         return (*actions, began, self._committed(began.reply, "corrected", now - self._voiced_end))
@@ -295,7 +296,7 @@ class TurnTaking:
             return (Cancel(reply.number, "heard_again"), self._begin(text=reply.text), *self._advance(now))
         actions = (*self._release(), Cancel(reply.number, "heard_again"))
         kept, self._carried = self._carried, reply.carried
-        began = self._begin(text=reply.text)
+        began = self._begin(text=reply.text, dtmf=reply.dtmf)
         self._reply_now.committed = True
         self._carried = kept
         return (*actions, began, self._committed(began.reply, "heard_again", now - self._voiced_end))
