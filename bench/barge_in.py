@@ -152,7 +152,9 @@ def _sound(kind: str, resumed: bool, heard: Sequence[Heard], onset: int, until: 
         if onset <= before.end_ms < min(until, onset + 1500) and after.start_ms - before.end_ms >= _GAP_MS // 2:
             shift = _shift(before.audio, after.audio)
             whole = resumed and after.start_ms < until and (shift is None or abs(shift) <= _SAME_MS)
-            return Sound(kind, whole, after.start_ms - before.end_ms, after.start_ms - onset, shift if resumed else None)
+            return Sound(
+                kind, whole, after.start_ms - before.end_ms, after.start_ms - onset, shift if resumed else None
+            )
     return Sound(kind, resumed, 0.0, None, None)
 
 

@@ -73,7 +73,9 @@ decisions = Words(
     ["reason", "outcome"],
     registry=REGISTRY,
 )
-fillers = Words("moked_fillers", "Times the caller was told to wait a moment: first or second.", ["which"], registry=REGISTRY)
+fillers = Words(
+    "moked_fillers", "Times the caller was told to wait a moment: first or second.", ["which"], registry=REGISTRY
+)
 
 stt_switches = Words(
     "moked_stt_switches",

@@ -64,9 +64,7 @@ async def steps(
 SPEAKERPHONE = EchoPath(db=-20.0, ms=300)
 
 
-def setup(
-    settings: Settings, *, url: str, caller: str, called: str, max_s: float, echo: bool = False
-) -> CallSetup:
+def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: float, echo: bool = False) -> CallSetup:
     """Where to call, with the account's own token: the server checks our signatures like Twilio's."""
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)

@@ -133,6 +133,11 @@ class Settings(BaseSettings):
     max_call_seconds: int = _is(
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
     )
+    detect_machines: bool = _is(
+        False,
+        "Hang up on answering machines and menus that call. Callers who read out a menu are rare, but they exist.",
+        _YES_NO,
+    )
     drain_seconds: int = _is(
         30, "After SIGTERM running calls may finish for this long.", "seconds from 0 to 3600", ge=0, le=3600
     )

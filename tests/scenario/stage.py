@@ -230,4 +230,3 @@ class LoudSlot:
 
 def real_ear(on_speech):
     return Ear(LoudSlot, on_speech)
-

@@ -530,7 +530,9 @@ async def test_the_goodbye_is_heard_before_we_hang_up():
     assert call.control.did == ["hang_up"]
 
 
-@pytest.mark.parametrize(("then", "did"), [(EndCall("done"), "hang_up"), (Transfer("+97231111111", "asked"), "+97231111111")])
+@pytest.mark.parametrize(
+    ("then", "did"), [(EndCall("done"), "hang_up"), (Transfer("+97231111111", "asked"), "+97231111111")]
+)
 async def test_marks_that_never_come_hold_up_nothing(then, did):
     async with Scene({"ביי": ("להתראות לכם.", then)}, marks=False) as call:
         await call.greets()

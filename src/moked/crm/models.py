@@ -103,7 +103,9 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True))
+        return dialect.type_descriptor(
+            JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
+        )
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         return None if value is None else storable(value)

@@ -43,8 +43,10 @@ class EchoPolicy:
     voice: float = -45.0  # our own audio counts from here on
     range: float = 22.0  # ... and so far below its loudest
     spread: float = 3.0  # around the constant: more is no echo
+    early: float = 0.45  # ... of it, at the fewest windows; all of it at twice as many
     swing: float = 4.0  # of our own level: less proves nothing
     windows: int = 10  # that must agree
+    doubt: float = 7.0  # a spread that no echo has: it was mistaken for one
     history: int = 40
     every: int = 3
     decay: float = 3.0  # a window: rooms ring
@@ -177,11 +179,24 @@ class EchoGuard:
         loud = ours > np.maximum(policy.voice, ours.max(axis=0) - policy.range)
         found = self._best(loud, ours, levels)
         if found is None:
+            self._doubt(loud, ours, levels)
             return False
         lag, gain = found
         known = self.gain_db is not None and abs(self._lag - lag) <= 4 and abs(self.gain_db - gain) <= 3
         self._lag, self.gain_db = lag, gain
         return not known
+
+    def _doubt(self, loud: NDArray[np.bool_], ours: NDArray[np.float64], levels: NDArray[np.float64]) -> None:
+        """What was taken for an echo does not follow our voice at all: forget it."""
+        if self.gain_db is None:
+            return
+        column = int(np.abs(_LAGS - self._lag).argmin())
+        rows = loud[:, column]
+        if rows.sum() < 2 * self._policy.windows:
+            return
+        apart = levels[rows] - ours[rows, column]
+        if float(apart.std()) > self._policy.doubt:
+            self.gain_db = None
 
     def _best(
         self, loud: NDArray[np.bool_], ours: NDArray[np.float64], levels: NDArray[np.float64]
@@ -198,8 +213,10 @@ class EchoGuard:
         spreads = np.sqrt((((apart - gains) * loud) ** 2).sum(axis=0) / divisor)
         means = (ours * loud).sum(axis=0) / divisor
         swings = np.sqrt((((ours - means) * loud) ** 2).sum(axis=0) / divisor)
-        fits = enough & (swings >= policy.swing) & (spreads <= np.minimum(policy.spread, swings * 0.6))
-        fits &= (gains < -3) & (gains > -45)
+        certain = np.clip(counts / policy.windows - 1, 0, 1)
+        allowed = policy.spread * (policy.early + (1 - policy.early) * certain)
+        fits = enough & (swings >= policy.swing) & (spreads <= np.minimum(allowed, swings * 0.5))
+        fits &= (gains < -5) & (gains > -45)
         if not fits.any():
             return None
         best = int(np.where(fits, spreads, np.inf).argmin())
