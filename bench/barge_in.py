@@ -14,6 +14,7 @@ must be heard.
 """
 
 import argparse
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -143,7 +144,7 @@ def take_echo(found: Found, call: CallResult, db: int) -> None:
 
 
 def _joins(heard: Sequence[Heard]) -> list[tuple[Heard, Heard]]:
-    return list(zip(heard, heard[1:], strict=False))
+    return list(itertools.pairwise(heard))
 
 
 def _sound(kind: str, resumed: bool, heard: Sequence[Heard], onset: int, until: int) -> Sound:

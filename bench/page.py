@@ -107,8 +107,9 @@ def barge_in(result: Row) -> str:
     for kind, row in result["false_alarms"].items():
         silence, voice, shift = row["silence"] or {}, row["onset_to_voice"] or {}, row["shift"] or {}
         lines.append(
-            f"| {kind} | {row['count']} | {row['resumed']:.1%} | {row['never_silent']:.1%} | {silence.get('p50', '-')} |"
-            f" {silence.get('p95', '-')} | {voice.get('p95', '-')} | {shift.get('p95', '-')} |"
+            f"| {kind} | {row['count']} | {row['resumed']:.1%} | {row['never_silent']:.1%} |"
+            f" {silence.get('p50', '-')} | {silence.get('p95', '-')} | {voice.get('p95', '-')} |"
+            f" {shift.get('p95', '-')} |"
         )
     lines += [
         "",

@@ -207,7 +207,7 @@ async def caller_lines() -> tuple[tuple[Say, ...], str]:
 
 
 async def spoken(texts: Sequence[str]) -> tuple[tuple[Say, ...], str]:
-    """These lines as audio, and whose voice it is: the embedded one, rendered once and kept; without its weights bursts."""
+    """These lines as audio, and whose voice it is: the embedded one, rendered once and kept; or bursts."""
     settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")  # type: ignore[call-arg]
     try:
         lines = await rehearsal.steps(settings, list(texts), "", "", "jf_alpha", lambda done, total: None)

@@ -91,10 +91,10 @@ CUT_OFF_MS = 1000
 class Decision:
     """Why the caller's turn was taken to be over, and what came of it: to tune the rules by.
 
-    `reason` is the rule's stable word; `ending` whether Hebrew says that the words are all; `silence_ms` what was waited
-    of `hold_ms`, of which `pace_ms` is this caller's. `asked`: what for. `begun`: replies that were begun for it, `early`
-    those at a mere pause. `reopened`: how often it had been taken to be over before; `before` says how. `final`: the
-    recogniser's last word, not a guess.
+    `reason` is the rule's stable word; `ending` whether Hebrew says that the words are all; `silence_ms` what was
+    waited of `hold_ms`, of which `pace_ms` is this caller's. `asked`: what for. `begun`: replies that were begun for
+    it, `early` those at a mere pause. `reopened`: how often it had been taken to be over before; `before` says how.
+    `final`: the recogniser's last word, not a guess.
 
     `outcome`: 'answered', 'reopened' (`after_ms` the commit, before our first sound), 'cut_in' (`after_ms` our first
     sound), 'ended' with the call, '' while it is open.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.audio import from_float, to_float
@@ -104,6 +104,7 @@ def test_what_was_cleared_does_not_come_back():
     assert quiet[-1] < -100
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 900)), max_size=20))
 def test_any_order_of_gaps_and_pieces_is_survived(pieces):
     guard, now = EchoGuard(), 0
@@ -175,6 +176,7 @@ def test_own_words_are_taken_off_where_they_can_be_an_echo(text, end, sure, left
     assert own().without(text, end, sure=sure) == left
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="אבגד הוז", max_size=40), st.integers(0, 30_000), st.booleans())
 def test_what_is_left_is_always_the_end_of_what_was_heard(text, end, sure):
     left = own().without(text, end, sure=sure)

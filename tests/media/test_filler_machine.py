@@ -1,5 +1,7 @@
 """Fillers by their times, and machines by their words, pauses and tones."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,7 +36,7 @@ def test_never_the_same_twice_in_a_row_and_at_most_two_a_turn(waits):
     turns = said(Fillers(("א", "ב", "ג"), ("ד", "ה")), waits)
     assert all(len(turn) <= 2 for turn in turns)
     sentences = [sentence for turn in turns for _, sentence in turn]
-    assert all(one != other for one, other in zip(sentences, sentences[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(sentences))
 
 
 def test_without_sentences_nothing_is_ever_due():

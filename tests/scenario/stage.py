@@ -12,6 +12,7 @@ many ms into the agent's reply, otherwise when the agent has been silent for hal
 numbered samples, so that what the carrier played can be compared with what was to be said, to the sample.
 """
 
+import itertools
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import anyio
@@ -205,14 +206,14 @@ class Scene(Call):
         """The samples of this reply came once each, in order, give or take what the clock cannot know."""
         start = turn.waterfall.sent_ms
         line = b"".join(part.audio for part in self.played.heard(self.now) if part.start_ms >= start - 5)
-        jumps = [(n, (b - a) % 251) for n, (a, b) in enumerate(zip(line, line[1:], strict=False)) if (b - a) % 251 != 1]
+        jumps = [(n, (b - a) % 251) for n, (a, b) in enumerate(itertools.pairwise(line)) if (b - a) % 251 != 1]
         new_clauses = sum(b == 0 for n, b in enumerate(line[1:]) if (b - line[n]) % 251 != 1)
         assert len(jumps) == new_clauses, f"{len(jumps)} jumps, {new_clauses} clauses"
 
     def gaps(self, since=0):
         """Silences within what was played, in ms."""
         parts = [part for part in self.played.heard(self.now) if part.start_ms >= since]
-        return [after.start_ms - before.end_ms for before, after in zip(parts, parts[1:], strict=False)]
+        return [after.start_ms - before.end_ms for before, after in itertools.pairwise(parts)]
 
 
 class LoudSlot:

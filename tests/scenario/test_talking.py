@@ -40,8 +40,7 @@ late_*, a_stuck_detector, a_sound_without_words |
 | 4.4 | one timer for all; watchdogs | the rows of 0.7, 3.37 |
 | 4.5 | the whole answer is at the carrier | little_is_at_the_carrier |
 | 4.8 | one failure takes the call, or is met by silence | a_model_that_fails_twice_*, test_session.py |
-| issue, point 4 | thinking in silence; silence; call length; keys | a_filler_*, silence_is_asked_about_*, the_last_minute, \
-keys_* |
+| - | thinking in silence; silence; length; keys | a_filler_*, silence_is_asked_about_*, the_last_minute, keys_* |
 """
 
 import anyio

@@ -23,6 +23,7 @@ from moked.stt.transcripts import normalise
 _NEVER = 1 << 62
 _WORDS_MAY_LAG_MS = 250  # between the end of a recogniser's last word and our VAD's pause after it
 _END_KNOWN_MS = 200  # after a last sound, at the latest
+_NOISE_MS = 150  # no word is as short
 _PICKUP = frozenset({"הלו", "אלו", "שלום", "כן", "היי"})  # what people say into a phone before they listen
 
 
@@ -431,11 +432,10 @@ class TurnTaking:
         if self._stretch_start is None or self._speaking:
             return True
         length = self._voiced_end - self._stretch_start
-        return self._text_end >= self._stretch_start + min(200, length // 2) or length < self._policy.confirm_ms // 2
+        return self._text_end >= self._stretch_start + min(200, length // 2) or length < _NOISE_MS
 
     def _over_our_voice(self, now: int, reply: _Reply) -> Sequence[Action]:
         """The caller makes a sound while we think or speak: hold, then cut or go on."""
-        policy = self._policy
         if self._deaf:
             self._forget_caller()
             return self._release()
