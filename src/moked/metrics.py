@@ -194,6 +194,18 @@ bad_messages = Words("moked_bad_messages", "Media messages that could not be use
 child_restarts = Words(
     "moked_child_restarts", "Child processes started again after they died.", ["child"], registry=REGISTRY
 )
+child_memory = Gauge(
+    "moked_child_memory_bytes",
+    "Resident memory of a child process: Whisper, the local voice.",
+    ["child"],
+    registry=REGISTRY,
+)
+stt_seats = Gauge(
+    "moked_stt_seats",
+    "Calls that listen through an engine of limited capacity: taken, and limit.",
+    ["engine", "state"],
+    registry=REGISTRY,
+)
 loop_lag_peak = Gauge(
     "moked_loop_lag_peak_seconds", "Longest delay of the event loop in the last five seconds.", registry=REGISTRY
 )

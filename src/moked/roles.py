@@ -212,8 +212,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
-    if second.engine is not None:
-        await stack.enter_async_context(second.engine.running(wait=False))
+    await stack.enter_async_context(second.running())
     spooled = await _stored_transcripts(house, second, stack)
     fixed = parts.phrases(business)
 

@@ -278,9 +278,36 @@ class Settings(BaseSettings):
     )
     whisper_model: str = _is(
         "base",
-        "Local Whisper: `base` is embedded; else a folder, or a name on a model hub "
-        "(`ivrit-ai/whisper-large-v3-turbo-ct2` is better at Hebrew and needs a GPU or many cores).",
+        "Whisper on this machine: `base` is embedded; else a folder, or a name on a model hub "
+        "(`ivrit-ai/whisper-large-v3-turbo-ct2` is made for Hebrew and needs a GPU or many cores). "
+        "With `WHISPER_BASE_URL`: the model's name on that server.",
         "base, the path of a folder, or a model's name",
+    )
+    whisper_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
+        "",
+        "An OpenAI-compatible transcription server (speaches, vLLM, a hosted one) that hears instead of this machine.",
+        "a URL such as http://gpu:8000/v1",
+    )
+    whisper_api_key: SecretStr | None = _is(None, "Key of the transcription server, where it wants one.", "the key")
+    whisper_api_key_file: ExistingFile = _is(None, "A file that holds `WHISPER_API_KEY` instead.", _FILE)
+    whisper_max_calls: int = _is(
+        0,
+        "Calls that listen through Whisper at the same time; one more is told at once. 0: measured at the start.",
+        "a number from 0 to 1000",
+        ge=0,
+        le=1000,
+    )
+    whisper_workers: int = _is(
+        0,
+        "Processes of a local Whisper, each with the whole model in its memory. 0: one for four cores.",
+        "a number from 0 to 64",
+        ge=0,
+        le=64,
+    )
+    whisper_partials: bool = _is(
+        True,
+        "Interim transcripts of Whisper; while a worker is free, it hears an open sentence several times.",
+        _YES_NO,
     )
 
     tts_voice: str = _is("he-IL-Wavenet-D", "Google's voice.", "a voice's name such as he-IL-Wavenet-D")
@@ -327,7 +354,7 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 

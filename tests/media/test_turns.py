@@ -476,7 +476,7 @@ Step = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(Step, max_size=50))
 def test_whatever_happens(steps):
     """At most one reply; every begin has one end; nothing is committed twice; whoever waits has a deadline."""

@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, SILENCE
-from moked.errors import Failure, ProviderError
+from moked.errors import Failure, Overloaded, ProviderError
 from moked.stt import Final, Interim, Word
 
 _SENTENCE = (
@@ -86,6 +86,7 @@ class FakeEngine:
     delay_ms: int = 50
     open_ms: int = 30
     limit_ms: int = 0  # the provider's own limit of a stream
+    seats: int = 1000  # streams at a time
     opened: list[int] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
@@ -111,6 +112,8 @@ class FakeEngine:
                 raise ProviderError(self.name, fault.failure, "refused")
             if fault.kind == "hang":
                 await anyio.sleep_forever()
+        if self.open_now >= self.seats:
+            raise Overloaded(f"all {self.seats} seats are taken")
         kind = _Whole if self.style == "whole" else _Streaming
         self.open_now += 1
         try:

@@ -138,6 +138,16 @@ def test_a_call_without_engines_is_a_mistake():
         EngineChooser([], {})
 
 
+def test_a_full_engine_is_not_to_blame_and_is_asked_again_soon_after_the_others():
+    breakers = {"a": Breaker(), "b": Breaker()}
+    chooser = EngineChooser(["a", "b"], breakers)
+    for now in range(0, 10_000, 100):
+        chooser.failed("a", Failure.FULL, now)
+    assert breakers["a"].state(10_000) is State.CLOSED
+    assert chooser.choose(10_000) == "b"
+    assert chooser.choose(11_500) == "a"
+
+
 # --- the limits of a call ---
 
 

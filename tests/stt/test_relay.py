@@ -9,7 +9,7 @@ import pytest
 from moked.audio import SILENCE
 from moked.errors import Failure
 from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim
-from moked.stt.failover import Breaker, RelayPolicy
+from moked.stt.failover import Breaker, RelayPolicy, State
 from moked.stt.relay import Relay
 from tests.stt.hearing import VOCABULARY, FakeEngine, Fault, Spoken, sound, speech, talk
 from tests.virtual_time import VIRTUAL_TIME
@@ -580,3 +580,56 @@ async def test_an_order_for_an_engine_that_is_away_stays_an_order():
     assert call.words == [word.text for word in LATER]
     assert call.switches[0] == ("other", "google", "unavailable")
     assert call.relay.engine == "other"
+
+
+# --- more calls than an engine has seats ---
+
+
+async def test_calls_without_a_seat_are_told_within_a_second_and_blame_nobody():
+    google = FakeEngine("google", UTTERANCE, "exact", [Fault("refuse", stream=-1)])
+    whisper = FakeEngine("whisper", UTTERANCE, "whole", seats=2)
+    breakers = {"google": Breaker(), "whisper": Breaker()}
+    calls = [Call(google, whisper, breakers=breakers) for _ in range(6)]
+    begun = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for number, call in enumerate(calls):
+            tail_ms = 9000 if number < 2 else 2500  # whoever has a seat keeps it
+            tasks.start_soon(lambda call=call, tail_ms=tail_ms: call.take(UTTERANCE, tail_ms=tail_ms))
+    assert [call.words for call in calls] == [TEXT, TEXT, [], [], [], []]
+    lost = [
+        at / 1000 - begun
+        for call in calls
+        for at, told in zip(call.times, call.told, strict=True)
+        if isinstance(told, HearingLost)
+    ]
+    assert len(lost) == 4, "each once"
+    assert max(lost) <= 1
+    assert breakers["whisper"].state(0) is State.CLOSED
+    refused = [metric for call in calls for metric in call.metrics if metric[1] == "whisper"]
+    assert ("failed", "whisper", 1) not in refused
+    assert ("refused", "whisper", 1) in refused
+
+
+async def test_a_call_gets_a_seat_when_one_is_given_back_and_hears_again_what_was_said_meanwhile():
+    google = FakeEngine("google", UTTERANCE, "exact", [Fault("refuse", stream=-1)])
+    whisper = FakeEngine("whisper", UTTERANCE, "whole", seats=1)
+    breakers = {"google": Breaker(), "whisper": Breaker()}
+    first, second = Call(google, whisper, breakers=breakers), Call(google, whisper, breakers=breakers)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: first.take(UTTERANCE, tail_ms=0))
+        await anyio.sleep(0.1)
+        tasks.start_soon(lambda: second.take(UTTERANCE, tail_ms=6000))
+    assert second.deaf == 1
+    assert second.words == TEXT, "from the tape"
+    seated = next(at for told, at in zip(second.told, second.times, strict=True) if isinstance(told, EngineSwitched))
+    assert seated - max(first.times) <= 2200
+
+
+async def test_a_third_engine_is_tried_when_the_second_is_full():
+    google = FakeEngine("google", UTTERANCE, "exact", [Fault("refuse", stream=-1)])
+    server = FakeEngine("whisper-http", UTTERANCE, "whole", seats=0)
+    local = FakeEngine("whisper", UTTERANCE, "whole")
+    call = await Call(google, server, local).take(UTTERANCE)
+    assert call.words == TEXT
+    assert call.deaf == 0
+    assert call.switches == [("google", "whisper", "full")]

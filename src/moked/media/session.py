@@ -230,6 +230,7 @@ class CallSession:
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
+                self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
@@ -277,7 +278,8 @@ class CallSession:
                 self._log.caller_corrected(self._turns.turn, amended)
             if not self._aside:
                 self._act(self._turns.corrected(now, amended))
-        end = self._call_time(now, transcript.end_ms)
+        behind = isinstance(transcript, Interim) and transcript.behind
+        end = self._call_time(now, transcript.start_ms if behind else transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
 
     def _without_echo(self, heard: Interim | Final) -> Interim | Final:

@@ -34,6 +34,7 @@ class Interim:
     end_ms: int
     stability: float  # 0..1; 0 = the engine does not say
     engine: str
+    behind: bool = False  # it lags: the last words are missing until the final, which is worth waiting for
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Engine(Protocol):
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         """Open a stream whose first byte is call time `origin_ms`. `hints`: business-specific phrases, at most 100.
 
-        Entering raises `ProviderError` when it cannot be opened.
+        Entering raises `ProviderError` when it cannot be opened, `Overloaded` when our capacity for it is used up.
         """
 
     def running(self) -> AbstractAsyncContextManager[None]:

@@ -27,13 +27,14 @@ from typing import Final
 from moked.errors import Failure
 
 # The stream is gone, but nothing is wrong with the provider: our request was (CONFIG), its clock ran out (EXPIRED), or
-# we have as many streams as we allow ourselves (FULL).
+# our own capacity for it is used up by other calls (FULL).
 BLAMELESS: Final = frozenset({Failure.CONFIG, Failure.EXPIRED, Failure.FULL})
 # One is enough: the next call would get the same answer.
 FINAL_SAY: Final = frozenset({Failure.AUTH, Failure.QUOTA})
 
 OPEN_MS: Final[Mapping[Failure, int]] = {Failure.AUTH: 300_000, Failure.QUOTA: 60_000}
 _USUAL_OPEN_MS: Final = 30_000
+_FULL_BENCH_MS: Final = 1500  # another call may hang up at any moment: ask again soon, after the other engines
 
 
 class State(StrEnum):
@@ -147,7 +148,9 @@ class EngineChooser:
     def failed(self, name: str, kind: Failure, now: int, jitter: float = 0.0) -> None:
         """A stream of `name` failed: the process is told, and this call leaves the engine alone for a while."""
         self._breakers[name].failed(now, kind, jitter)
-        if kind is not Failure.EXPIRED:
+        if kind is Failure.FULL:
+            self._benches[name].until = max(self._benches[name].until, now + _FULL_BENCH_MS)
+        elif kind is not Failure.EXPIRED:
             self.bench(name, now)
 
     def bench(self, name: str, now: int) -> None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 Metric = Callable[[str, str, float], None]
 """(name, engine, value): opened, replayed, lost, gap in ms; trimmed in words; failed, switched, stalled, slow are 1,
-and so are refused (it failed before it was open) and failed_<kind>, told after `failed`.
+and so are refused (it failed before it was open, or had no room) and failed_<kind>, told after `failed`.
 
 `lost` is audio that no engine heard: it must not happen. `gap`, once a call: the longest speech without any result.
 """
@@ -76,7 +76,8 @@ class _Leg:
 
     @property
     def whole_utterances(self) -> bool:
-        """No interims while the caller speaks: silence from it is no sign, and its streams have no limit."""
+        """Its interims are a courtesy, left out when it is busy: silence from it is no sign, and its streams have no
+        limit."""
         return bool(getattr(self.engine, "whole_utterances", False))
 
 
@@ -434,10 +435,13 @@ class Relay:
         if kind is not Failure.EXPIRED:
             self._failures += 1
         self._chooser.failed(leg.engine.name, kind, now, random.random())
-        self._metric("failed", leg.engine.name, 1)
+        blamed = kind is not Failure.FULL
+        if blamed:
+            self._metric("failed", leg.engine.name, 1)
         if leg.opened_at is None:
             self._metric("refused", leg.engine.name, 1)
-        self._metric(f"failed_{failure.kind.value}", leg.engine.name, 1)
+        if blamed:
+            self._metric(f"failed_{failure.kind.value}", leg.engine.name, 1)
         log.warning(
             "recognition stream failed",
             extra={"engine": leg.engine.name, "kind": failure.kind.value, "detail": str(failure), "lived_ms": lived},
@@ -640,4 +644,4 @@ def _now() -> int:
 def _as_provider_error(problem: Exception, engine: str) -> ProviderError:
     if isinstance(problem, ProviderError):
         return problem
-    return ProviderError(engine, Failure.TIMEOUT, str(problem))  # our own queue to it is full: it would come too late
+    return ProviderError(engine, Failure.FULL, str(problem))

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import anyio
 
 from moked.errors import Overloaded, ProviderError
+from moked.stt.fairqueue import Rank
 from moked.stt.utterance import Transcription
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,15 @@ class Transcriber(Protocol):
     def pending(self) -> int:
         """Pieces that wait or are being heard, whoever's."""
 
-    async def transcribe(self, audio: bytes, hints: Sequence[str] = (), *, expect: str = "") -> Transcription:
+    async def transcribe(
+        self,
+        audio: bytes,
+        hints: Sequence[str] = (),
+        *,
+        expect: str = "",
+        rank: Rank = Rank.SECOND_PASS,
+        timeout_s: float | None = None,
+    ) -> Transcription:
         """Raises `ProviderError`."""
 
 
@@ -40,11 +49,13 @@ class SecondEar:
         *,
         at_once: int = 2,
         deadline_s: float = 6.0,
+        rank: Rank = Rank.SECOND_PASS,
     ) -> None:
         self.name = engine.name
         self._engine = engine
         self._at_once = at_once
         self._deadline_s = deadline_s
+        self._rank = rank
         self._mine = 0
 
     @property
@@ -59,7 +70,8 @@ class SecondEar:
         self._mine += 1
         try:
             with anyio.move_on_after(self._deadline_s):
-                return (await self._engine.transcribe(audio, expect=expect)).text
+                heard = self._engine.transcribe(audio, expect=expect, rank=self._rank, timeout_s=self._deadline_s)
+                return (await heard).text
         except (ProviderError, Overloaded) as problem:
             log.warning("second hearing failed", extra={"engine": self.name, "error": str(problem)})
         finally:
