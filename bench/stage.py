@@ -139,6 +139,7 @@ async def stage(
                 "OPENAI_BASE_URL": ports["llm"],
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
+                "FILLER_MS": "0",
                 "PUBLIC_BASE_URL": "",
                 **(settings or {}),
             }

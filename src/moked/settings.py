@@ -166,6 +166,13 @@ class Settings(BaseSettings):
         ge=250,
         le=1400,
     )
+    filler_ms: int = _is(
+        900,
+        "When an answer is not there so long after the turn is over, the agent says that it is at it. 0: never.",
+        "milliseconds from 0 to 5000",
+        ge=0,
+        le=5000,
+    )
 
     twilio_account_sid: str = _is("", "Account SID from the Twilio console.", "AC and 32 hexadecimal digits")
     twilio_auth_token: SecretStr | None = _is(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moked.media.filler import Fillers
+from moked.media.filler import FillerPolicy, Fillers
 from moked.media.machine import Machine, MachineDetector
 
 
@@ -28,19 +28,26 @@ def said(fillers, waits):
 
 
 def test_one_after_900_ms_and_one_after_four_seconds():
-    assert said(Fillers(("א", "ב"), ("ג",)), [800, 1000, 9000]) == [[], [(900, "א")], [(900, "ב"), (4000, "ג")]]
+    assert said(Fillers(("א", "ב"), ("ג",), FillerPolicy()), [800, 1000, 9000]) == [
+        [],
+        [(900, "א")],
+        [(900, "ב"), (4000, "ג")],
+    ]
 
 
 @given(st.lists(st.integers(0, 8000), max_size=20))
 def test_never_the_same_twice_in_a_row_and_at_most_two_a_turn(waits):
-    turns = said(Fillers(("א", "ב", "ג"), ("ד", "ה")), waits)
+    turns = said(Fillers(("א", "ב", "ג"), ("ד", "ה"), FillerPolicy()), waits)
     assert all(len(turn) <= 2 for turn in turns)
     sentences = [sentence for turn in turns for _, sentence in turn]
     assert all(one != other for one, other in itertools.pairwise(sentences))
 
 
 def test_without_sentences_nothing_is_ever_due():
-    fillers = Fillers((), ())
+    fillers = Fillers((), (), FillerPolicy())
+    fillers.waiting(0)
+    assert fillers.due is None
+    fillers = Fillers(("א",), ("ב",), None)
     fillers.waiting(0)
     assert fillers.due is None
 

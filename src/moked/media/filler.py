@@ -7,6 +7,7 @@ filler; one that has begun is heard to its end, and the answer follows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +18,15 @@ class FillerPolicy:
     second_ms: int = 4000
 
 
-class Fillers:
-    """One a call. Times are call ms."""
+USUAL: Final = FillerPolicy()
 
-    def __init__(self, first: Sequence[str], second: Sequence[str], policy: FillerPolicy | None = None) -> None:
-        self._sentences = (tuple(first), tuple(second))
-        self._policy = policy or FillerPolicy()
+
+class Fillers:
+    """One a call. Times are call ms. Without a policy nothing is ever due."""
+
+    def __init__(self, first: Sequence[str], second: Sequence[str], policy: FillerPolicy | None) -> None:
+        self._sentences = (tuple(first), tuple(second)) if policy is not None else ((), ())
+        self._policy = policy or USUAL
         self._next = [0, 0]
         self._said = 2  # of the two, in this turn
         self._committed = 0

@@ -38,12 +38,12 @@ from moked.dialog import (
 )
 from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
+from moked.media import filler, turns
 from moked.media import playout as out
-from moked.media import turns
 from moked.media.connection import Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.echo import OwnWords
-from moked.media.filler import Fillers
+from moked.media.filler import FillerPolicy, Fillers
 from moked.media.journal import Journal
 from moked.media.machine import Machine, MachineDetector
 from moked.media.playout import Playout
@@ -115,6 +115,7 @@ class SessionParts:
     second: SecondHearing | None = None
     spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
+    fillers: FillerPolicy | None = filler.USUAL  # None: says nothing while the answer is not there
     machine: Callable[[], MachineDetector] | None = None  # listens for answering machines and menus
     machine_message: str = ""  # is left after their beep; '' leaves none
     max_call_ms: int = 1_800_000
@@ -145,7 +146,7 @@ class CallSession:
         self._playout = Playout()
         self._history = History()
         self._own_words = OwnWords()
-        self._fillers = Fillers(parts.phrases.fillers, parts.phrases.long_fillers)
+        self._fillers = Fillers(parts.phrases.fillers, parts.phrases.long_fillers, parts.fillers)
         self._text = TurnText()
         self._log = TurnLog(
             start.call_sid,
