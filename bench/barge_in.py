@@ -73,9 +73,9 @@ def cough(rng: random.Random) -> bytes:
     return from_float((rng.uniform(0.08, 0.3) * smooth * shape).astype(np.float32))
 
 
-def plain_call(on: Stage, rng: random.Random, lines: dict[str, Say]) -> SimulatedCall:
+def plain_call(on: Stage, rng: random.Random, lines: dict[str, Say], cutting: Sequence[str]) -> SimulatedCall:
     steps: list[Say | CutIn] = [lines[OPENING]]
-    for text in CUTTING:
+    for text in cutting:
         burst, channel = cough(rng), lines[rng.choice(CHANNELS)]
         sounds = [CutIn("cough", burst, rng.randrange(700, 1000)), CutIn(channel.text, channel.audio, 700)]
         if rng.random() < 0.5:
@@ -84,10 +84,10 @@ def plain_call(on: Stage, rng: random.Random, lines: dict[str, Say]) -> Simulate
     return SimulatedCall(steps, on.setup())
 
 
-def echo_call(on: Stage, rng: random.Random, lines: dict[str, Say], db: int) -> SimulatedCall:
+def echo_call(on: Stage, rng: random.Random, lines: dict[str, Say], cutting: Sequence[str], db: int) -> SimulatedCall:
     """Every second reply is heard to its end."""
     steps: list[Say | CutIn] = [lines[OPENING]]
-    for text in CUTTING:
+    for text in cutting:
         steps += [CutIn(text, lines[text].audio, rng.randrange(700, 2200)), Say(OPENING, lines[OPENING].audio)]
     manners = Manners(quiet_ms=900, linger_ms=0, echo=EchoPath(db, 300))
     return SimulatedCall(steps, on.setup(manners=manners))
@@ -186,18 +186,21 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     said, voice = await spoken((OPENING, *CUTTING, *CHANNELS))
     lines = {line.text: line for line in said}
     found = Found()
+    cutting, echoes = (CUTTING[:1], (-20,)) if options.quick else (CUTTING, (-20, -12))
     result: dict[str, Any] = {"machine": machine(f"python -m bench.barge_in --calls {options.calls}")}
     delays = Delays()
     async with stage(delays, lines=said) as on:
         before = CpuTimes.now(on)
         for first in range(0, options.calls, WORKERS):
-            calls = [plain_call(on, rng, lines) for _ in range(min(WORKERS, options.calls - first))]
+            calls = [plain_call(on, rng, lines, cutting) for _ in range(min(WORKERS, options.calls - first))]
             for call in await run_many(calls, stagger_s=0.7):
                 take_plain(found, call)
             print(f"{min(first + WORKERS, options.calls)} of {options.calls} calls", flush=True)
-        for db in (-20, -12):
+        for db in echoes:
             for first in range(0, options.echo_calls, WORKERS):
-                calls = [echo_call(on, rng, lines, db) for _ in range(min(WORKERS, options.echo_calls - first))]
+                calls = [
+                    echo_call(on, rng, lines, cutting, db) for _ in range(min(WORKERS, options.echo_calls - first))
+                ]
                 for call in await run_many(calls, stagger_s=0.7):
                     take_echo(found, call, db)
             print(f"echo at {db} dB: {options.echo_calls} calls", flush=True)

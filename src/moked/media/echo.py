@@ -239,9 +239,13 @@ class OwnWords:
         self._words: deque[tuple[int, str]] = deque()  # when each was over
         self._reply = -1
         self._told = 0
+        self._last = (-1, 0)
 
     def heard(self, now: int, reply: int, text: str) -> None:
         """The caller's ear has got `text` of `reply` by now: its beginning, longer each time."""
+        if (reply, len(text)) == self._last:
+            return
+        self._last = reply, len(text)
         words = normalise(text).split()
         if reply != self._reply:
             self._reply, self._told = reply, 0
