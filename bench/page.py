@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.pauses import FILES
+from bench.pauses import table as cut_off_table
 from bench.stage import RESULTS, ROOT
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
@@ -35,13 +37,22 @@ LATENCY_NOTES: Final = """
 
 BARGE_IN_NOTES: Final = """
 - **to `clear`**: at 230 ms of speech the carrier is told to be silent, and nothing is decided yet: what it had not
-  played is kept. Words that are no back-channel, or 600 ms of speech, then take the floor.
+  played is kept. Words that are no back-channel, or a second of speech, then take the floor.
 - **went on**: the reply was heard to its end, or to the next cut-in. A cough is a burst of noise of 100 to 250 ms; the
   back-channels are "כן", "אהה" and "הבנתי" in the caller's voice. With an echo every reply nobody spoke over counts,
   from the first greeting on, in which the echo has to be learned.
 - **never silent**: the audio that was on its way covered the sound.
 - **lost or repeated**: at the join, where the emulated voice (which repeats itself every second) lets it be told.
 - Limits of these figures: an echo without a room, its distortion or background noise; one caller's voice.
+"""
+
+PAUSES_NOTES: Final = """
+- `python -m bench.pauses`: turns of callers written for it, with the places and lengths (0.3 to 1.2 s) of their
+  hesitations, dictated numbers and addresses among them, on virtual time against the real turn taking. The held-out
+  turns were written before the rules and looked at only as a figure.
+- **cut off**: the reply was audible before the caller had finished. **response**: from the caller's last sound to the
+  reply's first, with words that come 40 to 90 ms after the recognizer's 200 ms steps and 450 ms for model and voice;
+  *unbroken* turns are those without a hesitation, of callers who have none.
 """
 
 DENSITY_NOTES: Final = """
@@ -169,6 +180,17 @@ def phone_numbers(result: Row) -> str:
     return "\n".join(lines)
 
 
+OVERLOAD_NOTES: Final = """
+- **as many as places**: every place of the server is taken. **twice as many**: as many callers more keep calling, are
+  told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
+- Refused calls are the webhook's: one or two requests each, which the same core answers. Figures as under Density.
+"""
+
+
+def pauses(result: Row) -> str:
+    return cut_off_table({name: result[name] for name in FILES})
+
+
 def latency(result: Row) -> str:
     rows = [("response", "ms"), ("greeting", "ms"), ("barge_in", "ms"), ("partials", "ms")]
     names = {"barge_in": "barge-in", "partials": "between interims"}
@@ -244,6 +266,31 @@ def density(result: Row) -> str:
     return "\n".join(lines)
 
 
+def overload(result: Row) -> str:
+    crowd = result["crowd"]
+    lines = ["| | calls | turns | added p50 | p95 | response p95 | holes | server cores | loop lag p95 | others |"]
+    lines.append("|---|" + "---:|" * 9)
+    for name, row in (("as many as places", result["without"]), ("twice as many", result["overload"])):
+        added = row["added"] or {}
+        lines.append(
+            f"| {name} | {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} |"
+            f" **{added.get('p95', '-')}** | {(row['response'] or {}).get('p95', '-')} | {row['late_audio']['holes']} |"
+            f" {row['server_cores']} | {row['loop_lag_p95_ms']:g} | {row['other_work_cores']} |"
+        )
+    rows = (result["without"], result["overload"])
+    lost = sum(row["lost_places"] + row["failed"] + row["unanswered"] for row in rows)
+    lines += [
+        "",
+        f"{result['places']} places; {crowd['callers']} more callers called {crowd['calls']} times:"
+        f" {crowd['refused_percent']} % were refused, {crowd['polite_percent']} % of those in Hebrew and with their"
+        f" call-back taken, in {(crowd['refusal_ms'] or {}).get('p50', '-')} ms (p50; p95"
+        f" {(crowd['refusal_ms'] or {}).get('p95', '-')}) for all requests of the call. Added p95 of those served:"
+        f" {result['p95_overload_to_without']} times what it was without the crowd. Served calls that were refused,"
+        f" failed or got no answer: {lost}. Times in ms.",
+    ]
+    return "\n".join(lines)
+
+
 def accuracy(result: Row) -> str:
     lines = [
         "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
@@ -307,7 +354,9 @@ def write() -> None:
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("barge_in", "Barge-in", barge_in, BARGE_IN_NOTES),
+        ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),

@@ -157,7 +157,9 @@ def call(
     caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+972502345678",
     called: Annotated[str, typer.Option("--to", help="The business's number.")] = "+97231234567",
     cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",
-    keys: Annotated[str, typer.Option(help="Press these keys at the end, for example 0502345678#.")] = "",
+    keys: Annotated[
+        str, typer.Option(help="Press these keys at the end, or where a busy line asks for keys: 0502345678#.")
+    ] = "",
     voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
     echo: Annotated[
         bool, typer.Option("--echo", help="The caller is on a speakerphone: our voice comes back 300 ms late, -20 dB.")
@@ -177,7 +179,7 @@ def call(
         steps = anyio.run(
             rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
         )
-    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, echo=echo)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, echo=echo, keys=keys)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)

@@ -19,6 +19,7 @@ from moked.simulate.echo import EchoPath
 from moked.simulate.events import OnEvent
 from moked.simulate.result import CallResult
 from moked.simulate.scenario import CutIn, Dtmf, Manners, Say, Step, render
+from moked.simulate.twiml import World
 from moked.tts.cache import CachedSynthesizer
 
 DEMO = (
@@ -64,7 +65,9 @@ async def steps(
 SPEAKERPHONE = EchoPath(db=-20.0, ms=300)
 
 
-def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: float, echo: bool = False) -> CallSetup:
+def setup(
+    settings: Settings, *, url: str, caller: str, called: str, max_s: float, echo: bool = False, keys: str = ""
+) -> CallSetup:
     """Where to call, with the account's own token: the server checks our signatures like Twilio's."""
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
@@ -78,6 +81,7 @@ def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: floa
         called=called,
         max_s=max_s,
         manners=Manners(echo=SPEAKERPHONE if echo else None),
+        world=World(digits=keys),
     )
 
 
