@@ -39,7 +39,7 @@ def record(engine):
     clock = [NOW]
     crm = Crm(engine, clock=lambda: clock[0])
     business = crm.ensure_business("עסק")
-    crm.receive_call(CallStart("CA1", "AC1", "+972501234567", "+97235551234"), business, max_calls=9)
+    crm.receive_call(CallStart("CA1", "AC1", "+972501234567", "+97235551234"), business)
     crm.add_turn("CA1", replace(TURN, number=0, decision=None))
     crm.add_turn("CA1", replace(TURN, ended_ms=2000, decision=replace(DECISION, outcome="", after_ms=None)))
     crm.add_turn("CA1", TURN)
