@@ -35,6 +35,17 @@ LATENCY_NOTES: Final = """
 - Limits of these figures: loopback, no TLS, one caller's voice without noise, providers whose delay never varies.
 """
 
+BARGE_IN_NOTES: Final = """
+- **to `clear`**: at 230 ms of speech the carrier is told to be silent, and nothing is decided yet: what it had not
+  played is kept. Words that are no back-channel, or a second of speech, then take the floor.
+- **went on**: the reply was heard to its end, or to the next cut-in. A cough is a burst of noise of 100 to 250 ms; the
+  back-channels are "כן", "אהה" and "הבנתי" in the caller's voice. With an echo every reply nobody spoke over counts,
+  from the first greeting on, in which the echo has to be learned.
+- **never silent**: the audio that was on its way covered the sound.
+- **lost or repeated**: at the join, where the emulated voice (which repeats itself every second) lets it be told.
+- Limits of these figures: an echo without a room, its distortion or background noise; one caller's voice.
+"""
+
 PAUSES_NOTES: Final = """
 - `python -m bench.pauses`: turns of callers written for it, with the places and lengths (0.3 to 1.2 s) of their
   hesitations, dictated numbers and addresses among them, on virtual time against the real turn taking. The held-out
@@ -203,6 +214,30 @@ def latency(result: Row) -> str:
     return "\n".join(lines)
 
 
+def barge_in(result: Row) -> str:
+    lines = ["| from real speech to `clear` | p50 ms | p95 ms | worst | n |", "|---|---:|---:|---:|---:|"]
+    lines += [_spread_row(name, one) for name, one in result["to_clear"].items()]
+    lines += [
+        "",
+        "| sound that is no turn | n | went on | never silent | silence p50 ms | p95 ms | onset to our voice p95 ms |"
+        " lost or repeated p95 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for kind, row in result["false_alarms"].items():
+        silence, voice, shift = row["silence"] or {}, row["onset_to_voice"] or {}, row["shift"] or {}
+        lines.append(
+            f"| {kind} | {row['count']} | {row['resumed']:.1%} | {row['never_silent']:.1%} |"
+            f" {silence.get('p50', '-')} | {silence.get('p95', '-')} | {voice.get('p95', '-')} |"
+            f" {shift.get('p95', '-')} |"
+        )
+    lines += [
+        "",
+        f"Caller's voice: {result['setting']['voice']}. Cut-ins without a `clear`: {result['missed']}; calls that"
+        f" failed: {result['failed']}. Foreign processes kept {result['load']['other_work_cores']} cores busy.",
+    ]
+    return "\n".join(lines)
+
+
 def density(result: Row) -> str:
     alone = result["levels"][0]
     lines = [
@@ -323,6 +358,7 @@ def write() -> None:
     parts = [HEAD]
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
+        ("barge_in", "Barge-in", barge_in, BARGE_IN_NOTES),
         ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),

@@ -159,6 +159,7 @@ async def stage(
                 "OPENAI_BASE_URL": ports["llm"],
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
+                "FILLER_MS": "0",
                 "PUBLIC_BASE_URL": "",
                 **(settings or {}),
             }
@@ -234,13 +235,18 @@ async def _line(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> 
 
 
 async def caller_lines() -> tuple[tuple[Say, ...], str]:
-    """`LINES` as audio, and whose voice it is: the embedded one, rendered once and kept; without its weights bursts."""
+    """`LINES` as audio, and whose voice it is."""
+    return await spoken(LINES)
+
+
+async def spoken(texts: Sequence[str]) -> tuple[tuple[Say, ...], str]:
+    """These lines as audio, and whose voice it is: the embedded one, rendered once and kept; or bursts."""
     settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")  # type: ignore[call-arg]
     try:
-        lines = await rehearsal.steps(settings, LINES, "", "", "jf_alpha", lambda done, total: None)
+        lines = await rehearsal.steps(settings, list(texts), "", "", "jf_alpha", lambda done, total: None)
     except MokedError as error:
         print(f"no local voice ({error}): the caller speaks in bursts", file=sys.stderr)
-        return tuple(Say(text, _bursts(text)) for text in LINES), "bursts"
+        return tuple(Say(text, _bursts(text)) for text in texts), "bursts"
     return tuple(line for line in lines if isinstance(line, Say)), "Kokoro, local"
 
 

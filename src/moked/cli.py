@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__, rollout_cli
+from moked import __version__, rollout_cli, turns_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -48,6 +48,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(rollout_cli.app, name="rollout")
+app.add_typer(turns_cli.app, name="turns")
 
 _Processes = Annotated[
     int | None, typer.Option(min=0, help="Media processes on this host; 0 is one a core. Default: MEDIA_PROCESSES.")
@@ -206,6 +207,9 @@ def call(
         str, typer.Option(help="Press these keys at the end, or where a busy line asks for keys: 0502345678#.")
     ] = "",
     voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
+    echo: Annotated[
+        bool, typer.Option("--echo", help="The caller is on a speakerphone: our voice comes back 300 ms late, -20 dB.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(help="Keep the call as a stereo WAV: caller left, agent right.")] = None,
     language: Annotated[str, typer.Option(help="Language of the report: en or he.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -221,7 +225,7 @@ def call(
         steps = anyio.run(
             rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
         )
-    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, keys=keys)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, echo=echo, keys=keys)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)

@@ -33,7 +33,9 @@ from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
+from moked.media.filler import FillerPolicy
 from moked.media.journal import Journal
+from moked.media.machine import MachineDetector
 from moked.media.server import MediaServer, Outlet
 from moked.media.session import CallSession, SessionParts
 from moked.media.speech import SpeechEvent
@@ -277,6 +279,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
+        fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
+        machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
         on_turn=rollout.turn,

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     max_call_seconds: int = _is(
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
     )
+    detect_machines: bool = _is(
+        False,
+        "Hang up on answering machines and menus that call. Callers who read out a menu are rare, but they exist.",
+        _YES_NO,
+    )
     max_call_tokens: int = _is(
         500_000,
         "Tokens of the language model in one call; then the script takes the caller's details.",
@@ -189,6 +194,13 @@ class Settings(BaseSettings):
         "milliseconds from 250 to 1400",
         ge=250,
         le=1400,
+    )
+    filler_ms: int = _is(
+        900,
+        "When an answer is not there so long after the turn is over, the agent says that it is at it. 0: never.",
+        "milliseconds from 0 to 5000",
+        ge=0,
+        le=5000,
     )
 
     twilio_account_sid: str = _is("", "Account SID from the Twilio console.", "AC and 32 hexadecimal digits")

@@ -190,16 +190,37 @@ async def test_one_fast_retry_saves_the_turn(bench):
     assert words(await bench.say("שלום")) == "הנה אני."
 
 
-async def test_a_cut_in_mid_sentence_is_an_error_and_not_a_repetition(bench):
-    bench.emulator.brain = lambda body: Answer("אחת שתיים שלוש ארבע")
-    bench.emulator.faults.append(Fault(cut_after=2))
-    reply = bench.agent.reply(CallerTurn(1, "שלום"), ())
-    got = []
+@pytest.mark.parametrize("fault", [Fault(cut_after=2), Fault(stall_after=2)])
+@pytest.mark.parametrize("again", ["אחת שתיים שלוש ארבע.", "שלוש ארבע."])
+async def test_an_answer_that_breaks_off_goes_on_and_repeats_nothing(bench, monkeypatch, fault, again):
+    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    answers = iter(["אחת שתיים שלוש ארבע.", again])
+    bench.emulator.brain = lambda body: Answer(next(answers))
+    bench.emulator.faults.append(fault)
+    assert words(await bench.say("שלום")) == "אחת שתיים שלוש ארבע."
+    assert bench.emulator.requests[-1]["messages"][-2] == {"role": "assistant", "content": "אחת שתיים "}
+
+
+async def test_an_answer_that_breaks_off_twice_ends_with_its_last_whole_sentence_or_fails(bench, monkeypatch):
+    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    bench.emulator.brain = lambda body: Answer("מחר בבוקר. אולי גם מחרתיים.")
+    bench.emulator.faults += [Fault(stall_after=2), Fault(stall_after=2)]
+    assert words(await bench.say("שלום")).strip() == "מחר בבוקר."
+    bench.emulator.faults += [Fault(stall_after=1), Fault(stall_after=1)]
     with pytest.raises(ProviderError):
-        async with reply.actions() as actions:
-            async for action in actions:
-                got.append(action)
-    assert words(got) == "אחת שתיים "
+        await bench.say("שלום", number=2)
+
+
+async def test_keys_are_told_with_the_words_and_as_yes_or_no_where_that_was_asked(bench):
+    bench.emulator.brain = lambda body: Answer("בסדר.")
+    for history, turn, told in (
+        ((), {"dtmf": "0502345678#"}, "[הקשה במקלדת: 0502345678#]"),
+        ((), {"text": "המספר שלי", "dtmf": "0502345678"}, "המספר שלי [הקשה במקלדת: 0502345678]"),
+        ([Entry(Speaker.AGENT, "זה המספר שלכם, נכון?")], {"dtmf": "1"}, "[הקשה במקלדת: 1 (כן)]"),
+        ([Entry(Speaker.AGENT, "זה המספר שלכם, נכון?")], {"dtmf": "2#"}, "[הקשה במקלדת: 2# (לא)]"),
+    ):
+        await bench.say(history=history, **turn)
+        assert bench.emulator.requests[-1]["messages"][-1]["content"] == told
 
 
 async def test_leaving_a_reply_ends_the_request(bench):

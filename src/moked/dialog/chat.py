@@ -21,7 +21,7 @@ from moked.errors import Failure, ProviderError
 PROVIDER: Final = "llm"
 OPENAI: Final = "https://api.openai.com/v1"
 _CONNECT_S: Final = 2.0
-_BETWEEN_WORDS_S: Final = 3.0
+_BETWEEN_WORDS_S: Final = 2.5
 _LONGEST_LINE: Final = 1_000_000
 _SHOWN: Final = 300  # characters of what a server says is wrong
 _IDLE_S: Final = 60.0  # a connection is kept for the next turn

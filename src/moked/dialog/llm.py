@@ -163,10 +163,10 @@ class LlmAgent:
     async def _converse(
         self, turn: CallerTurn, history: Sequence[Entry], committed: anyio.Event
     ) -> AsyncIterator[Action]:
-        words = turn.text or f"[הקשה במקלדת: {turn.dtmf}]"
-        messages = self._messages(words, history, two_readings(turn))
-        said, retried = "", False
+        messages = self._messages(_caller_words(turn, history), history, two_readings(turn))
+        said, retried, rest = "", False, _Rest("")
         for _ in range(_ROUNDS):
+            begun = said
             calls, cost = _CallCollector(), _Cost(messages)
             try:
                 async with self._house.stream(messages) as chunks:
@@ -174,14 +174,24 @@ class LlmAgent:
                         cost.take(chunk)
                         for choice in chunk.choices:
                             calls.take(choice.delta)
-                            if choice.delta.content:
-                                said += choice.delta.content
-                                yield Say(choice.delta.content)
+                            text = rest.new(choice.delta.content or "")
+                            if text:
+                                said += text
+                                yield Say(text)
             except ProviderError as error:
-                if retried or said or error.kind in (Failure.AUTH, Failure.CONFIG):
+                if error.kind in (Failure.AUTH, Failure.CONFIG):
+                    raise
+                if retried:
+                    if _whole_sentence(said):  # it is an answer, if not all of it
+                        log.warning("language model fell silent in its answer", extra={"kind": error.kind.value})
+                        break
                     raise
                 retried = True
                 log.warning("language model failed, trying once more", extra={"kind": error.kind.value})
+                spoken = said[len(begun) :]
+                if spoken.strip():
+                    rest = _Rest(spoken)
+                    messages += [{"role": "assistant", "content": spoken}, {"role": "system", "content": _GO_ON}]
                 continue
             finally:  # an abandoned one is paid for as well
                 self.spent.tokens += cost.tokens
@@ -239,6 +249,48 @@ class LlmAgent:
             **lead.extra,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+def _caller_words(turn: CallerTurn, history: Sequence[Entry]) -> str:
+    """What the caller said and pressed. After a yes/no question 1 is yes and 2 is no, as callers are told."""
+    if not turn.dtmf:
+        return turn.text
+    keys = turn.dtmf
+    last = next((entry.text for entry in reversed(history) if entry.speaker is Speaker.AGENT), "")
+    meaning = {"1": " (כן)", "2": " (לא)"}.get(keys.strip("#*"), "") if expectation(last) is Expect.YES_NO else ""
+    return f"{turn.text} [הקשה במקלדת: {keys}{meaning}]".strip()
+
+
+class _Rest:
+    """What a second attempt adds to an answer that broke off after `spoken`. Some models go on from there, some begin
+    anew: what was spoken already is not spoken again."""
+
+    def __init__(self, spoken: str) -> None:
+        self._spoken = spoken
+        self._held = ""  # may be the beginning again
+
+    def new(self, text: str) -> str:
+        if not self._spoken or not text:
+            return text
+        self._held += text
+        if self._spoken.startswith(self._held.lstrip()) or self._held.lstrip().startswith(self._spoken.rstrip()):
+            if len(self._held.strip()) < len(self._spoken.rstrip()):
+                return ""
+            more = self._held.lstrip()[len(self._spoken.rstrip()) :]
+            return self._let_go(more.lstrip() if self._spoken[-1:].isspace() else more)
+        joint = "" if self._spoken[-1:].isspace() or self._held[:1].isspace() else " "
+        return self._let_go(joint + self._held)
+
+    def _let_go(self, text: str) -> str:
+        self._held = self._spoken = ""
+        return text
+
+
+_GO_ON: Final = "התשובה נקטעה באמצע, ומה שנכתב כבר נאמר. להמשיך בדיוק מהמקום שבו נקטעה, בלי לחזור על מה שנאמר."
+
+
+def _whole_sentence(said: str) -> bool:
+    return said.rstrip().endswith((".", "?", "!"))
 
 
 class _Answer:

@@ -2,16 +2,19 @@
 
     feed(mu-law) -> 32 ms windows -> detector slot (batched over all calls) -> SpeechGate -> on_speech
 
-It glues two things that know nothing of each other: the detector, which answers a little later, and the gate, which
-counts windows. `received_ms` is therefore ahead of what the gate has judged, by some ten milliseconds. Audio is cut
-here and nothing else: the detector makes numbers of it, for all calls at once.
+It glues things that know nothing of each other: the detector, which answers a little later, the gate, which counts
+windows, and the echo guard, which knows how loud our own voice can come back. `received_ms` is therefore ahead of what
+the gate has judged, by some ten milliseconds. Audio is cut here and nothing else: the detector makes numbers of it, for
+all calls at once. Where the guard learns in the middle of a stretch that all of it was echo, the stretch is taken back:
+it ends where it began.
 """
 
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from moked import audio
-from moked.media.speech import WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
+from moked.media.echo import EchoGuard
+from moked.media.speech import WINDOW_MS, WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
 from moked.media.vad import CONTEXT, OnResult
 
 
@@ -37,6 +40,8 @@ class Ear:
         self._gate = SpeechGate(policy)
         self._on_speech = on_speech
         self._slot = slot_source(self._result)
+        self._echo = EchoGuard()
+        self._at = 0  # call ms at the end of the last window that was judged
         self._rest = _BEFORE  # the end of the last window, and less than a window after it
         self._received = 0  # samples
 
@@ -53,6 +58,19 @@ class Ear:
     def close(self) -> None:
         """Nothing is heard after this, also not what was fed before and not yet judged."""
         self._slot.close()
+
+    def playing(self, ahead_ms: int, mulaw: bytes) -> None:
+        """The caller hears this audio of ours in `ahead_ms` from now on."""
+        self._echo.sent(self.received_ms + ahead_ms, mulaw)
+
+    def silenced(self) -> None:
+        """Nothing of ours is heard from now on."""
+        self._echo.cleared(self.received_ms)
+
+    @property
+    def echo_db(self) -> float | None:
+        """How much quieter than our voice its echo comes back, negative; None where there is none."""
+        return self._echo.gain_db
 
     @property
     def received_ms(self) -> int:
@@ -79,6 +97,11 @@ class Ear:
         return self._gate.last_voiced_ms
 
     def _result(self, probability: float | None, level_db: float) -> None:
-        event = self._gate.feed(probability, level_db)
+        self._at += WINDOW_MS
+        if self._echo.heard(self._at, level_db) and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
+            self._tell(self._gate.retract())
+        self._tell(self._gate.feed(probability, level_db, self._echo.floor_db(self._at)))
+
+    def _tell(self, event: SpeechEvent | None) -> None:
         if event is not None:
             self._on_speech(event)

@@ -100,8 +100,11 @@ class SpeechGate:
         self._unbroken_ms = 0  # speaking: voiced since the last unvoiced window
         self._stuck = False
 
-    def feed(self, probability: float | None, level_db: float = 0.0) -> SpeechEvent | None:
-        """The next window: the detector's probability, and how loud it is (dB below full scale).
+    def feed(
+        self, probability: float | None, level_db: float = 0.0, floor_db: float = float("-inf")
+    ) -> SpeechEvent | None:
+        """The next window: the detector's probability, and how loud it is (dB below full scale). What is no louder than
+        `floor_db` can be the echo of our own voice, and is not voiced.
 
         None is a window that the detector was too busy for: time passes, and it speaks neither for speech nor against.
         """
@@ -111,6 +114,8 @@ class SpeechGate:
         self._remember(level_db)
         if probability is None:
             return None
+        if level_db <= floor_db:
+            above_db = 0.0
         if self.speaking:
             return self._speaking(probability >= policy.end and above_db >= policy.end_above_db)
         return self._silent(probability >= policy.start and above_db >= policy.start_above_db)
@@ -123,6 +128,21 @@ class SpeechGate:
         background.append((self._windows, level_db))
         if background[0][0] <= self._windows - self._policy.background_windows:
             background.popleft()
+
+    @property
+    def since_ms(self) -> int:
+        """Where the current stretch began."""
+        return self._first_ms
+
+    def retract(self) -> SpeechEnded | None:
+        """The current stretch was none: it ended where it began."""
+        if not self.speaking:
+            return None
+        self.speaking = False
+        self._run = 0
+        self.voiced_ms = 0
+        self.last_voiced_ms = self._first_ms
+        return SpeechEnded(self._first_ms)
 
     def _silent(self, voiced: bool) -> SpeechStarted | None:
         if not voiced:
