@@ -193,6 +193,8 @@ def phrases(business: Business) -> Phrases:
         sorry_again="סליחה, לא קלטתי. אפשר לחזור על זה?",
         sorry_broken=f"אני {sorry}, יש לי תקלה. {way_on}",
         too_long="הגענו לסוף הזמן של השיחה. הפרטים נרשמו, ונחזור אליכם. להתראות.",
+        back="סליחה על ההפסקה הקצרה, אני איתכם.",
+        say_again="סליחה, הקו נקטע לרגע. אפשר לחזור על מה שאמרתם?",
     )
 
 
@@ -209,4 +211,5 @@ def _text(path: Path | None) -> str | None:
 
 def all_phrases(agents: AgentFactory, fixed: Phrases) -> Sequence[str]:
     """Every sentence worth rendering ahead of time, most urgent first."""
-    return (*agents.phrases(), fixed.sorry_again, fixed.sorry_broken, fixed.too_long)
+    words = (fixed.sorry_again, fixed.back, fixed.say_again, fixed.sorry_broken, fixed.too_long)
+    return (*agents.phrases(), *words)

@@ -36,6 +36,7 @@ from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.records import CallStart
 from moked.server import Server
+from moked.serving import MediaProcesses
 from moked.settings import Settings, ensure_local_secret
 from moked.stt import Transcript
 from moked.stt.failover import Breaker
@@ -65,6 +66,7 @@ class House:
     auth_token: str
     host: str
     port: int
+    processes: MediaProcesses
     draining: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
@@ -79,13 +81,24 @@ class House:
     @property
     def media_url(self) -> str:
         """Where the carrier opens the media stream; its handshake is signed over this."""
-        scheme, address = urlsplit(self.settings.media_public_url or self.base_url)[:2]
-        return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.MEDIA_PATH}"
+        return _media_url(self.settings.media_public_url or self.base_url)
+
+    def resume_url(self) -> str:
+        """Where a call whose stream has ended goes on; '' where nobody takes calls. Asks around: not on the loop."""
+        if self.media is not None and not self.draining:
+            return self.media_url
+        address = self.processes.pick()
+        return _media_url(address) if address else ""
 
     @property
     def rest(self) -> bool:
         """Ends of calls can be commanded over the carrier's REST interface."""
         return bool(self.settings.twilio_account_sid and self.settings.twilio_auth_token)
+
+
+def _media_url(base: str) -> str:
+    scheme, address = urlsplit(base)[:2]
+    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.MEDIA_PATH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +167,21 @@ async def _drain(house: House, seconds: float) -> None:
     if house.media is None:
         return
     log.info("draining", extra={"active_calls": house.media.active, "seconds": seconds})
-    await house.media.drain(seconds)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_let_calls_go, house, house.media)
+        await house.media.drain(seconds)
+        tasks.cancel_scope.cancel()
+
+
+async def _let_calls_go(house: House, media: MediaServer) -> None:
+    """As soon as another process takes calls, ours go there. Run for ever, for those that were not ready to."""
+    while True:
+        if await to_thread.run_sync(house.processes.pick, abandon_on_cancel=True):
+            media.move()
+        await anyio.sleep(_ASK_AROUND_S)
+
+
+_ASK_AROUND_S = 0.5
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
@@ -169,7 +196,10 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
-    return House(settings, business, business_id, crm, bus, secret, host, port)
+    urls = settings.media_urls or settings.media_public_url or settings.public_base_url
+    processes = MediaProcesses([url for url in urls.split(",") if url])
+    stack.callback(processes.close)
+    return House(settings, business, business_id, crm, bus, secret, host, port, processes)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -219,6 +249,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         control=RestControl(control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
+        left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
         transfer_number=business.transfer_number,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
@@ -332,9 +363,10 @@ def _web_parts(house: House) -> WebParts:
         business_name=house.business.name,
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
-        media_ws_url=lambda: house.media_url,
+        media_ws_url=lambda: (house.resume_url() if house.settings.media_urls else "") or house.media_url,
+        resume_ws_url=house.resume_url,
+        may_wait=lambda: house.media is None and not house.draining,
         transfer_number=house.business.transfer_number,
-        rest=house.rest,
         max_calls=house.settings.max_calls,
         admit=admit,
         draining=lambda: house.draining,

@@ -54,6 +54,10 @@ def _public_url(value: str) -> str:
     return value
 
 
+def _public_urls(value: str) -> str:
+    return ",".join(_public_url(each.strip()) for each in value.split(",") if each.strip())
+
+
 def _database_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and (scheme not in _DATABASES or not separator or not rest):
@@ -133,8 +137,19 @@ class Settings(BaseSettings):
     max_call_seconds: int = _is(
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
     )
+    media_urls: Annotated[str, AfterValidator(_public_urls)] = _is(
+        "",
+        "Where the media processes are reached, all of them, for whoever asks which one serves: the web role for the "
+        "next stream of a call, a draining media process before it lets its calls go. Empty: `MEDIA_PUBLIC_URL` alone.",
+        "addresses as in MEDIA_PUBLIC_URL, with commas between them",
+    )
     drain_seconds: int = _is(
-        30, "After SIGTERM running calls may finish for this long.", "seconds from 0 to 3600", ge=0, le=3600
+        30,
+        "After SIGTERM running calls may stay for this long: they go to another process as soon as one serves and "
+        "nobody is speaking, and what finds none may finish.",
+        "seconds from 0 to 3600",
+        ge=0,
+        le=3600,
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _folded("upper")] = _is(

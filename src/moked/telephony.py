@@ -1,8 +1,9 @@
 """Twilio's conventions: request signatures, TwiML, and commanding a running call. The only file that knows its SDK.
 
-A broken stream must never drop the caller in silence, so every document that opens one goes on with verbs after
-`<Connect>`: an apology, and a way on (`WayOn`): a person, or a voicemail. When the end of a call is commanded over REST
-they are reached only if the stream broke. Without REST credentials `<Connect action=...>` asks us what to do instead.
+A stream that ends must never drop the caller in silence, so every document that opens one goes on, after `<Connect>`,
+with `<Redirect>`: we are asked how the call goes on. Where nobody decided to end it, with a new stream to a process
+that serves; else with what was decided; and if nothing else is left with an apology, and a way on (`WayOn`): a person,
+or a voicemail. When the end of a call is commanded over REST that is reached only if the stream broke.
 """
 
 import base64
@@ -122,26 +123,32 @@ class WayOn:
     voice: str = VOICE
 
 
-def connect_stream(
-    ws_url: str, parameters: Mapping[str, str], status_callback: str, *, then: WayOn, action: str | None = None
-) -> str:
-    """Open the media stream; what follows it is the way on of a call that broke.
+def connect_stream(ws_url: str, parameters: Mapping[str, str], status_callback: str, *, resume: str) -> str:
+    """Open the media stream. When it ends and the call does not, `resume` is asked how it goes on.
 
     Raises `ValueError` for an address Twilio would refuse (31922 scheme, 31920 query string) and a parameter that is
-    too long. `action`: only where the end of a call cannot be commanded over REST.
+    too long.
     """
     parts = urlsplit(ws_url)
     if parts.scheme not in ("wss", "ws") or not parts.netloc or parts.query:
         raise ValueError(f"a media stream needs a wss:// address without a query string, not {ws_url!r}")
     response = VoiceResponse()
-    connect = Connect(action=action, method="POST") if action else Connect()
+    connect = Connect()
     stream = connect.stream(url=ws_url, status_callback=status_callback, status_callback_method="POST")
     for name, value in parameters.items():
         if len(name) + len(value) > _LONGEST_PARAMETER:
             raise ValueError(f"the stream parameter {name!r} is too long for Twilio")
         stream.parameter(name=name, value=value)
     response.append(connect)
-    _go_on(response, then, APOLOGY)
+    response.redirect(resume, method="POST")
+    return _text(response)
+
+
+def ask_again(url: str, *, after_s: int) -> str:
+    """Nobody serves just now: the caller waits in silence, and `url` is asked once more."""
+    response = VoiceResponse()
+    response.pause(length=after_s)
+    response.redirect(url, method="POST")
     return _text(response)
 
 

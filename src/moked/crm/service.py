@@ -2,6 +2,7 @@
 
     webhook   receive_call -> admitted with a ticket | refused, with its lead
     media     redeem_ticket -> add_turn, touch ... -> finish_call -> lead, or the reason why not
+              save_snapshots ... the stream ends -> resume_call -> redeem_ticket -> left_call: another process goes on
     carrier   call_status, add_event ('voicemail' and 'dial_result' may still change what an ended call left)
     anybody   sweep_orphans: what nobody serves any more is finished as broken, from what was stored so far
 
@@ -11,9 +12,9 @@ Everything here is synchronous and may wait for the database: never on an event 
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -22,13 +23,13 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import report, tickets
+from moked.crm import moves, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
 from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
+from moked.records import CallEnd, CallStart, LeadDraft, LeftCall, Outcome, SnapshotSave, TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,16 @@ class NextStep:
 
     step: Step
     number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How a call goes on whose stream has ended: with another stream (`ticket`), after a `wait`, or with `step`."""
+
+    step: NextStep
+    ticket: str = ""
+    wait: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +206,8 @@ class Crm:
             start = tickets.redeem(session, token, call_sid, now=now)
             if isinstance(start, TicketRefusal):
                 return start
+            if start.stream:
+                moves.taken_over(session, call_sid, start.stream)
             opened = _changed(
                 session,
                 update(Call)
@@ -227,6 +240,16 @@ class Crm:
                 .where(Call.sid.in_(list(call_sids)), Call.ended_at.is_(None))
                 .values(heartbeat_at=self._clock()),
             )
+
+    def save_snapshots(self, snapshots: Sequence[SnapshotSave]) -> None:
+        """Where running calls stand; the last one of each counts. A stream that was replaced has no word any more."""
+        with self._writing() as session:
+            moves.save(session, snapshots, now=self._clock())
+
+    def left_call(self, call_sid: str) -> LeftCall | None:
+        """The call as its last stream left it."""
+        with self._read.begin() as session:
+            return moves.left(session, call_sid, now=self._clock())
 
     def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None:
         """Store a turn, or its newer version (by `ended_ms`).
@@ -277,7 +300,8 @@ class Crm:
                 self._settle_again(session, call_sid)
 
     def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
-        """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`.
+        """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`; over between two
+        streams: as what ended the first.
 
         A live call is left to its session, which sees the socket close, and to the sweep.
         """
@@ -287,8 +311,10 @@ class Crm:
                 log.warning("status of an unknown call", extra={"call_sid": call_sid, "status": status})
                 return
             self._event(session, call, "call_status", {"status": status, **data}, key)
-            if status in _OVER and call.status is CallState.OPEN:
-                self._finish(session, call, self._abandoned(call), None)
+            if status in _OVER and call.ended_at is None:
+                between = moves.state(session, call)
+                if call.status is CallState.OPEN or (between is not None and between.left_at is not None):
+                    self._finish(session, call, self._abandoned(session, call), None)
 
     # ---- how it goes on, and ends
 
@@ -304,17 +330,30 @@ class Crm:
         """What to do with a call whose stream has closed. Not decided, not ended well, not known: it broke."""
         with self._read.begin() as session:
             call = session.scalars(select(Call).where(Call.sid == call_sid)).one_or_none()
+            return NextStep(Step.WAY_ON) if call is None else _step(call)
+
+    def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
+        """The carrier asks what to do with a call whose stream has ended. Where nobody decided to end it, it goes on.
+
+        `serves`: some media process takes calls now; `may_wait`: one will soon. A call that moves in circles, or that
+        nobody can serve, is ended as broken: the answer is the way on.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
             if call is None:
-                return NextStep(Step.WAY_ON)
-            if call.next_step:
-                return NextStep(Step(call.next_step), call.transfer_to)
-            match call.outcome:
-                case Outcome.COMPLETED | Outcome.CALLER_HUNG_UP | Outcome.REFUSED:
-                    return NextStep(Step.HANG_UP)
-                case Outcome.TRANSFERRED:
-                    return NextStep(Step.TRANSFER, call.transfer_to)
-                case Outcome.BROKEN | Outcome.NO_STREAM | None:
-                    return NextStep(Step.WAY_ON)
+                return Resumption(NextStep(Step.WAY_ON), refusal="unknown")
+            if call.next_step or call.ended_at is not None:
+                return Resumption(_step(call), refusal="ended")
+            now = self._clock()
+            asked = moves.ask(session, call, serves=serves, may_wait=may_wait, now=now)
+            if asked.refusal:
+                end = replace(self._abandoned(session, call), outcome=Outcome.BROKEN, detail=asked.refusal)
+                self._finish(session, call, end, None)
+                return Resumption(NextStep(Step.WAY_ON), refusal=asked.refusal)
+            if asked.wait:
+                return Resumption(NextStep(Step.WAY_ON), wait=True)
+            ticket = tickets.mint(session, call, ttl_s=ttl_s, now=now, stream=asked.stream)
+            return Resumption(NextStep(Step.WAY_ON), ticket=ticket)
 
     def finish_call(self, end: CallEnd, *, callback_at: datetime | None = None) -> LeadResult:
         """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
@@ -327,13 +366,18 @@ class Crm:
             if call is None:
                 log.error("end of an unknown call", extra={"call_sid": end.call_sid, "outcome": end.outcome.value})
                 return LeadResult(end.call_sid)
+            kept = moves.state(session, call)
+            if kept is not None and kept.stream > end.stream:
+                log.warning("end of a call that has moved on", extra={"call_sid": end.call_sid, "detail": end.detail})
+                return LeadResult(end.call_sid)
             concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
             if call.ended_at is not None and not concluded:
                 return stored_result(session, call)
             return self._finish(session, call, end, callback_at)
 
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
-        """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
+        """Finish calls without a heartbeat for `older_than_s`, and those whose stream ended `moves.GRACE_S` ago and
+        that nobody has gone on with; each in its own transaction; returns their SIDs.
 
         A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets go too.
         """
@@ -344,13 +388,16 @@ class Crm:
                 .where(Call.ended_at.is_(None), Call.heartbeat_at < limit)
                 .order_by(Call.heartbeat_at)  # as the index of unended calls has them: no look at all calls
             ).all()
+            left = moves.abandoned(session, now=self._clock())
         finished = []
-        for sid in suspects:
+        for sid in dict.fromkeys([*suspects, *left]):
             with self._writing() as session:
                 call = self._locked(session, sid)
-                if call is None or call.ended_at is not None or call.heartbeat_at >= limit:
-                    continue  # somebody else was faster, or it came back to life
-                self._finish(session, call, self._abandoned(call), None)
+                if call is None or call.ended_at is not None:
+                    continue  # somebody else was faster
+                if call.heartbeat_at >= limit and sid not in moves.abandoned(session, now=self._clock()):
+                    continue  # it came back to life
+                self._finish(session, call, self._abandoned(session, call), None)
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
@@ -423,13 +470,15 @@ class Crm:
             .on_conflict_do_nothing(index_elements=["call_id", "kind", "key"])
         )
 
-    def _abandoned(self, call: Call) -> CallEnd:
+    def _abandoned(self, session: Session, call: Call) -> CallEnd:
         draft = msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
         if call.status is CallState.OPEN:
             return CallEnd(call.sid, Outcome.NO_STREAM, _NEVER_CAME, 0, draft)
         lasted = call.heartbeat_at - (call.answered_at or call.started_at)
         duration = int(lasted / timedelta(milliseconds=1))
-        return CallEnd(call.sid, Outcome.BROKEN, _ORPHANED, duration, draft, ended_at=call.heartbeat_at)
+        kept = moves.state(session, call)
+        detail = kept.left_why if kept is not None and kept.left_at is not None else _ORPHANED
+        return CallEnd(call.sid, Outcome.BROKEN, detail, duration, draft, ended_at=call.heartbeat_at)
 
     def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:
         now = self._clock()
@@ -442,6 +491,7 @@ class Crm:
         if end.lead != LeadDraft():
             call.draft = asdict(end.lead)
         session.flush()
+        moves.forget(session, call)
         return self._settle(session, call, learn=True, callback_at=callback_at)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
@@ -453,6 +503,19 @@ class Crm:
         now = self._clock()
         opening = self._next_opening(now) if self._next_opening else None
         return settle(session, call, learn=learn, now=now, callback_at=callback_at, opening=opening)
+
+
+def _step(call: Call) -> NextStep:
+    """What to do with a call whose stream has closed. Not decided, not ended well: it broke."""
+    if call.next_step:
+        return NextStep(Step(call.next_step), call.transfer_to)
+    match call.outcome:
+        case Outcome.COMPLETED | Outcome.CALLER_HUNG_UP | Outcome.REFUSED:
+            return NextStep(Step.HANG_UP)
+        case Outcome.TRANSFERRED:
+            return NextStep(Step.TRANSFER, call.transfer_to)
+        case Outcome.BROKEN | Outcome.NO_STREAM | None:
+            return NextStep(Step.WAY_ON)
 
 
 def _changed(session: Session, statement: Any) -> int:

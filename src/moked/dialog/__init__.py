@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from moked.records import LeadDraft, ToolUse
 
@@ -129,6 +129,12 @@ class Agent(Protocol):
 
     def lead(self) -> LeadDraft:
         """What was learned so far; asked for at any moment, also after a break."""
+
+    def keep(self) -> Any:
+        """Where it stands, as plain JSON values: what an agent of another process needs to go on."""
+
+    def take_up(self, kept: Any) -> None:
+        """Go on from what `keep` gave. Raises `ValueError` for what cannot be used, and is as new then."""
 
 
 class AgentFactory(Protocol):

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
@@ -19,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import httpx2
+import msgspec
 import openai
 from anyio import to_thread
 
@@ -176,6 +178,14 @@ class LlmAgent:
     def lead(self) -> LeadDraft:
         return self._tools.lead
 
+    def keep(self) -> Any:
+        return msgspec.to_builtins(_Kept(self._tools.lead, self._before, self._last, self._silences))
+
+    def take_up(self, kept: Any) -> None:
+        given = msgspec.convert(kept, _Kept)
+        self._tools.lead, self._before = given.lead, given.before
+        self._last, self._silences = given.last, given.silences
+
     def _nudge(self) -> Reply:
         said = self._silences
 
@@ -255,6 +265,16 @@ class LlmAgent:
             "מתי נוח": lead.best_time,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of an agent is not in the history. `before` is the lead as it was before turn `last`."""
+
+    lead: LeadDraft
+    before: LeadDraft
+    last: int
+    silences: int
 
 
 class _Answer:

@@ -7,7 +7,11 @@ number (the caller went on before anything was heard) is decided from the state 
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, intake
 from moked.dialog.business import Business
@@ -93,6 +97,21 @@ class ScriptAgent:
     def lead(self) -> LeadDraft:
         return lead(self._state)
 
+    def keep(self) -> Any:
+        return msgspec.to_builtins(_Kept(self._state, self._before, self._last, self._steps))
+
+    def take_up(self, kept: Any) -> None:
+        """The owner may have changed the script meanwhile: then what is known stays, and the steps are gone through
+        from the first."""
+        given = msgspec.convert(kept, _Kept)
+        if given.steps != self._steps:
+            given = replace(given, state=_from_the_first(given.state), before=_from_the_first(given.before))
+        self._state, self._before, self._last = given.state, given.before, given.last
+
+    @property
+    def _steps(self) -> tuple[str, ...]:
+        return tuple(step.id for step in self._desk.script.steps)
+
     def _prepared(self, before: State, decided: intake.Decided, number: int) -> Reply:
         after, actions = decided
 
@@ -100,6 +119,18 @@ class ScriptAgent:
             self._before, self._state, self._last = before, after, number
 
         return _Prepared(actions, commit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    state: State
+    before: State
+    last: int
+    steps: tuple[str, ...]
+
+
+def _from_the_first(state: State) -> State:
+    return replace(state, step=0, tries=0, given_up=frozenset(), asked=())
 
 
 class _Prepared:

@@ -27,10 +27,11 @@ from moked.simulate.measure import AgentVoice, turns
 from moked.simulate.media import CallClock, MediaRun, NotOpened, open_socket
 from moked.simulate.result import CallResult, Ended, StreamEnd, StreamRun
 from moked.simulate.scenario import Caller, Speak, Step, render
-from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, TwimlRun
+from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun
 from moked.simulate.wire import CarrierStream, CarrierWarning, Heard, MarkEcho
 
 _PATIENCE_OUTSIDE_S = 30  # for webhooks and the TwiML around the stream, beyond the call's own limit
+_FRAME_S = 0.02
 _LAST_EVENTS_S = 1  # for the live events that are on their way when the call is over
 
 
@@ -128,8 +129,16 @@ class SimulatedCall:
                         return Ended.TIME_LIMIT, f"{self._setup.max_s:g} s"
                 case Fetch() as step:
                     await self._fetch(carrier, step)
+                case Rest(seconds):
+                    await self._rest_for(seconds)
                 case Finished(how=finish, detail=detail):
                     return self._how_it_ended(finish), detail or finish.value
+
+    async def _rest_for(self, seconds: float) -> None:
+        """A pause passes, unless the REST API has other plans."""
+        with anyio.move_on_after(seconds):
+            while self._rest is None:
+                await anyio.sleep(_FRAME_S)
 
     def _how_it_ended(self, finish: Finish) -> Ended:
         match finish:
@@ -193,6 +202,7 @@ class SimulatedCall:
             taken_away=lambda: self._rest is not None,
             limit_ms=int(self._setup.max_s * 1000),
         )
+        media.catch_up()  # the caller spoke on, to nobody
         tell("stream-started")
         try:
             how = await media.run()

@@ -113,6 +113,8 @@ class Caller:
         self._lines: list[Line] = []
         self._said: list[tuple[int, bytes]] = []
         self.hung_up = ""
+        self.acted_until = 0
+        """Call ms up to which frames were asked for."""
 
     @property
     def lines(self) -> tuple[Line, ...]:
@@ -126,6 +128,7 @@ class Caller:
 
     def frame(self, now: int) -> tuple[bytes, str]:
         """The caller's 20 ms from `now` on, and the keys pressed at `now`, usually none."""
+        self.acted_until = now + FRAME_MS
         keys = self._act(now) if self._line is None and not self.hung_up else ""
         if self._line is None:
             return SILENT_FRAME, keys

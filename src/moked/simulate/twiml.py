@@ -1,8 +1,8 @@
 """A small interpreter of TwiML (pure): what Twilio does with a webhook's answer, verb by verb.
 
-It stops where somebody must act: open a media stream (`ConnectStream`), request another document (`Fetch`), or end the
-call (`Finished`). What the caller would hear on the way is collected in `trace`; nothing waits, so a spoken sentence
-and a pause take no time.
+It stops where somebody must act: open a media stream (`ConnectStream`), request another document (`Fetch`), let a
+`<Pause>` pass (`Rest`), or end the call (`Finished`). What the caller would hear on the way is collected in `trace`; a
+spoken sentence takes no time here.
 
     load(document) -> step() -> ConnectStream -> (the stream ends) -> step() -> Fetch -> load(...) -> ... -> Finished
 
@@ -51,6 +51,13 @@ class Fetch:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing happens for so long, in seconds."""
+
+    seconds: int
+
+
 class Finish(StrEnum):
     HUNG_UP = "hung_up"  # a <Hangup>
     NO_MORE_VERBS = "no_more_verbs"
@@ -64,7 +71,7 @@ class Finished:
     detail: str = ""
 
 
-Step = ConnectStream | Fetch | Finished
+Step = ConnectStream | Fetch | Rest | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,9 @@ class TwimlRun:
             case "Say" | "Play":
                 self._tell(verb.tag, _text(verb))
             case "Pause":
-                self._tell("Pause", f"{verb.get('length', '1')} s")
+                length = verb.get("length", "1")
+                self._tell("Pause", f"{length} s")
+                return Rest(int(length)) if length.isdecimal() else Rest(1)
             case "Connect":
                 return self._connect(verb)
             case "Redirect":

@@ -15,6 +15,10 @@ def _never() -> bool:
     return False
 
 
+def _nobody() -> str:
+    return ""
+
+
 def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
@@ -24,9 +28,12 @@ class WebParts:
     """`public_base_url`: how the carrier reaches us, 'https://host' without a slash at the end; signatures are checked
     against it. `media_ws_url`: the stream's address, 'wss://host/media/twilio'. Both are asked at every request.
 
-    `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead. `rest`:
-    ends of calls are commanded over REST, so TwiML needs no `action`. `count(event, reason)` feeds the metrics:
-    'incoming_call' admitted|overload|draining|ended, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    `resume_ws_url`: the stream's address at a process that takes calls at this moment, '' if there is none; a call
+    whose stream has ended goes on there. `may_wait`: one will soon, and this process is there to be asked again.
+
+    `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead.
+    `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|ended, 'resume'
+    resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
     """
 
     crm: Crm
@@ -35,9 +42,10 @@ class WebParts:
     auth_token: str
     public_base_url: Callable[[], str]
     media_ws_url: Callable[[], str]
+    resume_ws_url: Callable[[], str] = _nobody
+    may_wait: Callable[[], bool] = _never
     transfer_number: str = ""
     voice: str = VOICE
-    rest: bool = False
     max_calls: int | None = None
     admit: Callable[[], bool] = _always
     draining: Callable[[], bool] = _never

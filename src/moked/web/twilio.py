@@ -1,7 +1,8 @@
 """Twilio's webhooks. A view parses, calls one service function, and answers; nothing here decides about leads.
 
-    incoming_call -> <Connect><Stream>, and a way on if the stream breaks      | all busy, we call back
-    after_stream  -> hang up | a person | apology and way on                   (only without REST credentials)
+    incoming_call -> <Connect><Stream>, then <Redirect> to `resume`            | all busy, we call back
+    resume        -> <Connect><Stream> to whoever serves now | wait a moment, ask again
+                     | hang up | a person | apology and way on
     dial_result   -> hang up | nobody free, leave a message
     voicemail     -> thanks
     call_status, stream_status -> stored
@@ -31,6 +32,7 @@ SIMULATED = "MokedSimulated"
 
 _SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_ADDRESS = 128
+_WAIT_S = 1  # between two questions whether somebody serves
 _UNNEEDED = ("CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called")  # the call has them already
 
 
@@ -68,20 +70,36 @@ def blueprint(parts: WebParts) -> Blueprint:
             return _twiml(
                 telephony.connect_stream(
                     parts.media_ws_url(),
-                    {"token": reception.ticket, "caller": start.caller, "called": start.called},
+                    {"token": reception.ticket, **_parties()},
                     _url(parts, "stream_status"),
-                    then=then,
-                    action=None if parts.rest else _url(parts, "after_stream"),
+                    resume=_url(parts, "resume"),
                 )
             )
         if reception.refusal == "ended":  # Twilio asks again about a call we gave up: it must not end in silence
             return _twiml(telephony.way_on(then))
         return _twiml(telephony.refuse(then, number_known=bool(caller_phone(start.caller))))
 
-    @views.post("/after_stream")
-    def after_stream() -> Response:
-        then = _way_on(parts)
-        go = parts.crm.next_step(request.form["CallSid"])
+    @views.post("/resume")
+    @views.post("/after_stream")  # its former name: calls that began before an update ask by it
+    def resume() -> Response:
+        then, sid = _way_on(parts), request.form["CallSid"]
+        media_url = parts.resume_ws_url()
+        go_on = parts.crm.resume_call(sid, serves=bool(media_url), may_wait=parts.may_wait())
+        answer = "resumed" if go_on.ticket else "wait" if go_on.wait else go_on.refusal
+        parts.count("resume", answer)
+        log.info("the stream of a call has ended", extra={"call_sid": sid, "answer": answer})
+        if go_on.ticket:
+            return _twiml(
+                telephony.connect_stream(
+                    media_url,
+                    {"token": go_on.ticket, **_parties()},
+                    _url(parts, "stream_status"),
+                    resume=_url(parts, "resume"),
+                )
+            )
+        if go_on.wait:
+            return _twiml(telephony.ask_again(_url(parts, "resume"), after_s=_WAIT_S))
+        go = go_on.step
         match go.step:
             case Step.HANG_UP:
                 return _twiml(telephony.hang_up())
@@ -166,6 +184,12 @@ def _start() -> CallStart:
         direction=form.get("Direction", "inbound")[:16],
         simulated=form.get(SIMULATED, "").lower() == "true",
     )
+
+
+def _parties() -> dict[str, str]:
+    """For whoever looks at the stream's start message."""
+    start = _start()
+    return {"caller": start.caller, "called": start.called}
 
 
 def _way_on(parts: WebParts) -> WayOn:
