@@ -17,7 +17,7 @@ from moked.media.session import CallSession, Phrases, SessionParts
 from moked.media.speech import SpeechEnded, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
-from moked.records import CallStart, LeadDraft, Outcome
+from moked.records import CallStart, LeadDraft, LeftCall, Outcome
 from moked.stt import Final, Interim
 from tests.virtual_time import VIRTUAL_TIME
 
@@ -547,3 +547,122 @@ async def test_a_late_final_with_more_words_mends_the_turn_and_loses_nothing():
         await call.hangs_up(9000)
     assert call.store.turns[1].caller_text == "אני רוצה לדעת כמה זה עולה"
     assert sorted(call.store.turns) == [0, 1]
+
+
+# ---- a call that goes on in another process
+
+
+def goes_on(call, lines=None, *, why="", gap_ms=300):
+    """The same call at another process, after the first was left, or killed at its last snapshot."""
+    last = call.store.snapshots[-1]
+    after = Call(lines or {})
+    after.left = LeftCall(last.data, why or last.left or "died", gap_ms)
+    after.store.turns = dict(call.store.turns)
+    return after
+
+
+async def test_a_call_moves_between_two_turns_and_nobody_notices():
+    async with Call({"אני צריך עזרה": (Say("בשמחה. מה השם?"), Ask(Expect.NAME))}).on() as first:
+        await first.says(3000, 3600, "אני צריך עזרה")
+        await first.until(4100)
+        first.session.move()  # the answer is being spoken: not now
+        await first.until(4300)
+        assert not first.store.snapshots[-1].left
+    assert (first.store.snapshots[-1].left, first.store.ends) == ("moving", [])
+    assert first.store.turns[1].heard == "בשמחה. מה השם?"
+    second = goes_on(first)
+    async with second.on():
+        await second.until(200)
+        assert second.audio_ms() == 0
+        assert second.recognizer.expecting == "name"
+        await second.says(600, 1200, "דנה לוי")
+        await second.hangs_up(4000)
+    turn, history = second.agent.asked[0]
+    assert (turn.number, turn.text) == (2, "דנה לוי")
+    assert [entry.text for entry in history] == [
+        "שלום, במה אפשר לעזור?", "אני צריך עזרה", "בשמחה. מה השם?",
+    ]  # fmt: skip
+    assert sorted(second.store.turns) == [0, 1, 2]
+    assert second.store.turns[2].started_ms > first.store.turns[1].ended_ms  # one clock
+    assert (second.end.outcome, second.end.stream) == (Outcome.CALLER_HUNG_UP, 1)
+    assert "moved" in second.store.events
+
+
+async def test_a_socket_that_dies_in_our_sentence_is_apologised_for_and_the_sentence_said_again():
+    answer = (Say("המחיר הוא מאתיים שקלים בערך. מתי נוח לכם שנגיע?"), Ask(Expect.TIME))
+    async with Call({"כמה זה עולה": answer}).on() as first:
+        await first.says(3000, 3600, "כמה זה עולה")
+        await first.until(6300)
+        first.session.handle(Gone("disconnect"))
+    heard = first.store.turns[1].heard
+    assert heard.startswith("המחיר הוא מאתיים")
+    assert not heard.endswith("?")
+    second = goes_on(first)
+    async with second.on():
+        await second.until(9000)
+        await second.says(9000, 9600, "מחר")
+        await second.hangs_up(12000)
+    turn = second.store.turns[1]
+    assert (turn.caller_text, turn.cut) == ("כמה זה עולה", False)
+    assert turn.heard.startswith(heard)
+    assert turn.heard.endswith("סליחה על ההפסקה. המחיר הוא מאתיים שקלים בערך. מתי נוח לכם שנגיע?")
+    assert second.agent.committed == ["מחר"]  # the turn before it was not decided again
+    assert second.agent.asked[0][0].number == 2
+
+
+async def test_a_process_killed_while_it_thinks_is_replaced_by_one_that_answers():
+    async with Call({"כמה זה עולה": (30.0, Say("מאתיים."))}).on() as first:
+        await first.says(3000, 3600, "כמה זה עולה")
+        await first.until(5000)
+        second = goes_on(first, {"כמה זה עולה": (Say("מאתיים שקלים."),)})
+        await first.hangs_up(5001)
+    async with second.on():
+        await second.until(2500)
+        await second.hangs_up(2600)
+    assert second.agent.asked[0][0].number == 1
+    assert second.agent.asked[0][0].text == "כמה זה עולה"
+    assert second.store.turns[1].heard == "מאתיים שקלים."
+
+
+async def test_a_final_that_came_is_kept_and_answered():
+    async with Call(hold_ms=1400).on() as first:
+        await first.until(3070)
+        first.ear.on_speech(SpeechStarted(3000))
+        first.recognizer.sink(Final("יש לי נזילה", 3000, 3600, 0.9, "google"))
+        await first.until(3700)
+        second = goes_on(first)
+        await first.hangs_up(3701)
+    async with second.on():
+        await second.says(300, 900, "במטבח")
+        await second.hangs_up(4000)
+    assert second.agent.asked[-1][0].text == "יש לי נזילה במטבח"
+    assert second.store.turns[1].caller_text == "יש לי נזילה במטבח"
+
+
+async def test_what_was_to_follow_the_reply_follows_it_in_the_next_process():
+    async with Call({"ביי": (Say("תודה ולהתראות."), EndCall("done"))}).on() as first:
+        await first.says(3000, 3600, "ביי")
+        await first.until(4700)
+        first.session.handle(Gone("disconnect"))
+    second = goes_on(first)
+    async with second.on():
+        pass
+    assert (second.end.outcome, second.end.detail) == (Outcome.COMPLETED, "done")
+    assert second.control.did == ["hang_up"]
+
+
+async def test_a_call_that_is_replaced_says_nothing_more():
+    async with Call().on() as call:
+        await call.until(3000)
+        call.session.handle(Gone("replaced"))
+    assert call.store.ends == []
+    assert not call.store.snapshots[-1].left
+
+
+async def test_nothing_to_go_on_from_is_a_call_from_the_beginning():
+    call = Call()
+    call.left = LeftCall(b"{}", "died", 500)
+    async with call.on():
+        await call.until(3000)
+        await call.hangs_up(3001)
+    assert call.agent.committed == ["greet"]

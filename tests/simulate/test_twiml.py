@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moked.simulate.twiml import APOLOGY, MAX_DOCUMENTS, ConnectStream, Fetch, Finish, Finished, TwimlRun, World
+from moked.simulate.twiml import APOLOGY, MAX_DOCUMENTS, ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun, World
 
 URL = "https://host.co.il/webhook/incoming_call"
 STREAM = '<Stream url="wss://host.co.il/media"><Parameter name="token" value="x"/></Stream>'

@@ -326,12 +326,6 @@ class Crm:
                 update(Call).where(Call.sid == call_sid).values(next_step=step.step.value, transfer_to=step.number),
             )
 
-    def next_step(self, call_sid: str) -> NextStep:
-        """What to do with a call whose stream has closed. Not decided, not ended well, not known: it broke."""
-        with self._read.begin() as session:
-            call = session.scalars(select(Call).where(Call.sid == call_sid)).one_or_none()
-            return NextStep(Step.WAY_ON) if call is None else _step(call)
-
     def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
         """The carrier asks what to do with a call whose stream has ended. Where nobody decided to end it, it goes on.
 

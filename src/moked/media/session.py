@@ -104,10 +104,11 @@ class _Resumed:
     heard: str
 
 
-def _rest(last: LastReply, expect: Expect, text: str) -> Reply:
-    """`text`, and what was to come after the reply."""
+def _rest(last: LastReply, expect: Expect, *sentences: str) -> Reply:
+    """The sentences, each perhaps in the cache, and what was to come after the reply."""
+    said = [Say(text if number == 0 else f" {text}") for number, text in enumerate(sentences)]
     after = [Transfer(last.number, last.end)] if last.number else [EndCall(last.end)] if last.end else []
-    return FixedReply(*([Say(text)] if text else []), Ask(expect), *after)
+    return FixedReply(*said, Ask(expect), *after)
 
 
 class CallSession:
@@ -660,9 +661,10 @@ class CallSession:
             case snapshots.AnswerAgain():
                 self._speak_to(now, last, None, "")
             case snapshots.GoOn(rest, heard):
-                self._speak_to(now, last, _rest(last, self._expect, f"{self._parts.phrases.back} {rest}"), heard)
+                back = (self._parts.phrases.back, *snapshots.sentences(rest))
+                self._speak_to(now, last, _rest(last, self._expect, *back), heard)
             case snapshots.AllHeard(heard):
-                self._speak_to(now, last, _rest(last, self._expect, ""), heard)
+                self._speak_to(now, last, _rest(last, self._expect), heard)
             case snapshots.SayAgain(heard):
                 self._speak_to(now, last, FixedReply(Say(self._parts.phrases.say_again), Ask(self._expect)), heard)
             case snapshots.Silent():

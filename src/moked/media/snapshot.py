@@ -202,8 +202,12 @@ def unheard(said: str, letters: int) -> str:
     return text[start:]
 
 
-def question(heard: str) -> str:
-    """The last sentence: where there was a question, it is that."""
-    sentences = _SENTENCE_END.split(heard.strip())
-    asked = [sentence for sentence in sentences if sentence.endswith("?")]
-    return asked[-1] if asked else sentences[-1]
+def sentences(text: str) -> list[str]:
+    return _SENTENCE_END.split(text.strip())
+
+
+def question(said: str) -> str:
+    """The last question, or else the last sentence."""
+    found = sentences(said)
+    asked = [sentence for sentence in found if sentence.endswith("?")]
+    return asked[-1] if asked else found[-1]
