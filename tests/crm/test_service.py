@@ -485,6 +485,8 @@ def test_a_call_that_was_left_and_that_nobody_asks_about_is_over(crm, business, 
     assert [crm.call_report(sid)["ended"] for sid in ("CA1", "CA2", "CA3")] == [True, False, True]
     crm.call_status("CA2", "completed", {})  # its session is there to see it
     assert not crm.call_report("CA2")["ended"]
+    crm.save_snapshots([SnapshotSave("CA2", 1, b"three", "disconnect")])
+    assert crm.call_report("CA2")["detail"] == "disconnect"
 
 
 # ---- many at once

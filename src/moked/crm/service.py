@@ -39,6 +39,7 @@ HEARTBEAT_LIMIT_S = 90
 _NEVER_CAME = "stream_never_came"
 _ORPHANED = "orphaned"
 _PROVISIONAL = (_NEVER_CAME, _ORPHANED)  # endings that others concluded; the session's own replaces them
+_CALL_STATUS = "call_status"
 _OVER = ("completed", "busy", "failed", "no-answer", "canceled")  # CallStatus values after which nothing comes
 
 
@@ -245,6 +246,10 @@ class Crm:
         """Where running calls stand; the last one of each counts. A stream that was replaced has no word any more."""
         with self._writing() as session:
             moves.save(session, snapshots, now=self._clock())
+            for sid in dict.fromkeys(one.call_sid for one in snapshots if one.left):
+                call = self._locked(session, sid)
+                if call is not None and call.ended_at is None and self._carrier_is_done(session, call):
+                    self._finish(session, call, self._abandoned(session, call), None)
 
     def left_call(self, call_sid: str) -> LeftCall | None:
         """The call as its last stream left it."""
@@ -310,7 +315,7 @@ class Crm:
             if call is None:
                 log.warning("status of an unknown call", extra={"call_sid": call_sid, "status": status})
                 return
-            self._event(session, call, "call_status", {"status": status, **data}, key)
+            self._event(session, call, _CALL_STATUS, {"status": status, **data}, key)
             if status in _OVER and call.ended_at is None:
                 between = moves.state(session, call)
                 if call.status is CallState.OPEN or (between is not None and between.left_at is not None):
@@ -463,6 +468,11 @@ class Crm:
             )
             .on_conflict_do_nothing(index_elements=["call_id", "kind", "key"])
         )
+
+    def _carrier_is_done(self, session: Session, call: Call) -> bool:
+        """The carrier has said that the call is over, and nobody comes to ask how it goes on."""
+        told = select(CallEvent.data).where(CallEvent.call_id == call.id, CallEvent.kind == _CALL_STATUS)
+        return any(data.get("status") in _OVER for data in session.scalars(told))
 
     def _abandoned(self, session: Session, call: Call) -> CallEnd:
         draft = msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
