@@ -152,7 +152,7 @@ async def test_two_callers_of_the_script_at_once(tmp_path):
     assert known.report["outcome"] == "completed"
     # Without REST credentials the TwiML asks us, and is told to hang up.
     assert known.result.ended is Ended.AGENT_HUNG_UP
-    assert [item.verb for item in known.result.after_stream] == ["hangup"]
+    assert [item.verb for item in known.result.after_stream] == ["redirect", "hangup"]
     assert all(turn["heard"] == turn["said"] for turn in known.turns)
 
     lead = withheld.report["lead"]

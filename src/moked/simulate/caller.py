@@ -130,15 +130,18 @@ class SimulatedCall:
                 case Fetch() as step:
                     await self._fetch(carrier, step)
                 case Rest(seconds):
-                    await self._rest_for(seconds)
+                    await self._rest_for(seconds, caller)
+                    if caller.hung_up:
+                        return Ended.CALLER_HUNG_UP, caller.hung_up
                 case Finished(how=finish, detail=detail):
                     return self._how_it_ended(finish), detail or finish.value
 
-    async def _rest_for(self, seconds: float) -> None:
-        """A pause passes, unless the REST API has other plans."""
+    async def _rest_for(self, seconds: float, caller: Caller) -> None:
+        """A pause passes, unless the REST API has other plans or the caller has had enough."""
         with anyio.move_on_after(seconds):
-            while self._rest is None:
+            while self._rest is None and not caller.hung_up:
                 await anyio.sleep(_FRAME_S)
+                caller.catch_up(self._clock.now())
 
     def _how_it_ended(self, finish: Finish) -> Ended:
         match finish:
@@ -202,7 +205,7 @@ class SimulatedCall:
             taken_away=lambda: self._rest is not None,
             limit_ms=int(self._setup.max_s * 1000),
         )
-        media.catch_up()  # the caller spoke on, to nobody
+        caller.catch_up(started)
         tell("stream-started")
         try:
             how = await media.run()

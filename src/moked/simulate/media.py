@@ -106,12 +106,6 @@ class MediaRun:
         self.late_ms = 0
         """The worst lateness of a frame."""
 
-    def catch_up(self) -> None:
-        """What the caller says and presses while no stream is open reaches nobody."""
-        now = self._clock.now()
-        while self._caller.acted_until + FRAME_MS <= now and not self._caller.hung_up and self._caller.acted_until:
-            self._caller.frame(self._caller.acted_until)
-
     async def run(self) -> StreamEnd:
         """Until the caller hangs up, the server closes, the carrier takes the call away, or time is up."""
         async with anyio.create_task_group() as tasks:

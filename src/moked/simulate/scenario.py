@@ -140,6 +140,11 @@ class Caller:
             audio = audio.ljust(FRAME_BYTES, SILENCE)
         return audio, keys
 
+    def catch_up(self, now: int) -> None:
+        """Live on to `now` while no stream is open: what is said and pressed reaches nobody."""
+        while 0 < self.acted_until <= now - FRAME_MS and not self.hung_up:
+            self.frame(self.acted_until)
+
     def _act(self, now: int) -> str:
         """Begin every step whose time has come; returns a key to press."""
         while self._index < len(self._steps):
