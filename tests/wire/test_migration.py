@@ -145,6 +145,7 @@ async def scene(kind, folder):
             media[1].signal(signal.SIGKILL)
 
         for call, name in zip(calls, NAMES, strict=True):
+            await place.until(call, lambda report: report["ended"])
             result, report = results[call], await place.report(call)
             assert result.ended in (Ended.AGENT_HUNG_UP, Ended.CALLER_HUNG_UP), result
             assert report["outcome"] in ("completed", "caller_hung_up"), report
@@ -183,9 +184,9 @@ async def test_a_model_goes_on_with_what_it_knew(tmp_path):
             await place.until(call, lambda report: turns(report) >= 1)
             serving_it = next(one for one in media if "call connected" in one.messages)
             serving_it.signal(signal.SIGKILL)
+        await place.until(call, lambda report: report["ended"])
         report = await place.report(call)
         assert len(results[0].streams) == 2
-        assert report["ended"]
         assert "נזילה במטבח" in report["turns"][1]["caller_text"]
         history = [message["content"] for message in llm.requests[-1]["messages"]]
         assert any("נזילה במטבח" in text for text in history[:-1])
