@@ -41,3 +41,10 @@ def test_density(tmp_path):
         assert row["added"]["count"] > 0
         assert row["server_cores"] > 0
         assert row["generator"]["loop_late_ms"]["count"] > 0
+
+
+def test_migration(tmp_path):
+    result = run("migration", tmp_path)
+    for scene, calls in (("restart", 3), ("kill", 2)):
+        assert result[scene]["kept"] == result[scene]["calls"] == calls, result[scene]["not_kept"]
+        assert result[scene]["moves"] == result[scene]["gap_ms"]["count"] > 0
