@@ -1,5 +1,6 @@
 """The LLM agent with the real client against the emulator: words, tools, quirks, faults."""
 
+import json
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -233,3 +234,21 @@ async def test_a_reopened_turn_does_its_tools_again_from_where_it_began(bench):
     assert bench.agent.lead().name == "נזילה"
     await bench.say("יש לי נזילה בתל אביב", number=1)
     assert (bench.agent.lead().name, bench.agent.lead().need) == ("", "יש לי נזילה בתל אביב")
+
+
+async def test_an_agent_of_another_process_knows_what_this_one_saved(bench):
+    bench.emulator.brain = lambda body: (
+        Answer("תודה.")
+        if body["messages"][-1]["role"] == "tool"
+        else Answer(calls=(("save_lead", {"name": "דנה לוי"}),))
+    )
+    await bench.say("קוראים לי דנה לוי")
+    other = bench.house(CallContext("CA1", "+972502345678", NOON))
+    other.take_up(json.loads(json.dumps(bench.agent.keep())))
+    assert other.lead() == bench.agent.lead()
+    assert other.lead().name == "דנה לוי"
+    # The same turn answered once more saves what it says once more, from where it began.
+    other.reply(CallerTurn(1, "קוראים לי דנה לוי"), ()).commit()
+    assert other.lead().name == ""
+    with pytest.raises(ValueError, match="xpected|missing"):
+        other.take_up({"state": {}})

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from moked.media import snapshot as snapshots
 from moked.media.snapshot import DIED, LIMIT, AllHeard, AnswerAgain, GoOn, LastReply, PastTurn, SayAgain, Silent, first
-from moked.records import TurnRecord, Waterfall
+from moked.records import LeadDraft, TurnRecord, Waterfall
 
 SAID = "תודה, רשמתי. ניקוי מזגן עולה מאתיים שקלים. מתי נוח לכם?"
 RECORD = TurnRecord(3, "כמה עולה ניקוי?", "", "", False, 20_000, 20_000, waterfall=Waterfall(19_400, 19_500, 20_000))
@@ -41,6 +41,16 @@ def test_it_stays_small_and_keeps_the_newest_and_any_text(turns, text):
     assert kept is not None
     assert kept.past[-1].number == turns - 1
     assert kept.words.endswith("מילה")
+
+
+def test_what_another_kind_of_agent_knew_stays_in_the_lead():
+    known = LeadDraft(name="דנה", phone="+972501234567", phone_confirmed=True, extra={"עיר": "חיפה"})
+    now = LeadDraft(name="דנה לוי", need="מזגן")
+    assert snapshots.filled(now, known) == LeadDraft(
+        name="דנה לוי", phone="+972501234567", need="מזגן", phone_confirmed=True, extra={"עיר": "חיפה"}
+    )
+    assert snapshots.filled(known, now).name == "דנה"
+    assert not snapshots.filled(LeadDraft(phone="+972509999999"), known).phone_confirmed
 
 
 # A process that had time to say what was heard: exact.

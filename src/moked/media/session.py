@@ -148,6 +148,7 @@ class CallSession:
         self._resumed: _Resumed | None = None  # what we say first in a call that was begun elsewhere
         self._last: LastReply | None = None
         self._expect = Expect.OPEN  # what the caller was asked for last
+        self._known: LeadDraft | None = None  # to an agent that ours could not take over from
         self._save_due: int | None = None
         self._saved_at = 0
 
@@ -348,7 +349,8 @@ class CallSession:
                     pass
 
     def _lead(self) -> LeadDraft:
-        return self._agent.lead() if self._agent is not None else LeadDraft()
+        lead = self._agent.lead() if self._agent is not None else LeadDraft()
+        return lead if self._known is None else snapshots.filled(lead, self._known)
 
     def _leave(self, why: str) -> None:
         """Our stream ends, the call does not."""
@@ -603,6 +605,7 @@ class CallSession:
             past=tuple(PastTurn(*turn) for turn in self._history.turns),
             last=last,
             agent=self._agent.keep(),
+            lead=self._lead(),
             engines=tuple(dict.fromkeys(self._engines)),
         )
         save = SnapshotSave(self._start.call_sid, self._start.stream, snapshots.encode(snapshot), left)
@@ -642,6 +645,7 @@ class CallSession:
             self._agent.take_up(snapshot.agent)
         except ValueError as error:
             log.warning("the agent cannot use what was kept", extra={"error": str(error)})
+            self._known = snapshot.lead
         for turn in snapshot.past:
             self._history.caller(turn.number, turn.caller)
             self._history.heard(turn.number, turn.heard, cut=turn.cut)

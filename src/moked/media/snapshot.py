@@ -8,11 +8,12 @@ The newest call text matters most: what does not fit into `LIMIT` is forgotten f
 """
 
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 
-from moked.records import TurnRecord
+from moked.records import LeadDraft, TurnRecord
 
 VERSION: Final = 1
 LIMIT: Final = 16_000
@@ -20,6 +21,7 @@ LIMIT: Final = 16_000
 
 LONG_GAP_MS: Final = 2500
 """A pause in the line that the caller wonders about, even when nobody was speaking."""
+_TEXTS: Final = ("name", "phone", "need", "best_time", "summary")
 _MARGIN_MS: Final = 300  # of the estimate: what had been sent was not all in the caller's ear yet
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?…])\s+")
 
@@ -56,7 +58,7 @@ class LastReply(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """`at`: seconds since 1970 when it was taken, at `clock_ms` of the call. `words` are the caller's, not committed.
 
-    `agent` is what the agent gave to keep; `engines` heard the call so far.
+    `agent` is what the agent gave to keep, `lead` what it knew, for an agent of another kind; `engines` heard the call.
     """
 
     version: int = VERSION
@@ -72,7 +74,21 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     past: tuple[PastTurn, ...] = ()
     last: LastReply | None = None
     agent: Any = None
+    lead: LeadDraft = LeadDraft()
     engines: tuple[str, ...] = ()
+
+
+def filled(lead: LeadDraft, known: LeadDraft) -> LeadDraft:
+    """`lead`, and what it does not say from what was `known` before."""
+    missing = {name: getattr(known, name) for name in _TEXTS if not getattr(lead, name)}
+    confirmed = lead.phone_confirmed or ("phone" in missing and known.phone_confirmed)
+    return replace(
+        lead,
+        **missing,
+        phone_confirmed=confirmed,
+        extra={**known.extra, **lead.extra},
+        sources={**known.sources, **lead.sources},
+    )
 
 
 def encode(snapshot: Snapshot) -> bytes:
