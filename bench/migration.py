@@ -66,7 +66,7 @@ class House:
 
 
 async def measure(moved: int, killed: int) -> dict[str, Any]:
-    result: dict[str, Any] = machine("bench.migration")
+    result: dict[str, Any] = {"machine": machine("bench.migration")}
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moked-bench-")))
         (folder / "data").mkdir()

@@ -131,6 +131,18 @@ class CallEnd:
     stream: int = 1 << 30  # of whoever concludes it from outside: later than any
 
 
+HANDOVER = "handover"
+"""Why a stream ended whose caller waits for a person."""
+
+
+class Handover(StrEnum):
+    """What became of an attempt to reach a person."""
+
+    TAKEN = "taken"
+    SENT_BACK = "sent_back"  # with an instruction, perhaps
+    UNANSWERED = "unanswered"  # also busy, a voicemail, a key that was not pressed
+
+
 @dataclass(frozen=True, slots=True)
 class SnapshotSave:
     """Where a running call stands (`media.snapshot`), so that another process can go on with it.
@@ -151,3 +163,4 @@ class LeftCall:
     data: bytes
     why: str
     gap_ms: int
+    handover: Handover | None = None  # what became of the attempt to reach a person, if that is why it left

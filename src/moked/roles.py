@@ -4,6 +4,7 @@ web     Flask: webhooks, reports                 media   the calls
 worker  ends what nobody serves any more         all     everything in one process, for a small office
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -42,7 +43,7 @@ from moked.stt import Transcript
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import WebParts, create_app
+from moked.web import WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class House:
     draining: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
+    control: telephony.CallControl | None = None
     choices: list[parts.Choice] = field(default_factory=list)
 
     @property
@@ -182,6 +184,7 @@ async def _let_calls_go(house: House, media: MediaServer) -> None:
 
 
 _ASK_AROUND_S = 0.5
+_REDIRECT_S = 10.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
@@ -199,7 +202,11 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     urls = settings.media_urls or settings.media_public_url or settings.public_base_url
     processes = MediaProcesses([url for url in urls.split(",") if url])
     stack.callback(processes.close)
-    return House(settings, business, business_id, crm, bus, secret, host, port, processes)
+    house = House(settings, business, business_id, crm, bus, secret, host, port, processes)
+    if house.rest:
+        control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
+        house.control = await stack.enter_async_context(control)
+    return house
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -214,11 +221,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
     spill = settings.data_dir / "spill.jsonl"
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
-    control = None
-    if house.rest:
-        control = await stack.enter_async_context(
-            telephony.CallControl(settings.twilio_account_sid, house.auth_token, settings.twilio_api_base_url or None)
-        )
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     fixed = parts.phrases(business)
@@ -246,7 +248,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         context=_context(house),
         journal=journal,
         bus=house.bus,
-        control=RestControl(control, house),
+        control=RestControl(house.control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
@@ -366,12 +368,25 @@ def _web_parts(house: House) -> WebParts:
         media_ws_url=lambda: (house.resume_url() if house.settings.media_urls else "") or house.media_url,
         resume_ws_url=house.resume_url,
         may_wait=lambda: house.media is None and not house.draining,
+        redirect_call=_redirector(house),
         transfer_number=house.business.transfer_number,
         max_calls=house.settings.max_calls,
         admit=admit,
         draining=lambda: house.draining,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
     )
+
+
+def _redirector(house: House) -> Callable[[str, str], None]:
+    """For threads of the web plane: the REST client lives on this loop."""
+    loop = asyncio.get_running_loop()
+
+    def redirect(call_sid: str, url: str) -> None:
+        if house.control is not None:
+            done = house.control.update_twiml(call_sid, telephony.redirect(url))
+            asyncio.run_coroutine_threadsafe(done, loop).result(_REDIRECT_S)
+
+    return redirect
 
 
 class RestControl:
@@ -399,3 +414,14 @@ class RestControl:
         )
         await self._control.update_twiml(call_sid, telephony.dial(number, then, announce=False))
         return True
+
+    @property
+    def can_hold(self) -> bool:
+        return self._control is not None
+
+    async def hand_over(self, start: CallStart, number: str) -> None:
+        assert self._control is not None
+        base, sid = self._house.base_url, start.call_sid
+        answer, status = handover.answer_url(base, sid), handover.status_url(base, sid)
+        await self._control.ring(number, start.called, answer=answer, status=status)
+        await self._control.update_twiml(sid, telephony.hold(handover.room(sid), f"{base}/webhook/held"))

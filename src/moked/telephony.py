@@ -39,6 +39,10 @@ GOODBYE = "תודה, ולהתראות."
 THANKS_FOR_MESSAGE = "תודה, קיבלנו את ההודעה ונחזור אליכם בהקדם. להתראות."
 NOBODY_FREE = "לא הצלחתי להשיג נציג פנוי."
 ALL_BUSY = "תודה שהתקשרתם. כל הקווים שלנו תפוסים כרגע."
+ONE_MOMENT = "אני בודק אם יש נציג פנוי, רק רגע."
+INSTRUCTION = "מה למסור ללקוח? אפשר להגיד אחרי הצליל, ולסיים בסולמית."
+THANKS = "תודה."
+PRESS = "ללחוץ 1 כדי לקבל, 2 כדי להחזיר עם הנחיה."
 WILL_CALL_BACK = "רשמתי את המספר שלכם, ונחזור אליכם בהקדם. להתראות."
 
 _PORTS: Final = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -197,6 +201,46 @@ def say(text: str, *, voice: str = VOICE) -> str:
     return _text(response)
 
 
+def hold(room: str, action: str, *, voice: str = VOICE) -> str:
+    """The caller waits for a person in the conference `room`, with Twilio's music; `action` hears when it is over."""
+    response = VoiceResponse()
+    _say(response, ONE_MOMENT, voice)
+    waiting = response.dial(action=action, method="POST")
+    waiting.conference(room, start_conference_on_enter=False, end_conference_on_exit=True, beep="false")
+    return _text(response)
+
+
+def brief(text: str, choice: str, *, voice: str = VOICE) -> str:
+    """Tell the person that was rung whom they get; the key they press, or none, goes to `choice`."""
+    response = VoiceResponse()
+    gather = response.gather(num_digits=1, timeout=5, action=choice, method="POST")
+    gather.say(text, language=LANGUAGE, voice=voice)
+    response.redirect(choice, method="POST")
+    return _text(response)
+
+
+def join(room: str) -> str:
+    """The person takes the call: whoever hangs up ends it for both."""
+    response = VoiceResponse()
+    response.dial().conference(room, start_conference_on_enter=True, end_conference_on_exit=True, beep="false")
+    return _text(response)
+
+
+def ask_instruction(action: str, *, voice: str = VOICE) -> str:
+    """The person sends the caller back and may say what to do; `action` gets the recording, or nothing."""
+    response = VoiceResponse()
+    _say(response, INSTRUCTION, voice)
+    response.record(action=action, method="POST", max_length=30, timeout=3, finish_on_key="#", play_beep=True)
+    response.redirect(action, method="POST")
+    return _text(response)
+
+
+def redirect(url: str) -> str:
+    response = VoiceResponse()
+    response.redirect(url, method="POST")
+    return _text(response)
+
+
 def hang_up() -> str:
     response = VoiceResponse()
     response.hangup()
@@ -275,6 +319,19 @@ class CallControl:
             raise ValueError(f"Twilio takes {LONGEST_UPDATE} characters of TwiML in an update, not {len(twiml)}")
         return await self._update(call_sid, {"Twiml": twiml})
 
+    async def ring(self, to: str, caller_id: str, *, answer: str, status: str, timeout_s: int = 20) -> None:
+        """Call `to`; whoever answers gets the TwiML of `answer`, and `status` hears how the call ended. Never twice: a
+        second try after a lost answer would ring a second time."""
+        fields = {
+            "To": to,
+            "From": caller_id,
+            "Url": answer,
+            "StatusCallback": status,
+            "StatusCallbackEvent": "completed",
+            "Timeout": str(timeout_s),
+        }
+        await self._send(f"{self._calls}.json", fields)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 
@@ -298,8 +355,11 @@ class CallControl:
         return await self._post(call_sid, fields)
 
     async def _post(self, call_sid: str, fields: dict[str, str]) -> bool:
+        return await self._send(f"{self._calls}/{call_sid}.json", fields)
+
+    async def _send(self, url: str, fields: dict[str, str]) -> bool:
         try:
-            answer = await self._client.post(f"{self._calls}/{call_sid}.json", data=fields)
+            answer = await self._client.post(url, data=fields)
         except httpx2.TimeoutException as error:
             raise ProviderError("twilio", Failure.TIMEOUT, "no answer in time") from error
         except httpx2.TransportError as error:

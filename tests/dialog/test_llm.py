@@ -250,5 +250,5 @@ async def test_an_agent_of_another_process_knows_what_this_one_saved(bench):
     # The same turn answered once more saves what it says once more, from where it began.
     other.reply(CallerTurn(1, "קוראים לי דנה לוי"), ()).commit()
     assert other.lead().name == ""
-    with pytest.raises(ValueError, match="xpected|missing"):
+    with pytest.raises(ValueError, match=r"xpected|missing"):
         other.take_up({"state": {}})

@@ -729,5 +729,5 @@ def test_what_is_known_stays_when_the_owner_changed_the_script_and_nothing_else_
     assert other.lead() == one.lead()
     assert spoken(actions(other.reply(CallerTurn(2, "כן"), ())))
     for broken in (None, {}, {**kept, "state": {"step": "x"}}):
-        with pytest.raises(ValueError, match="xpected|missing"):
+        with pytest.raises(ValueError, match=r"xpected|missing"):
             AGENTS(context).take_up(broken)

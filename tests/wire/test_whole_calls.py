@@ -189,9 +189,8 @@ async def test_the_caller_cuts_in_and_the_agent_forgets_what_was_not_heard(tmp_p
     assert abs(len(first["heard"]) - letters_ms) < 14, (first["heard"], letters_ms)
 
 
-@pytest.mark.parametrize("rest", [False, True], ids=["twiml", "rest"])
-async def test_who_wants_a_person_is_put_through(tmp_path, rest):
-    async with house(tmp_path, rest=rest) as home:
+async def test_who_wants_a_person_is_put_through(tmp_path):
+    async with house(tmp_path) as home:
 
         async def ask(world):
             return await home.place([Say(audio=says("אני רוצה לדבר עם נציג"))], world=world)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from moked.crm.models import Call, CallEvent, CallSnapshot, Turn
 from moked.crm.settle import insert
-from moked.records import LeftCall, SnapshotSave
+from moked.records import HANDOVER, Handover, LeftCall, SnapshotSave
 
 DIED: Final = "died"
 """Why a stream ended whose process had no time to say."""
@@ -35,6 +35,11 @@ WAIT_S: Final = 20.0
 
 GRACE_S: Final = 30.0
 """A call that was left and that nobody has asked to go on with is over after this."""
+HOLD_S: Final = 120.0
+"""... and after this, where the caller waits for a person."""
+
+HANDED_OVER: Final = "handover"
+"""Kind of the `call_event` that says what became of an attempt to reach a person; its key is the stream that left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,19 @@ def left(session: Session, call_sid: str, *, now: datetime) -> LeftCall | None:
     if row is None or not row.data:
         return None
     gap = now - (row.left_at or row.saved_at)
-    return LeftCall(row.data, row.left_why or DIED, max(0, int(gap / timedelta(milliseconds=1))))
+    how = None
+    if row.left_why == HANDOVER:
+        told = select(CallEvent.data).where(CallEvent.call_id == row.call_id, CallEvent.kind == HANDED_OVER)
+        how = next((Handover(data["how"]) for data in session.scalars(told.order_by(CallEvent.id.desc()))), None)
+    return LeftCall(row.data, row.left_why or DIED, max(0, int(gap / timedelta(milliseconds=1))), how)
+
+
+def waits_for_a_person(session: Session, call: Call, now: datetime) -> bool:
+    """The caller is on hold, and not for too long."""
+    row = state(session, call)
+    if row is None or row.left_at is None:
+        return False
+    return row.left_why == HANDOVER and now - row.left_at < timedelta(seconds=HOLD_S)
 
 
 def state(session: Session, call: Call) -> CallSnapshot | None:

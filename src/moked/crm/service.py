@@ -29,7 +29,17 @@ from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
 from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, LeadDraft, LeftCall, Outcome, SnapshotSave, TurnRecord
+from moked.records import (
+    HANDOVER,
+    CallEnd,
+    CallStart,
+    Handover,
+    LeadDraft,
+    LeftCall,
+    Outcome,
+    SnapshotSave,
+    TurnRecord,
+)
 
 log = logging.getLogger(__name__)
 
@@ -331,6 +341,37 @@ class Crm:
                 update(Call).where(Call.sid == call_sid).values(next_step=step.step.value, transfer_to=step.number),
             )
 
+    def draft_of(self, call_sid: str) -> LeadDraft | None:
+        """What a running call has told so far; None where it does not run."""
+        with self._read.begin() as session:
+            call = session.scalars(select(Call).where(Call.sid == call_sid, Call.ended_at.is_(None))).one_or_none()
+            if call is None:
+                return None
+            return msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
+
+    def handed_over(self, call_sid: str, how: Handover, data: dict[str, Any]) -> bool:
+        """What became of the attempt to reach a person, once an attempt; False for anything but its first answer.
+
+        Taken ends the call for us. Sent back with an instruction, the lead says so.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            kept = moves.state(session, call) if call is not None else None
+            if call is None or call.ended_at is not None or kept is None or kept.left_why != HANDOVER:
+                return False
+            key = str(kept.stream)
+            told = select(CallEvent.id).where(
+                CallEvent.call_id == call.id, CallEvent.kind == moves.HANDED_OVER, CallEvent.key == key
+            )
+            if session.scalar(told) is not None:
+                return False
+            self._event(session, call, moves.HANDED_OVER, {"how": how.value, **data}, key)
+            call.heartbeat_at = self._clock()
+            if how is Handover.TAKEN:
+                end = replace(self._abandoned(session, call), outcome=Outcome.TRANSFERRED, detail="taken")
+                self._finish(session, call, end, None)
+            return True
+
     def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
         """The carrier asks what to do with a call whose stream has ended. Where nobody decided to end it, it goes on.
 
@@ -392,8 +433,8 @@ class Crm:
         for sid in dict.fromkeys([*suspects, *left]):
             with self._writing() as session:
                 call = self._locked(session, sid)
-                if call is None or call.ended_at is not None:
-                    continue  # somebody else was faster
+                if call is None or call.ended_at is not None or moves.waits_for_a_person(session, call, self._clock()):
+                    continue  # somebody else was faster, or it is nobody's turn
                 if call.heartbeat_at >= limit and sid not in moves.abandoned(session, now=self._clock()):
                     continue  # it came back to life
                 self._finish(session, call, self._abandoned(session, call), None)
@@ -482,6 +523,8 @@ class Crm:
         duration = int(lasted / timedelta(milliseconds=1))
         kept = moves.state(session, call)
         detail = kept.left_why if kept is not None and kept.left_at is not None else _ORPHANED
+        if detail == HANDOVER:  # on hold: who waits for a person and is gone has hung up
+            return CallEnd(call.sid, Outcome.CALLER_HUNG_UP, "on_hold", duration, draft)
         return CallEnd(call.sid, Outcome.BROKEN, detail, duration, draft, ended_at=call.heartbeat_at)
 
     def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:

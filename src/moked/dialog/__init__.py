@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from moked.records import LeadDraft, ToolUse
+from moked.records import Handover, LeadDraft, ToolUse
 
 
 class Expect(StrEnum):
@@ -126,6 +126,9 @@ class Agent(Protocol):
 
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         """Prepare the answer to `turn`. `history` holds everything heard before it, without the turn itself."""
+
+    def handed_back(self, how: Handover) -> Reply:
+        """The caller was to be connected to a person and is not: say so, and go on."""
 
     def lead(self) -> LeadDraft:
         """What was learned so far; asked for at any moment, also after a break."""

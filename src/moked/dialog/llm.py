@@ -39,9 +39,10 @@ from moked.dialog import (
     ToolRan,
 )
 from moked.dialog.business import Business, gendered
+from moked.dialog.intake import HANDED_BACK
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
-from moked.records import LeadDraft, ToolUse
+from moked.records import Handover, LeadDraft, ToolUse
 from moked.stt.transcripts import normalise
 
 log = logging.getLogger(__name__)
@@ -174,6 +175,10 @@ class LlmAgent:
             committed.set()
 
         return _Answer(lambda: self._converse(turn, history, committed), commit)
+
+    def handed_back(self, how: Handover) -> Reply:
+        """The fixed sentence; what the caller says to it goes to the model, which has heard it in the history."""
+        return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
 
     def lead(self) -> LeadDraft:
         return self._tools.lead

@@ -18,7 +18,7 @@ from moked.dialog.business import Business
 from moked.dialog.intake_state import NAME, Known, State, lead
 from moked.dialog.scriptfile import Script, load_script
 from moked.dialog.spoken_phone import DIGIT_WORDS
-from moked.records import LeadDraft
+from moked.records import Handover, LeadDraft
 
 _FROM_RECORDS = 0.7  # how sure we are that a returning caller is the person on record
 
@@ -54,6 +54,8 @@ def _phrases(business: Business, script: Script) -> Iterator[str]:
             yield from step.line(key).fixed()
     for key in ("goodbye", "bye"):
         yield from script.line(key).fixed()
+    if business.transfer_number:
+        yield from intake.HANDED_BACK.values()
     for step in script.steps:
         for line in step.again:
             yield from line.fixed()
@@ -93,6 +95,9 @@ class ScriptAgent:
         before = self._before if turn.number == self._last else self._state
         decided = intake.answer(self._desk, before, turn, history)
         return self._prepared(before, decided, turn.number)
+
+    def handed_back(self, how: Handover) -> Reply:
+        return self._prepared(self._state, intake.back(self._desk, self._state, self._last, how), self._last)
 
     def lead(self) -> LeadDraft:
         return lead(self._state)

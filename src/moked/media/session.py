@@ -38,7 +38,18 @@ from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechSta
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
-from moked.records import CallEnd, CallStart, LeadDraft, LeftCall, Outcome, SnapshotSave, TurnRecord, Waterfall
+from moked.records import (
+    HANDOVER,
+    CallEnd,
+    CallStart,
+    Handover,
+    LeadDraft,
+    LeftCall,
+    Outcome,
+    SnapshotSave,
+    TurnRecord,
+    Waterfall,
+)
 from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
@@ -52,6 +63,13 @@ class Control(Protocol):
     async def hang_up(self, call_sid: str) -> bool: ...
 
     async def transfer(self, call_sid: str, number: str) -> bool: ...
+
+    @property
+    def can_hold(self) -> bool:
+        """The caller can wait while a person is asked, and come back to us."""
+
+    async def hand_over(self, start: CallStart, number: str) -> None:
+        """Ring `number` and let the caller wait. Raises `ProviderError` when nobody could be rung."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +161,7 @@ class CallSession:
         self._closing = False
         self._recorded = False
         self._turn_engine = ""
+        self._handed_over = False  # a person was asked already: the next time without asking
         self._left = ""  # why the call goes on without us
         self._moving = False
         self._resumed: _Resumed | None = None  # what we say first in a call that was begun elsewhere
@@ -306,7 +325,23 @@ class CallSession:
         self._recorded = True
         with anyio.move_on_after(_CONTROL_S):
             await self._parts.journal.flush()
+        if self._left == HANDOVER and not await self._rung():
+            self._left, self._recorded = "", False
+            await self._record_end(Outcome.TRANSFERRED, "not_announced")
+            await self._let_go()
+            return
         log.info("call left", extra={"why": self._left, "at_ms": self._clock()})
+
+    async def _rung(self) -> bool:
+        """The person's telephone rings, and the caller waits; False: they must be connected without a word."""
+        assert isinstance(self._after, Transfer)
+        try:
+            with anyio.fail_after(_CONTROL_S):
+                await self._parts.control.hand_over(self._start, self._after.number)
+        except (ProviderError, TimeoutError) as error:
+            log.warning("nobody could be rung", extra={"error": str(error)})
+            return False
+        return True
 
     async def _let_go(self) -> None:
         """Hang up or transfer by the carrier's REST interface; without one, closing the socket lets the TwiML
@@ -661,6 +696,12 @@ class CallSession:
             self._act(self._turns.greet(now))
             return
         self._save()
+        if left.why == HANDOVER:
+            self._handed_over = True
+            reply = self._agent.handed_back(left.handover or Handover.UNANSWERED)
+            heard = next((turn.heard for turn in snapshot.past if turn.number == last.record.number), "")
+            self._speak_to(now, last, reply, heard)
+            return
         match first:
             case snapshots.AnswerAgain():
                 self._speak_to(now, last, None, "")
@@ -751,6 +792,8 @@ class CallSession:
                 self._finish(Outcome.BROKEN, "agent_failed")
             case EndCall(reason):
                 self._finish(Outcome.COMPLETED, reason)
+            case Transfer() if self._parts.control.can_hold and not self._handed_over:
+                self._leave(HANDOVER)
             case Transfer(_, reason):
                 self._finish(Outcome.TRANSFERRED, reason)
 

@@ -27,7 +27,7 @@ from moked.simulate.measure import AgentVoice, turns
 from moked.simulate.media import CallClock, MediaRun, NotOpened, open_socket
 from moked.simulate.result import CallResult, Ended, StreamEnd, StreamRun
 from moked.simulate.scenario import Caller, Speak, Step, render
-from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun
+from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun, Wait
 from moked.simulate.wire import CarrierStream, CarrierWarning, Heard, MarkEcho
 
 _PATIENCE_OUTSIDE_S = 30  # for webhooks and the TwiML around the stream, beyond the call's own limit
@@ -62,6 +62,7 @@ class SimulatedCall:
         self._clock = CallClock()
         self._rest: Mapping[str, str] | None = None
         self._over = False
+        self._released = False
         self._listening = False
         self._told_all = anyio.Event()
         self._streams: list[StreamRun] = []
@@ -80,6 +81,14 @@ class SimulatedCall:
             return False
         self._rest = dict(params)
         return True
+
+    def connected(self) -> None:
+        """Somebody came into the conference that the caller waits in."""
+        self._twiml.transferred = True
+
+    def conference_over(self) -> None:
+        """The one that the caller is in."""
+        self._released = True
 
     async def run(self) -> CallResult:
         """Place the call, act out the scenario, hang up, and fetch the server's report."""
@@ -133,13 +142,18 @@ class SimulatedCall:
                     await self._rest_for(seconds, caller)
                     if caller.hung_up:
                         return Ended.CALLER_HUNG_UP, caller.hung_up
+                case Wait():
+                    await self._rest_for(self._setup.max_s, caller)
+                    if caller.hung_up:
+                        return Ended.CALLER_HUNG_UP, caller.hung_up
                 case Finished(how=finish, detail=detail):
                     return self._how_it_ended(finish), detail or finish.value
 
     async def _rest_for(self, seconds: float, caller: Caller) -> None:
         """A pause passes, unless the REST API has other plans or the caller has had enough."""
+        self._released = False
         with anyio.move_on_after(seconds):
-            while self._rest is None and not caller.hung_up:
+            while self._rest is None and not self._released and not caller.hung_up:
                 await anyio.sleep(_FRAME_S)
                 caller.catch_up(self._clock.now())
 

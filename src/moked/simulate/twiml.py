@@ -71,7 +71,15 @@ class Finished:
     detail: str = ""
 
 
-Step = ConnectStream | Fetch | Rest | Finished
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """In a conference, until it is over or the REST API takes the call elsewhere; then `step` goes on."""
+
+    room: str
+    starts: bool  # this one brings it to life: who waits in it is connected now
+
+
+Step = ConnectStream | Fetch | Rest | Wait | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +236,12 @@ class TwimlRun:
         return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
 
     def _dial(self, verb: ET.Element) -> Step | None:
+        conference = verb.find("Conference")
+        if conference is not None:
+            self._tell("Conference", _text(conference))
+            if "action" in verb.attrib:
+                self._after_stream = Fetch(self._absolute(verb.attrib["action"]), verb.get("method", "POST"))
+            return Wait(_text(conference), conference.get("startConferenceOnEnter", "true") == "true")
         numbers = [text for text in (_own_text(verb), *(_text(noun) for noun in verb)) if text]
         status = self._world.dial_status
         self._tell("Dial", f"{', '.join(numbers)} ({status})")

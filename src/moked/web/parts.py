@@ -19,6 +19,10 @@ def _nobody() -> str:
     return ""
 
 
+def _no_control(call_sid: str, url: str) -> None:
+    """Without REST credentials no caller waits for a person."""
+
+
 def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
@@ -31,9 +35,12 @@ class WebParts:
     `resume_ws_url`: the stream's address at a process that takes calls at this moment, '' if there is none; a call
     whose stream has ended goes on there. `may_wait`: one will soon, and this process is there to be asked again.
 
+    `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface.
+
     `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead.
     `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|ended, 'resume'
-    resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'handover' taken|sent_back|unanswered,
+    'webhook_refused' <why>, 'webhook_failed' <endpoint>.
     """
 
     crm: Crm
@@ -44,6 +51,7 @@ class WebParts:
     media_ws_url: Callable[[], str]
     resume_ws_url: Callable[[], str] = _nobody
     may_wait: Callable[[], bool] = _never
+    redirect_call: Callable[[str, str], None] = _no_control
     transfer_number: str = ""
     voice: str = VOICE
     max_calls: int | None = None

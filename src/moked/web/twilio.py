@@ -22,6 +22,7 @@ from moked.crm.service import Step
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
 from moked.records import CallStart
 from moked.telephony import WayOn
+from moked.web import handover
 from moked.web.parts import WebParts
 from moked.web.signed import plain, refused
 
@@ -108,6 +109,8 @@ def blueprint(parts: WebParts) -> Blueprint:
             case Step.TRANSFER | Step.WAY_ON:
                 return _twiml(telephony.way_on(then))
 
+    handover.add_views(views, parts)
+
     @views.post("/dial_result")
     def dial_result() -> Response:
         status = request.form.get("DialCallStatus", "")
@@ -155,7 +158,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         name = (request.endpoint or "").rpartition(".")[2]
         parts.count("webhook_failed", name)
         log.error("webhook failed", exc_info=error, extra={"endpoint": name, "call_sid": request.form.get("CallSid")})
-        if name in ("call_status", "stream_status"):  # nobody listens: let Twilio's debugger show it
+        if name in ("call_status", "stream_status", "owner_status"):  # nobody listens: let Twilio's debugger show it
             return plain("The report could not be stored.", 503)
         return _twiml(_last_words(parts, name))
 
