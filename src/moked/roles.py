@@ -423,5 +423,6 @@ class RestControl:
         assert self._control is not None
         base, sid = self._house.base_url, start.call_sid
         answer, status = handover.answer_url(base, sid), handover.status_url(base, sid)
-        await self._control.ring(number, start.called, answer=answer, status=status)
-        await self._control.update_twiml(sid, telephony.hold(handover.room(sid), f"{base}/webhook/held"))
+        # On hold first: a busy line answers at once, and its word must not come before the caller waits.
+        if await self._control.update_twiml(sid, telephony.hold(handover.room(sid), f"{base}/webhook/held")):
+            await self._control.ring(number, start.called, answer=answer, status=status)

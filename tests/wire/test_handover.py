@@ -1,13 +1,14 @@
 """A caller who wants a person, over real sockets: the person is rung, told who calls, and takes the call or not."""
 
+import anyio
 import pytest
 
-from emulators.llm import LlmEmulator
 from emulators.second_leg import Manner
+from moked import telephony
 from moked.dialog.intake import HANDED_BACK
 from moked.records import Handover
 from moked.simulate.result import Ended
-from moked.simulate.scenario import HangUp, Manners, Say
+from moked.simulate.scenario import HangUp, Manners, Say, Wait
 from tests.wire.house import house
 from tests.wire.voices import says
 
@@ -19,7 +20,7 @@ PATIENT = Manners(quiet_ms=1200, patience_ms=12_000, linger_ms=200)
 
 
 async def place(home, *more):
-    return await home.place([TOLD, PERSON, *more], manners=PATIENT, max_s=40)
+    return await home.place([TOLD, PERSON, *more], manners=PATIENT, max_s=60)
 
 
 def moved(report):
@@ -30,12 +31,20 @@ def outcomes(report):
     return [event["data"]["how"] for event in report["events"] if event["kind"] == "handover"]
 
 
-async def test_taken_both_are_connected_and_the_person_knows_who_calls(tmp_path):
-    async with house(tmp_path, rest=True, person=Manner.TAKES) as home:
-        placed = await place(home)
+async def test_the_person_takes_the_call_or_the_agent_has_it_back(tmp_path):
+    async with anyio.create_task_group() as tasks:  # side by side: a call takes its time
+        for manner in Manner:
+            (tmp_path / manner).mkdir()
+            tasks.start_soon(taken if manner is Manner.TAKES else not_taken, tmp_path / manner, manner)
+
+
+async def taken(folder, manner):
+    """Both are connected, and the person knows who calls."""
+    async with house(folder, rest=True, person=manner) as home:
+        placed = await place(home, Wait(20_000))
     (rung,) = home.person.rung
     assert (rung["To"], rung["From"], rung["Timeout"]) == ("+97235550000", home.setup().called, "20")
-    assert home.person.heard == ["דנה לוי, המזגן לא מקרר. ללחוץ 1 כדי לקבל, 2 כדי להחזיר עם הנחיה."]
+    assert home.person.heard == [f"דנה לוי, {placed.report['lead']['need']}. {telephony.PRESS}"]
     assert placed.result.ended is Ended.TRANSFERRED
     assert [item.verb for item in placed.result.after_stream] == ["say", "conference", "hangup"]
     report = placed.report
@@ -43,10 +52,10 @@ async def test_taken_both_are_connected_and_the_person_knows_who_calls(tmp_path)
     assert (report["lead"]["name"], moved(report)) == ("דנה לוי", [])
 
 
-@pytest.mark.parametrize("manner", [Manner.NO_ANSWER, Manner.HANGS_UP, Manner.VOICEMAIL, Manner.SENDS_BACK])
-async def test_not_taken_the_agent_has_the_caller_back_and_goes_on(tmp_path, manner):
+async def not_taken(folder, manner):
+    """The agent has the caller back, says so, and goes on."""
     how = Handover.SENT_BACK if manner is Manner.SENDS_BACK else Handover.UNANSWERED
-    async with house(tmp_path, rest=True, person=manner) as home:
+    async with house(folder, rest=True, person=manner) as home:
         placed = await place(home, Say(audio=says("כן")), Say(audio=says("מחר בבוקר")), HangUp("agent_done"))
     assert placed.result.ended is Ended.CALLER_HUNG_UP
     assert len(placed.result.streams) == 2
@@ -70,15 +79,3 @@ async def test_who_cannot_be_rung_is_dialled_without_a_word(tmp_path):
     assert placed.result.ended is Ended.TRANSFERRED
     assert ("dial", "+97235550000 (completed)") in [(item.verb, item.text) for item in placed.result.twiml]
     assert (placed.report["outcome"], home.person.rung) == ("transferred", [])
-
-
-async def test_a_model_goes_on_after_it_too(tmp_path):
-    async with house(tmp_path, rest=True, person=Manner.NO_ANSWER, llm=LlmEmulator()) as home:
-        placed = await home.place(
-            [Say(audio=says("אני רוצה לדבר עם נציג")), Say(audio=says("יש לי נזילה")), HangUp("agent_done")],
-            manners=PATIENT,
-        )
-    if moved(placed.report):  # the emulated model transfers who asks for a person
-        told = home.llm.requests[-1]["messages"]
-        assert any(HANDED_BACK[Handover.UNANSWERED] in (message["content"] or "") for message in told)
-    assert placed.report["ended"]

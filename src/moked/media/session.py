@@ -69,7 +69,7 @@ class Control(Protocol):
         """The caller can wait while a person is asked, and come back to us."""
 
     async def hand_over(self, start: CallStart, number: str) -> None:
-        """Ring `number` and let the caller wait. Raises `ProviderError` when nobody could be rung."""
+        """Let the caller wait and ring `number`. Raises `ProviderError` when nobody could be rung."""
 
 
 @dataclass(frozen=True, slots=True)

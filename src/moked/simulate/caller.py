@@ -143,19 +143,24 @@ class SimulatedCall:
                     if caller.hung_up:
                         return Ended.CALLER_HUNG_UP, caller.hung_up
                 case Wait():
-                    await self._rest_for(self._setup.max_s, caller)
-                    if caller.hung_up:
-                        return Ended.CALLER_HUNG_UP, caller.hung_up
+                    await self._hold(caller)
                 case Finished(how=finish, detail=detail):
                     return self._how_it_ended(finish), detail or finish.value
 
     async def _rest_for(self, seconds: float, caller: Caller) -> None:
         """A pause passes, unless the REST API has other plans or the caller has had enough."""
-        self._released = False
         with anyio.move_on_after(seconds):
-            while self._rest is None and not self._released and not caller.hung_up:
+            while self._rest is None and not caller.hung_up:
                 await anyio.sleep(_FRAME_S)
                 caller.catch_up(self._clock.now())
+
+    async def _hold(self, caller: Caller) -> None:
+        """In a conference, listening to music, until it is over or the REST API takes the call elsewhere."""
+        self._released = False
+        with anyio.move_on_after(self._setup.max_s):
+            while self._rest is None and not self._released:
+                await anyio.sleep(_FRAME_S)
+        caller.listen_until(self._clock.now())
 
     def _how_it_ended(self, finish: Finish) -> Ended:
         match finish:

@@ -145,6 +145,11 @@ class Caller:
         while 0 < self.acted_until <= now - FRAME_MS and not self.hung_up:
             self.frame(self.acted_until)
 
+    def listen_until(self, now: int) -> None:
+        """On hold to `now`: what the agent says after it is what the next line answers."""
+        self.acted_until = now
+        self._since = self._spoke = max(self._spoke, now)
+
     def _act(self, now: int) -> str:
         """Begin every step whose time has come; returns a key to press."""
         while self._index < len(self._steps):
