@@ -33,6 +33,7 @@ PURE: dict[str, set[str]] = {
     "dialog/words.py": set(),
     "media/endpoint.py": set(),
     "media/playout.py": set(),
+    "media/snapshot.py": set(),
     "media/speech.py": set(),
     "media/turns.py": set(),
     "media/twilio.py": set(),
