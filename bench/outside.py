@@ -12,6 +12,8 @@ import itertools
 import json
 import socket
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import uvloop
 from emulators import google_speech
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
-from emulators.listener import Energy
+from emulators.listener import Energy, Heard, Listener, TimedWord
 from emulators.llm import Answer, LlmEmulator
 
 THINGS = (
@@ -55,10 +57,29 @@ def answers() -> Any:
     return brain
 
 
+class _StampingListener(Listener):
+    """Every interim ends in a word that says when it left: the clock is the machine's, so others can read it."""
+
+    def hear(self, audio: bytes) -> list[Heard]:
+        return [self._stamped(item) if item.kind == "interim" else item for item in super().hear(audio)]
+
+    @staticmethod
+    def _stamped(item: Heard) -> Heard:
+        stamp = TimedWord(f"at{time.monotonic_ns() // 1000}us", item.words[-1].end_ms, item.words[-1].end_ms)
+        return replace(item, words=(*item.words, stamp))
+
+
+class Stamping(GoogleSpeech):
+    def _listener(self) -> Listener:
+        source = Energy(self.sentences, whole=self.whole_sentences)
+        return _StampingListener(source, final_ms=self.final_ms, min_voiced_frames=3)
+
+
 async def serve(options: argparse.Namespace) -> None:
     setattr(Energy, "WORD_MS", options.word_ms)  # noqa: B010  (a constant elsewhere)
     recordings = google_speech.read_recordings(options.recordings) if options.recordings else ()
-    speech = GoogleSpeech(
+    google = Stamping if options.stamps else GoogleSpeech
+    speech = google(
         mode="script" if recordings else "energy",
         final_ms=options.final_ms,
         sentences=options.sentence or ("שלום",),
@@ -87,6 +108,9 @@ def main() -> None:
     parser.add_argument("--first-byte-ms", type=int, default=120)
     parser.add_argument("--word-ms", type=int, default=400, help="how fast the recognizer hears words")
     parser.add_argument("--recordings", type=Path, help="what the callers' own recordings say, and when: JSON")
+    parser.add_argument(
+        "--stamps", action="store_true", help="interims say when they were sent, in a word of their own"
+    )
     parser.add_argument("--sentence", action="append", help="what a voice says, in turn; may be repeated")
     uvloop.run(serve(parser.parse_args()))
 

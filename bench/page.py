@@ -63,6 +63,100 @@ nobody watches a call live; callers do not cut in; the emulated model answers tw
 call alone moves by some 30 ms with the phase of frames, detector windows and batches.
 """
 
+ACCURACY_NOTES: Final = """
+- **WER**, **CER**: word and character errors over all clips of a set, counted as `moked/stt/wer.py` says (numerals as
+  words, no niqqud or punctuation). In brackets the 95 % interval of a bootstrap over the clips. **folded** forgets
+  vowel letters inside words, so that תכנית and תוכנית are one; it forgives some real mistakes too.
+- **recorded** are single words and short phrases by two speakers (GCompris-voices): no context helps, and a word is
+  right or wrong as a whole. **voice** are sentences of callers said by our own synthetic voice, which has an accent.
+  Both are hard in ways that people on a telephone are not, and neither is a call: read them beside one another, not as
+  what a caller will meet.
+- `python -m bench.accuracy FOLDER` measures the same on your own recordings and their words.
+"""
+
+
+WHISPER_NOTES: Final = """
+- **final**: from the end of the speech to its final, in ms of real time; the VAD needs 180 ms of it to be sure. **first
+  partial**: from the beginning of the speech. **CPU**: of Whisper's own processes, partials included.
+- *all seats*: as many calls as the engine takes at a time on this machine, each with a sentence every six seconds.
+  *flood*: 200 utterances of other work come in at once while one call goes on; what does not fit is refused.
+- Partials are looked for while a worker is free, so they thin out first; a final never waits for one.
+- Limits of these figures: an embedded model that is small, joined words and a synthetic voice, and a machine whose
+  other work (see the load average) shares the two cores: CPU seconds and ratios say more than wall time.
+"""
+
+
+def whisper_fallback(result: Row) -> str:
+    lines = [
+        "| | final p50 | p95 | worst | first partial p50 | partials | lost | CPU-s | memory, MB | loop lag, ms |",
+        "|---|" + "---:|" * 9,
+    ]
+    for name, row in result["rows"].items():
+        final, first = row["final_ms"] or {}, row["first_partial_ms"] or {}
+        lines.append(
+            f"| {name} | {final.get('p50', '-')} | **{final.get('p95', '-')}** | {final.get('max', '-')} |"
+            f" {first.get('p50', '-')} | {row['partials']} | {row['lost']} of {final.get('count', 0) + row['lost']} |"
+            f" {row['cpu_s_an_utterance']} | {row['memory_peak_mb']} | {row['loop_lag_peak_ms']} |"
+        )
+    setting, flood = result["setting"], result["rows"]["flood"]["flood"]
+    lines += [
+        "",
+        f"Model: {setting['model']}. Utterances of {setting['utterance_ms'] / 1000:g} s:"
+        f" {', '.join(f'{count} of {name}' for name, count in setting['sources'].items())}."
+        f" Seats by the trial at the start: {result['seats']}. Memory of an idle child: {result['memory_idle_mb']} MB."
+        f" Of the flood of {flood['asked']}: {flood.get('heard', 0)} heard, {flood.get('full', 0)} refused,"
+        " the rest was still waiting when the call ended.",
+    ]
+    return "\n".join(lines)
+
+
+PHONE_NUMBERS_NOTES: Final = """
+- Digits recorded by people (GCompris-voices), joined with random gaps of 60 to 350 ms and levels, 8 kHz mu-law, the
+  embedded Whisper base (int8). The net ([How a dictated number is heard](explanation/numbers.md)) was taught with
+  synthetic voices alone, and its thresholds were set on those. Totals on these recordings were looked at between
+  versions; nothing was fitted to them.
+- **exact**: the decoder's text, correctly spelt number words only. **snap**: the same text, each word snapped to the
+  nearest number word; that snap was written after seeing what Whisper makes of these recordings. **constrained**: the
+  decoder may only write number words, the first valid number of five hypotheses. **net**: what the product does.
+- **dialogue**: the scripted agent asks, reads back, is corrected; numbers in a row and in groups with pauses, after a
+  "no" digit by digit, through the real `Cutter`. "Yes" and "no" are text. Right is the right number, confirmed, within
+  the script's tries, without the keypad. **by net alone**: no hearing of it was left to the decoder's text. **net, no
+  snap**: what was left to it counted only where it is spelt right, so that nothing in it was tuned on these recordings.
+- **CPU**: processor time of one utterance in one thread, median.
+- The same ten recordings make all numbers; a figure says how numbers and joins vary, not how people do.
+"""
+
+
+def phone_numbers(result: Row) -> str:
+    lines = ["| condition | way | whole numbers right | digit errors | wrong by digit |", "|---|---|---:|---:|---|"]
+    for condition, ways in result["hearings"].items():
+        for way, row in ways.items():
+            wrong = ", ".join(f"{digit}: {count}" for digit, count in row["by_digit"].items()) or "-"
+            lines.append(
+                f"| {condition} | {way} | {row['right']} of {row['numbers']} | {100 * row['digit_errors']:.1f} % |"
+                f" {wrong} |"
+            )
+    lines += [
+        "",
+        "| dialogues | hearing | right | by net alone | turns about the number |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for condition, ways in result["dialogues"].items():
+        for way, row in ways.items():
+            lines.append(
+                f"| {condition} | {way} | **{row['right']} of {row['dialogues']}** | {row['right_by_net_alone']} |"
+                f" {row['turns']} |"
+            )
+    cpu = ", ".join(f"{way} {took} s" for way, took in result["cpu_s_an_utterance"].items())
+    lines += ["", f"CPU an utterance: {cpu}."]
+    if "free_answers" in result:
+        answers = result["free_answers"]
+        lines[-1] += (
+            f" Answers that are no number, in two synthetic voices: {answers['same']} of {answers['answers']} heard as"
+            " without the net."
+        )
+    return "\n".join(lines)
+
 
 MIGRATION_NOTES: Final = """
 - **kept**: the call ended by its own two sides, with every turn once, one greeting, name and need in one lead, and at
@@ -138,6 +232,25 @@ def migration(result: Row) -> str:
     return "\n".join(rows)
 
 
+def accuracy(result: Row) -> str:
+    lines = [
+        "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        rates = " | ".join(_percent(row[name]) for name in ("wer", "cer", "wer_folded", "cer_folded"))
+        lines.append(
+            f"| {row['engine']} ({row['model']}) | {row['set']} | {row['band']} | {row['n']} | {rates} |"
+            f" {row['cpu_per_audio_s']:g} | {row['wall_s']:g} |"
+        )
+    lines += ["", *(f"Not measured: {name}: {why}." for name, why in result["missing"].items())]
+    return "\n".join(lines).rstrip()
+
+
+def _percent(one: Row) -> str:
+    return f"{100 * one['rate']:.0f} % ({100 * one['low']:.0f}-{100 * one['high']:.0f})"
+
+
 def _profile(profile: Row) -> str:
     lines = [
         f"At {profile['calls']} calls, {profile['server_cores']} cores with the profiler attached. Processor time by"
@@ -183,6 +296,9 @@ def write() -> None:
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("migration", "Calls that move", migration, MIGRATION_NOTES),
+        ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
+        ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
+        ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),
     ):
         path = RESULTS / f"{name}.json"
         if path.exists():

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -101,12 +101,16 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    delays: Delays, *, max_calls: int = 500, lines: Sequence[Say] = (), **settings: str
+    delays: Delays,
+    *,
+    max_calls: int = 500,
+    lines: Sequence[Say] = (),
+    outside_options: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stage]:
-    """Start everything, wait until calls are taken, end everything.
+    """Start everything, wait until calls are taken, end everything. `settings` of the server, by variable.
 
     With `lines` the recognizer hears their words where they are in the audio; without, the hard case of `HEARD`.
-    `settings` go to the server's environment.
     """
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = cores[0], cores[min(1, len(cores) - 1)]
@@ -118,6 +122,7 @@ async def stage(
             options.append(f"--recordings={_recordings(lines, data)}")
         else:
             options += [f"--sentence={line}" for line in HEARD]
+        options += outside_options
         outside_command = [sys.executable, "-m", "bench.outside", *options]
         with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
             ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
@@ -135,7 +140,7 @@ async def stage(
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
                 "PUBLIC_BASE_URL": "",
-                **settings,
+                **(settings or {}),
             }
             command = [
                 str(Path(sys.executable).with_name("moked")),

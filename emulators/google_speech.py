@@ -3,7 +3,8 @@
 What the two say differently is `emulators.google_dialects`; here is what a stream lives through. It hears what
 `emulators.listener` hears, answers as Google does (several results making one hypothesis, interims every 200 ms of
 speech, a final after the end of it, nothing for silence), keeps Google's limits with Google's words, and misbehaves on
-request: `faults` holds what each next stream shall suffer, `fault` what every other one shall.
+request: `faults` holds what each next stream shall suffer, `fault` what every other one shall. Single requests are
+spared with `streaming_only`.
 
     emulator = GoogleSpeech(mode="codec")
     async with emulator.running() as target:            # "127.0.0.1:40123"
@@ -158,6 +159,7 @@ class GoogleSpeech:
         self.world = World(refused_models=frozenset(refused_models))
         self.faults: deque[Fault | None] = deque()
         self.fault: Fault | None = None
+        self.streaming_only = False  # faults are for StreamingRecognize; Recognize works
         self.counts: Counter[str] = Counter()
         self.streams: deque[StreamLog] = deque(maxlen=1000)
         self.open_streams = 0
@@ -355,7 +357,7 @@ class GoogleSpeech:
     async def _recognize(self, dialect: Dialect, request: Any, context: Any) -> Any:
         self.counts["recognize"] += 1
         log = self._log(dialect, context)
-        fault = self.faults.popleft() if self.faults else self.fault
+        fault = None if self.streaming_only else self.faults.popleft() if self.faults else self.fault
         try:
             if fault is not None and fault.kind in ("refuse", "error"):
                 raise Refused(fault.status, fault.message)
@@ -493,6 +495,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--audio-timeout-s", type=float, default=10.0)
     parser.add_argument("--max-streams", type=int)
     parser.add_argument("--allow-phone-call", action="store_true", help="do not refuse models for Hebrew")
+    parser.add_argument("--streaming-only", action="store_true", help="faults spare single requests")
     parser.add_argument("--faults", default="[]", help='JSON: [{"kind": "error", "at_ms": 1500, ...}, null, ...]')
     return parser.parse_args()
 
@@ -511,6 +514,7 @@ async def _main() -> None:
         max_streams=given.max_streams,
         refused_models=() if given.allow_phone_call else ("phone_call", "latest_short", "latest_long"),
     )
+    emulator.streaming_only = given.streaming_only
     emulator.faults.extend(Fault(**fault) if fault else None for fault in json.loads(given.faults))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -16,6 +16,10 @@ def serve(config):
     def handler(request):
         if request.get("fail"):
             raise ValueError("bad ask")
+        if request.get("until_withdrawn"):
+            while not request["withdrawn"]():
+                time.sleep(0.01)
+            raise InterruptedError
         for number in range(request.get("times", 1)):
             time.sleep(request.get("nap", 0))
             print("a stray print does not break the frames")
@@ -26,7 +30,7 @@ def serve(config):
 
 @pytest.fixture
 async def child(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path.cwd(), Path.cwd() / "src"))))
     part = Child("tests.test_childproc", {"prefix": "<"}, name="echo", max_pending=3)
     async with part.running():
         yield part
@@ -88,6 +92,30 @@ async def test_a_withdrawn_ask_is_never_worked_on(child):
     started = time.monotonic()
     assert await _all(child, {"text": "next"}) == ["<next"]
     assert time.monotonic() - started < 10
+
+
+async def test_a_handler_can_see_that_its_asker_has_gone(child):
+    freed = 0
+
+    def count():
+        nonlocal freed
+        freed += 1
+
+    child._on_free = count
+    await _all(child, {"text": "warm"})
+    with anyio.move_on_after(0.2):
+        await _all(child, {"text": "x", "until_withdrawn": True})
+    with anyio.fail_after(10):
+        assert await _all(child, {"text": "next"}) == ["<next"]
+    assert child.restarts == 0
+    assert freed >= 3, "after each ask"
+
+
+async def test_the_memory_of_the_child_is_told(child):
+    assert child.memory == 0 or child.pid is not None
+    await _all(child, {"text": "warm"})
+    assert child.loaded
+    assert 5_000_000 < child.memory < 2_000_000_000
 
 
 async def test_a_signal_to_all_processes_leaves_it_to_its_parent(child):

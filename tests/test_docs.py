@@ -71,6 +71,7 @@ _MEANING = {
     "settings": "A setting is missing or wrong. The message names the variable and what would be right.",
     "profile": "The business profile or the script cannot be used. The message names the place in the file.",
     "model": "Model weights are absent or do not match their published hash. Run `moked models install`.",
+    "recording": "A recording cannot be read. The message names the file, why, and what to do.",
     "provider": "An outside service failed; calls go on with the next engine where there is one.",
     "overloaded": "A bounded queue or the capacity for calls is full. Try again later.",
 }
@@ -177,7 +178,9 @@ def test_the_examples_of_a_profile_and_a_script_can_be_used(tmp_path):
     (tmp_path / "script.yaml").write_text(words, "utf-8")
     shop = business.load_business(tmp_path / "business.yaml")
     made = scriptfile.load_script(tmp_path / "script.yaml", shop.voice_gender, shop.name)
-    assert [step.id for step in made.steps] == ["need", "אחריות", "name", "כתובת", "phone", "time", "summary"]
+    assert [step.id for step in made.steps] == [
+        "need", "אחריות", "name", "כתובת", "מזגנים", "מועד", "דגם", "phone", "time", "summary",
+    ]  # fmt: skip
     assert shop.pronunciation == (("תדיראן", "תַּדִּירָאן"),)
     (message,) = re.findall(r"^profile: business\.yaml, line \d+: (.+)$", page, re.MULTILINE)
     (tmp_path / "wrong.yaml").write_text('name: "א"\ngreeting: "ב"\nhours:\n  monday: "8 to 5"\n', "utf-8")

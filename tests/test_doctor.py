@@ -190,6 +190,28 @@ async def test_the_language_model(nowhere):
             assert "hush" not in repr(found)
 
 
+async def test_the_whisper_model(nowhere, tmp_path):
+    _one(await doctor.whisper("", "", "base", used=False), Status.OK)
+    found = _one(await doctor.whisper("", "", "base"), Status.WARN)
+    assert "WHISPER_BASE_URL" in found.what_to_do
+    _one(await doctor.whisper("", "", "ivrit-ai/whisper-large-v3-turbo-ct2"), Status.OK)
+    found = _one(await doctor.whisper("", "", str(tmp_path / "absent")), Status.FAIL)
+    assert "no such folder" in found.detail
+    assert "WHISPER_MODEL" in found.what_to_do
+    found = _one(await doctor.whisper("", "", str(tmp_path)), Status.FAIL)
+    assert "model.bin" in found.detail
+    found = _one(await doctor.whisper(f"http://{nowhere}/v1", "", "m"), Status.FAIL)
+    assert "WHISPER_BASE_URL" in found.what_to_do
+    async with _http(200, json.dumps({"data": [{"id": "whisper-he"}]}).encode()) as (address, _):
+        _one(await doctor.whisper(f"http://{address}/v1", "hush", "whisper-he"), Status.OK)
+        found = _one(await doctor.whisper(f"http://{address}/v1", "hush", "base"), Status.WARN)
+        assert "WHISPER_MODEL to one it has, such as whisper-he" in found.what_to_do
+    async with _http(401, b"no") as (address, _):
+        found = _one(await doctor.whisper(f"http://{address}/v1", "hush", "m"), Status.FAIL)
+        assert "WHISPER_API_KEY" in found.what_to_do
+        assert "hush" not in repr(found)
+
+
 async def test_a_server_that_never_answers_is_given_up(monkeypatch):
     monkeypatch.setattr(doctor, "TIMEOUT_S", 0.1)
 

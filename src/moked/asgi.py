@@ -27,12 +27,13 @@ _FLASK_THREADS = 32
 def build(
     *,
     ready: Callable[[], dict[str, str]],
+    about: Callable[[], dict[str, str]] = dict,
     media: ASGIApp | None = None,
     flask: Flask | None = None,
     bus: Bus | None = None,
     events_allowed: Callable[[str, str | None], bool] = lambda path, signature: False,
 ) -> ASGIApp:
-    """One app for a role. `ready()` names what is not ready yet, empty when all is.
+    """One app for a role. `ready()` names what is not ready yet, empty when all is; `about()` is told beside it.
 
     `events_allowed(path, signature)`: may this signed request watch a call?
     """
@@ -42,7 +43,7 @@ def build(
 
     async def readyz(request: Request) -> Response:
         missing = ready()
-        return JSONResponse({"ready": not missing, "waiting_for": missing}, 503 if missing else 200)
+        return JSONResponse({"ready": not missing, "waiting_for": missing, **about()}, 503 if missing else 200)
 
     async def show_metrics(request: Request) -> Response:
         body, kind = metrics.render()

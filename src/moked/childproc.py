@@ -9,25 +9,30 @@ yield several answers. Its stderr is the parent's.
         async for answer in answers: ...
 
 A child module defines `def serve(config: dict) -> Callable[[dict], Iterable[dict]]`: called once in the child, it loads
-the model and returns the handler. An exception of the handler fails that ask alone.
+the model and returns the handler. An exception of the handler fails that ask alone. Each ask carries a function
+"withdrawn": whether its asker has gone meanwhile, for a handler that can stop early.
 """
 
 import importlib
 import itertools
 import logging
 import os
+import queue
 import signal
 import struct
 import sys
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import anyio
 import msgspec
-from anyio.abc import Process
+from anyio.abc import ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from moked import metrics
@@ -41,6 +46,11 @@ Handler = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
 _LENGTH = struct.Struct(">I")
 _MAX_FRAME = 64 * 1024 * 1024
 _RESTART_DELAYS = (0.1, 0.5, 2.0, 5.0)
+_WITHDRAW_S = 0.5
+_MEMORY_EVERY_S = 5.0
+
+
+_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 @dataclass(slots=True, eq=False)
@@ -59,10 +69,26 @@ class _Ask:
 
 
 class Child:
-    """One child process and its queue of asks. `max_pending` asks may wait or run; one more raises `Overloaded`."""
+    """One child process and its queue of asks. `max_pending` asks may wait or run; one more raises `Overloaded`.
 
-    def __init__(self, module: str, config: Payload, *, name: str, max_pending: int = 16, nice: int = 0) -> None:
+    `label` is its name in metrics, where several children have one `name`. `on_free` is called when it may take another
+    ask at once.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        config: Payload,
+        *,
+        name: str,
+        max_pending: int = 16,
+        nice: int = 0,
+        label: str = "",
+        on_free: Callable[[], None] = lambda: None,
+    ) -> None:
         self.name = name
+        self._label = label or name
+        self._on_free = on_free
         self._module = module
         self._config = config
         self._max_pending = max_pending
@@ -72,6 +98,7 @@ class Child:
         self._current: _Ask | None = None
         self._wake = anyio.Event()
         self._ready = anyio.Event()
+        self._pipe: ByteSendStream | None = None  # to the child, while it serves
         self.restarts = 0
         self.pid: int | None = None
 
@@ -79,11 +106,25 @@ class Child:
     def pending(self) -> int:
         return len(self._waiting) + (self._current is not None)
 
+    @property
+    def loaded(self) -> bool:
+        return self._ready.is_set()
+
+    @property
+    def memory(self) -> int:
+        """Resident memory of the process in bytes; 0 where there is none, or where the system does not tell."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start the child and keep it alive. Returns from entry at once; the first ask waits until it has loaded."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._supervise, name=f"child-{self.name}")
+            tasks.start_soon(self._supervise, name=f"child-{self._label}")
+            tasks.start_soon(self._report_memory, name=f"child-{self._label}-memory")
             try:
                 yield
             finally:
@@ -98,7 +139,8 @@ class Child:
         """Queue `request`; iterate the answers. `timeout` (seconds) covers waiting and work.
 
         Raises `Overloaded` when the queue is full and `ProviderError` when the child fails, dies or is late. Leaving
-        the context early withdraws the ask; one that is already being worked on runs to its end unheard.
+        the context early withdraws the ask; one that is already being worked on goes on unheard, until its handler
+        looks at "withdrawn".
         """
         if self.pending >= self._max_pending:
             raise Overloaded(f"{self.name}: {self._max_pending} requests are waiting; try again later")
@@ -113,6 +155,14 @@ class Child:
             item.abandoned = True
             if item in self._waiting:
                 self._waiting.remove(item)
+            elif item is self._current and not item.done:
+                await self._withdraw(item)
+
+    async def _withdraw(self, item: _Ask) -> None:
+        """The child is told, as well as it can be: it may just be ending."""
+        if self._pipe is not None:
+            with anyio.move_on_after(_WITHDRAW_S, shield=True), suppress(OSError, *_GONE):
+                await self._pipe.send(_frame({"withdraw": item.number}))
 
     async def _answers(self, item: _Ask, deadline: float) -> AsyncIterator[dict[str, Any]]:
         while True:
@@ -146,10 +196,11 @@ class Child:
                 self._current.tell()
                 self._current = None
                 failures = 0  # it had loaded and was at work
+                self._on_free()
             delay = _RESTART_DELAYS[min(failures, len(_RESTART_DELAYS) - 1)]
             failures += 1
             self.restarts += 1
-            metrics.child_restarts.labels(self.name).inc()
+            metrics.child_restarts.labels(self._label).inc()
             log.warning("child process ended", extra={"child": self.name, "reason": reason, "restart_in_s": delay})
             await anyio.sleep(delay)
 
@@ -164,6 +215,8 @@ class Child:
             await process.stdin.send(_frame(dict(self._config)))
             await _read(reader)  # the hello
             self._ready.set()
+            self._pipe = process.stdin
+            self._on_free()
             while True:
                 while not self._waiting:
                     await self._wake.wait()
@@ -171,10 +224,16 @@ class Child:
                 await process.stdin.send(item.frame)
                 await self._collect(reader, item)
                 self._current = None
+                self._on_free()
         finally:
-            self.pid = None
+            self.pid = self._pipe = None
             with anyio.CancelScope(shield=True):
                 await _end(process)
+
+    async def _report_memory(self) -> None:
+        while True:
+            metrics.child_memory.labels(self._label).set(self.memory)
+            await anyio.sleep(_MEMORY_EVERY_S)
 
     async def _collect(self, reader: BufferedByteReceiveStream, item: _Ask) -> None:
         while True:
@@ -225,6 +284,26 @@ def _read_blocking(stream: BinaryIO) -> dict[str, Any] | None:
     return msgspec.msgpack.decode(stream.read(length), type=dict[str, Any])
 
 
+class _Inbox:
+    """Frames of the parent, read beside the work: an ask may be withdrawn while it is worked on."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.asks: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()  # at most one: the parent waits
+        self._withdrawn = 0
+        threading.Thread(target=self._read, args=(stream,), name="inbox", daemon=True).start()
+
+    def withdrawn(self, number: int) -> bool:
+        return self._withdrawn == number
+
+    def _read(self, stream: BinaryIO) -> None:
+        while (frame := _read_blocking(stream)) is not None:
+            if "withdraw" in frame:
+                self._withdrawn = frame["withdraw"]
+            else:
+                self.asks.put(frame)
+        self.asks.put(None)
+
+
 def main(argv: list[str]) -> None:
     """Serve asks from stdin until it closes: the parent is gone then, and so are we.
 
@@ -244,11 +323,12 @@ def main(argv: list[str]) -> None:
     handler: Handler = importlib.import_module(module).serve(config)
     answers.write(_frame({"hello": module}))
     answers.flush()
-    while (ask := _read_blocking(asks)) is not None:
+    inbox = _Inbox(asks)
+    while (ask := inbox.asks.get()) is not None:
         number = ask["number"]
         error: str | None = None
         try:
-            for answer in handler(ask["request"]):
+            for answer in handler({**ask["request"], "withdrawn": partial(inbox.withdrawn, number)}):
                 answers.write(_frame({"number": number, "answer": answer}))
                 answers.flush()
         except Exception as problem:  # one bad ask must not end the others; the parent gets its name

@@ -24,12 +24,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__
+from moked import __version__, rollout_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
 from moked.simulate.live import LiveView
 from moked.simulate.result import Ended
+from moked.transcript_files import Format
 
 if TYPE_CHECKING:
     from moked.parts import Choice
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(rollout_cli.app, name="rollout")
 
 _UVLOOP = {"use_uvloop": True}  # also where a child process is used: asyncio's own loop complains when it outlives it
 
@@ -188,6 +190,67 @@ def call(
         sys.stdout.write(report.plain_report(result, language=language) + "\n")
     if result.ended is Ended.FAILED:
         raise typer.Exit(1)
+
+
+@app.command()
+def transcribe(
+    paths: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them: WAV, MP3, OGG, M4A, FLAC, ...")],
+    form: Annotated[Format, typer.Option("--format", help="text, json, or srt.")] = Format.TEXT,
+    out_: Annotated[
+        str,
+        typer.Option(
+            "--out", help="Folder of the transcripts, or - for standard output. Default: beside each recording."
+        ),
+    ] = "",
+    engine: Annotated[
+        str, typer.Option(help="whisper, whisper-http, google, or google-batch. Default: what the settings choose.")
+    ] = "",
+    language: Annotated[str, typer.Option(help="Language that is spoken.")] = "he",
+    speakers: Annotated[str, typer.Option(help="Names of the left and the right speaker, with a comma.")] = "",
+    mono: Annotated[bool, typer.Option("--mono", help="Two channels are one microphone: mix them.")] = False,
+    as_phone: Annotated[
+        bool, typer.Option("--as-phone", help="Hear it as a telephone would carry it: 8 kHz mu-law.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=0, max=16, help="Utterances at once. Default: what suits the engine.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Write transcripts that are there already anew.")] = False,
+) -> None:
+    """Transcripts of recordings, as text, JSON or subtitles; stereo is two speakers."""
+    import logging
+
+    from moked import transcribe as work
+    from moked.transcribe_view import TerminalView
+
+    names = [name.strip() for name in speakers.split(",")] if speakers else []
+    if speakers and (len(names) != 2 or not all(names)):
+        raise SettingsError(f"--speakers {speakers!r}: give two names with a comma, such as caller,agent")
+    options = work.Options(
+        form=form,
+        out=Path(out_) if out_ not in ("", "-") else None,
+        to_stdout=out_ == "-",
+        force=force,
+        jobs=jobs,
+        as_phone=as_phone,
+        mix=mono,
+        speakers=(names[0], names[1]) if names else None,
+        language=language,
+    )
+    settings = load_settings()
+    logging.getLogger("moked").addHandler(logging.NullHandler())  # the view says what a person should know
+    found = work.plan(paths, options)
+    done = work.Done()
+    with TerminalView(err, words=not options.to_stdout) as view:
+        view.planned(found)
+        try:
+            if found.work:
+                work.check(settings, engine)
+                who = work.listener(settings, engine, options)
+                anyio.run(work.run, found, who, settings, options, view, done, backend_options=_UVLOOP)
+        except KeyboardInterrupt:
+            view.interrupted(done)
+            raise typer.Exit(130) from None
+        view.summary(found, done)
+    sys.stdout.write(done.to_stdout)
+    raise typer.Exit(work.exit_code(found, done))
 
 
 @app.command()

@@ -26,6 +26,7 @@ import httpx2
 
 from moked import weights
 from moked.errors import Failure, ModelError, ProviderError, SettingsError
+from moked.stt.whisper_models import RECOMMENDED, advice, is_folder, problem_with
 
 if TYPE_CHECKING:
     from moked.settings import Settings
@@ -106,8 +107,10 @@ def checks_for(
     """
     s = settings
     key = s.openai_api_key.get_secret_value() if s.openai_api_key else ""
-    token = s.twilio_auth_token.get_secret_value() if s.twilio_auth_token else ""
     credentials = s.google_application_credentials
+    whisper_key = s.whisper_api_key.get_secret_value() if s.whisper_api_key else ""
+    whisper_used = s.stt_fallback == "whisper" or not (credentials or s.speech_emulator_host)
+    token = s.twilio_auth_token.get_secret_value() if s.twilio_auth_token else ""
     google = bool(credentials or (s.speech_emulator_host and s.texttospeech_emulator_host))
     return [
         ("settings", partial(_settings, s.warnings)),
@@ -116,6 +119,7 @@ def checks_for(
         ("voice emulator", partial(emulator, "TEXTTOSPEECH_EMULATOR_HOST", s.texttospeech_emulator_host)),
         ("google speech", partial(speech_models, google_speech)),
         ("google voice", partial(voices, google_voices, s.tts_voice)),
+        ("whisper", partial(whisper, s.whisper_base_url, whisper_key, s.whisper_model, used=whisper_used)),
         ("language model", partial(language_model, s.openai_base_url, key, s.llm_model)),
         ("twilio", partial(twilio_keys, s.twilio_account_sid, token)),
         ("webhook", partial(webhook, s.public_base_url)),
@@ -254,30 +258,62 @@ async def emulator(variable: str, host_port: str) -> list[Finding]:
     return [_ok(variable, detail=f"answers at {host_port}")]
 
 
+async def whisper(base_url: str, key: str, model: str, *, used: bool = True) -> list[Finding]:
+    """The model can be loaded, as far as can be seen without doing it; or the server is there and has it."""
+    name = "whisper"
+    if not used:
+        return [_ok(name, detail="not used: STT_FALLBACK is none")]
+    if base_url:
+        return [
+            await _openai_server(name, base_url, key, model, ("WHISPER_BASE_URL", "WHISPER_API_KEY", "WHISPER_MODEL"))
+        ]
+    if model == "base":
+        what = f"For real calls in Hebrew set WHISPER_MODEL={RECOMMENDED} (a GPU or many cores) or WHISPER_BASE_URL."
+        return [_warn(name, detail="the embedded base model, which understands Hebrew badly", what_to_do=what)]
+    if problem := await anyio.to_thread.run_sync(problem_with, model):
+        return [_fail(name, detail=f"WHISPER_MODEL {model}: {problem}", what_to_do=f"{advice(model)}.")]
+    better = "" if model == RECOMMENDED or is_folder(model) else f" ({RECOMMENDED} is made for Hebrew)"
+    where = "a whole model" if is_folder(model) else "a name; it is fetched at the first start where it is not here"
+    return [_ok(name, detail=f"WHISPER_MODEL {model}: {where}{better}")]
+
+
 async def language_model(base_url: str, key: str, model: str) -> list[Finding]:
     """The server is there, takes the key and has the model."""
     name = "language model"
     if not base_url and not key:
         return [_ok(name, detail="not set: the scripted agent talks")]
     url = base_url or "https://api.openai.com/v1"
+    finding = await _openai_server(name, url, key, model, ("OPENAI_BASE_URL", "OPENAI_API_KEY", "LLM_MODEL"))
+    return [finding]
+
+
+async def _openai_server(name: str, url: str, key: str, model: str, settings: tuple[str, str, str]) -> Finding:
+    """An OpenAI-compatible server: it answers, takes the key and lists the model. `settings`: of URL, key and model."""
+    url_setting, key_setting, model_setting = settings
     host = urlsplit(url).netloc.rpartition("@")[2]
     try:
         async with httpx2.AsyncClient(timeout=TIMEOUT_S) as client:
             answer = await client.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"} if key else {})
     except httpx2.HTTPError as error:
-        what = "Check OPENAI_BASE_URL and the network: without the model callers hear an apology, then a way on."
-        return [_fail(name, detail=f"{host} does not answer ({type(error).__name__})", what_to_do=what)]
+        what = f"Check {url_setting} and the network: {_WITHOUT[name]}"
+        return _fail(name, detail=f"{host} does not answer ({type(error).__name__})", what_to_do=what)
     if answer.status_code in {401, 403}:
-        what = "Put a valid key into OPENAI_API_KEY."
-        return [_fail(name, detail=f"{host} refuses the key (HTTP {answer.status_code})", what_to_do=what)]
+        what = f"Put a valid key into {key_setting}."
+        return _fail(name, detail=f"{host} refuses the key (HTTP {answer.status_code})", what_to_do=what)
     if answer.status_code != 200:
-        what = "Check OPENAI_BASE_URL: most servers want it to end in /v1."
-        return [_warn(name, detail=f"{host} answers /models with HTTP {answer.status_code}", what_to_do=what)]
+        what = f"Check {url_setting}: most servers want it to end in /v1."
+        return _warn(name, detail=f"{host} answers /models with HTTP {answer.status_code}", what_to_do=what)
     models = _model_names(answer)
     if models and model not in models:
-        what = f"Set LLM_MODEL to one it has, such as {min(models)}."
-        return [_warn(name, detail=f"{host} does not list the model {model}", what_to_do=what)]
-    return [_ok(name, detail=f"{host} takes the key; model {model}")]
+        what = f"Set {model_setting} to one it has, such as {min(models)}."
+        return _warn(name, detail=f"{host} does not list the model {model}", what_to_do=what)
+    return _ok(name, detail=f"{host} takes the key; model {model}")
+
+
+_WITHOUT: Final = {
+    "language model": "without the model callers hear an apology, then a way on.",
+    "whisper": "without the server calls are heard by the next engine, or not at all.",
+}
 
 
 def _model_names(answer: httpx2.Response) -> set[str]:

@@ -8,6 +8,7 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       SettingsError      a setting is missing or wrong; the message names the variable
       ProfileError       the business profile or the script cannot be used; the message names the place
       ModelError         embedded weights are absent or do not match their published hash
+      RecordingError     a recording cannot be read; the message says why, and what to do
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
 """
@@ -36,6 +37,10 @@ class ModelError(MokedError):
     code = "model"
 
 
+class RecordingError(MokedError):
+    code = "recording"
+
+
 class Overloaded(MokedError):
     code = "overloaded"
 
@@ -46,12 +51,12 @@ class Failure(StrEnum):
     CONFIG = "config"  # our request is wrong for it; not retryable as it is
     AUTH = "auth"  # credentials are refused; a person must act
     QUOTA = "quota"  # too much; go elsewhere for a while
-    FULL = "full"  # our own limit towards it is reached; this one call goes elsewhere
     UNAVAILABLE = "unavailable"  # cannot be reached, or answers 5xx
     TIMEOUT = "timeout"  # reached, but too late
     EXPIRED = "expired"  # the stream hit the provider's own limit; open another, nothing is wrong
     CLOSED = "closed"  # ended without an error and without being asked
     PROTOCOL = "protocol"  # an answer that makes no sense
+    FULL = "full"  # our own capacity for it is used up; this one call goes elsewhere, nothing is wrong with it
 
 
 class ProviderError(MokedError):

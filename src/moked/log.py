@@ -30,6 +30,9 @@ call_id: ContextVar[str] = ContextVar("call_id", default="")
 
 QUEUE_BOUND: Final = 10_000
 
+aside: ContextVar[str] = ContextVar("aside", default="")
+"""What runs beside a call and may fail without harm ('shadow'): its records say so, and are never above INFO."""
+
 _OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "call", "taskName"}
 _TRANSCRIPT_MARKS: Final = ("🟡", "🟢")
 
@@ -111,6 +114,10 @@ class BoundedQueueHandler(QueueHandler):
         record.msg = record.message = record.getMessage()
         record.args = None
         record.call = call_id.get()
+        if beside := aside.get():
+            record.aside = beside
+            record.levelno = min(record.levelno, logging.INFO)
+            record.levelname = logging.getLevelName(record.levelno)
         return record
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -68,8 +68,80 @@ stt_switches = Words(
     registry=REGISTRY,
 )
 stt_failures = Words("moked_stt_failures", "Recognition streams that failed, by engine.", ["engine"], registry=REGISTRY)
+stt_deaf = Counter("moked_stt_deaf", "Times a call had no recogniser at all and went on by keys.", registry=REGISTRY)
+stt_suspicions = Words(
+    "moked_stt_suspicions",
+    "Recognition streams left because nothing came while somebody spoke (stalled), or all came late (slow).",
+    ["engine", "sign"],
+    registry=REGISTRY,
+)
+stt_open = Histogram(
+    "moked_stt_open_seconds", "Time to open a recognition stream.", buckets=_SECONDS, registry=REGISTRY
+)
+stt_replayed = Words(
+    "moked_stt_replayed_seconds",
+    "Call audio that a new recognition stream heard again or late, by engine.",
+    ["engine"],
+    registry=REGISTRY,
+)
+stt_lost = Counter(
+    "moked_stt_lost_seconds",
+    "Call audio that no recogniser heard: none could be used for longer than the tape is. Must be 0.",
+    registry=REGISTRY,
+)
+stt_trimmed = Counter(
+    "moked_stt_trimmed_words", "Words that two recognition streams heard and the call was told once.", registry=REGISTRY
+)
+stt_partial_gap = Histogram(
+    "moked_stt_partial_gap_seconds",
+    "Longest speech of a call without a result of its streaming recogniser, once a call.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
 stt_interims = Words("moked_stt_interims", "Interim transcripts received.", ["engine"], registry=REGISTRY)
 stt_finals = Words("moked_stt_finals", "Final transcripts received.", ["engine"], registry=REGISTRY)
+rollout_calls = Words(
+    "moked_rollout_calls",
+    "Calls by how they are heard (streaming, utterances; none without Google) and what decided; moved ones again.",
+    ["mode", "why"],
+    registry=REGISTRY,
+)
+rollout_percent = Gauge(
+    "moked_rollout_streaming_percent",
+    "Share of the calls that is streamed, as this process knows it.",
+    registry=REGISTRY,
+)
+rollbacks = Words(
+    "moked_rollbacks",
+    "Times the guard took streaming back, by reason; excused: it did not, because the other mode was no better.",
+    ["reason"],
+    registry=REGISTRY,
+)
+shadow_calls = Words(
+    "moked_shadow_calls",
+    "Shadow recognitions by how they ended: call, load, moved or failed; refused: there was no room for one.",
+    ["ended"],
+    registry=REGISTRY,
+)
+second_passes = Words(
+    "moked_second_passes",
+    "Turns heard again by a second recogniser: agreed, differed, corrected (only the second had it), unhelpful, late "
+    "(after the answer) or missed (busy, failed or far too late).",
+    ["outcome"],
+    registry=REGISTRY,
+)
+second_pass = Histogram(
+    "moked_second_pass_seconds",
+    "From the begin of an answer to what the second recogniser heard.",
+    buckets=_SECONDS,
+    registry=REGISTRY,
+)
+stored_transcripts = Words(
+    "moked_stored_transcripts",
+    "Transcripts written after the call: stored, failed (tried again) or expired (the audio was deleted).",
+    ["outcome"],
+    registry=REGISTRY,
+)
 vad_batch = Histogram(
     "moked_vad_batch_windows",
     "Audio windows of different calls in one run of the voice activity detector.",
@@ -118,6 +190,18 @@ socket_refusals = Words(
 bad_messages = Words("moked_bad_messages", "Media messages that could not be used.", ["reason"], registry=REGISTRY)
 child_restarts = Words(
     "moked_child_restarts", "Child processes started again after they died.", ["child"], registry=REGISTRY
+)
+child_memory = Gauge(
+    "moked_child_memory_bytes",
+    "Resident memory of a child process: Whisper, the local voice.",
+    ["child"],
+    registry=REGISTRY,
+)
+stt_seats = Gauge(
+    "moked_stt_seats",
+    "Calls that listen through an engine of limited capacity: taken, and limit.",
+    ["engine", "state"],
+    registry=REGISTRY,
 )
 loop_lag_peak = Gauge(
     "moked_loop_lag_peak_seconds", "Longest delay of the event loop in the last five seconds.", registry=REGISTRY

@@ -7,27 +7,35 @@ entered by the role: nothing connects or loads before `running()`.
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from moked import weights
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
+from moked.dialog.deaf import UnheardAgents
 from moked.dialog.llm import LlmAgents
 from moked.dialog.script import ScriptAgents
+from moked.dialog.scriptfile import load_script
 from moked.errors import ModelError
 from moked.media.session import Phrases
+from moked.rollout.policy import Engines
 from moked.settings import Settings
 from moked.stt import Engine
+from moked.stt.fairqueue import Rank
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances, Survey, survey
+from moked.stt.second import SecondEar, Transcriber
+from moked.stt.whisper_http import WhisperHttp
 from moked.stt.whisper_local import WhisperLocal
+from moked.stt.whisper_models import RECOMMENDED
 from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
 from moked.tts.local import EspeakVoice, LocalVoice
 
 _GOOGLE_PHRASES_AT_A_TIME = 4  # while the phrases are rendered ahead: the rest of its requests is for callers
-BETTER_WHISPER = "ivrit-ai/whisper-large-v3-turbo-ct2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class Choice:
 
 
 def uses_google_speech(settings: Settings) -> bool:
-    return bool(settings.speech_emulator_host or settings.google_application_credentials)
+    return settings.google_speech
 
 
 def uses_google_voice(settings: Settings) -> bool:
@@ -54,31 +62,42 @@ VOICE_WEIGHTS = ("nakdimon", "phonikud", "kokoro")
 def needed_weights(settings: Settings) -> list[str]:
     """Names of the embedded weights these settings need. Those of the voice have a last resort, espeak-ng."""
     names = ["silero-vad"]
-    if settings.whisper_model == "base" and (not uses_google_speech(settings) or settings.stt_fallback == "whisper"):
+    whisper = _hears_calls(settings) or _needs_own_whisper(settings)
+    if whisper and settings.whisper_model == "base" and not settings.whisper_base_url:
         names.append("whisper-base")
     if not uses_google_voice(settings):
         names += VOICE_WEIGHTS
     return names
 
 
+def spared_weights(settings: Settings) -> set[str]:
+    """Those without which calls are served all the same, if not as well."""
+    return {*VOICE_WEIGHTS, *(["whisper-base"] if _needs_own_whisper(settings) else [])}
+
+
 def hearing(settings: Settings, business: Business) -> tuple[list[Engine], Choice]:
-    """The recognition engines, most wanted first."""
+    """The recognition engines. Of Google both modes, because a running system may change (`engines_of`)."""
     if not uses_google_speech(settings):
-        better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={BETTER_WHISPER}"
-        return [_whisper(settings)], Choice(
-            "hearing", f"Whisper ({settings.whisper_model})", "no Google credentials are set", better
-        )
+        whisper, name_of_whisper = _whisper(settings)
+        if settings.whisper_base_url:
+            return [*whisper], Choice("hearing", name_of_whisper, "WHISPER_BASE_URL is set")
+        better = "" if settings.whisper_model != "base" else f"Google credentials, or WHISPER_MODEL={RECOMMENDED}"
+        return [*whisper], Choice("hearing", name_of_whisper, "no Google credentials are set", better)
     google = google_speech(settings)
     engines: list[Engine]
     name = "Google" if google.api == "v1" else f"Google {google.api} ({google.location})"
     if settings.enable_streaming_stt:
-        engines, name = [GoogleStreaming(google)], f"{name}, streaming"
+        streaming = GoogleStreaming(google)
+        engines, name = [streaming, GoogleUtterances(google, ladder=streaming.ladder)], f"{name}, streaming"
     else:
-        engines, name = [GoogleUtterances(google)], f"{name}, whole utterances"
+        utterances = GoogleUtterances(google)
+        engines = [utterances, GoogleStreaming(google, ladder=utterances.ladder)]
+        name = f"{name}, whole utterances"
     why = "SPEECH_EMULATOR_HOST is set" if settings.speech_emulator_host else "Google credentials are set"
     if settings.stt_fallback == "whisper":
-        engines.append(_whisper(settings))
-        return engines, Choice("hearing", f"{name}; Whisper ({settings.whisper_model}) if it fails", why)
+        whisper, name_of_whisper = _whisper(settings)
+        engines += whisper
+        return engines, Choice("hearing", f"{name}; {name_of_whisper} if it fails", why)
     return engines, Choice("hearing", name, why, "STT_FALLBACK=whisper, so that a failure of Google loses no word")
 
 
@@ -120,6 +139,74 @@ def _google_voice(settings: Settings, gender: str = "m") -> GoogleVoice:
         emulator_host=settings.texttospeech_emulator_host or None,
         credentials_file=_text(settings.google_application_credentials),
     )
+
+
+def engines_of(engines: Sequence[Engine]) -> Engines:
+    """The two modes among them, and what takes over."""
+    names = [engine.name for engine in engines]
+    return Engines.of(names, streaming=GoogleStreaming.name, utterances=GoogleUtterances.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHearing:
+    """Whisper beside the live engine. `engine` is one that only this needs, and is to be entered; None: it serves
+    calls anyway, or there is none. `ear` hears slots again, `scribe` writes stored transcripts."""
+
+    engine: WhisperLocal | WhisperHttp | None = None
+    ear: SecondEar | None = None
+    scribe: SecondEar | None = None
+    choices: tuple[Choice, ...] = ()
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """The engine beside the calls; a local model loads meanwhile."""
+        match self.engine:
+            case WhisperLocal() as local:
+                return local.running(wait=False)
+            case WhisperHttp() as server:
+                return server.running()
+            case None:
+                return nullcontext()
+
+
+def second_hearing(settings: Settings, engines: Sequence[Engine]) -> SecondHearing:
+    """What hears names and numbers a second time, and writes the transcript after the call."""
+    whisper: Transcriber | None = next((one for one in engines if isinstance(one, Transcriber)), None)
+    own = None
+    if whisper is None and _needs_own_whisper(settings):
+        base = settings.whisper_model == "base" and not settings.whisper_base_url
+        if base and not _installed(settings, "whisper-base"):
+            why = "Whisper's weights are not installed"
+            return SecondHearing(choices=(Choice("second hearing", "none", why, "run `moked models install`"),))
+        whisper = own = _whisper(settings)[0][0]
+    if whisper is None:
+        return SecondHearing()
+    ear = scribe = None
+    choices = []
+    if _second_pass(settings):
+        ear = SecondEar(whisper)
+        choices.append(Choice("second hearing", f"Whisper ({settings.whisper_model})", "for names and numbers"))
+    if settings.stt_stored_transcript == "whisper":
+        scribe = SecondEar(whisper, at_once=1, deadline_s=120.0, rank=Rank.BACKGROUND)
+        choices.append(Choice("transcript", f"Whisper ({settings.whisper_model})", "STT_STORED_TRANSCRIPT is set"))
+    return SecondHearing(own, ear, scribe, tuple(choices))
+
+
+def _hears_calls(settings: Settings) -> bool:
+    """Whether calls are, or may be, heard by Whisper."""
+    return not uses_google_speech(settings) or settings.stt_fallback == "whisper"
+
+
+def _second_pass(settings: Settings) -> bool:
+    match settings.stt_second_pass:
+        case "auto":
+            return uses_google_speech(settings) and _hears_calls(settings)
+        case chosen:
+            return chosen == "on"
+
+
+def _needs_own_whisper(settings: Settings) -> bool:
+    """Where no call would be heard by Whisper, and it is asked for all the same."""
+    return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
 def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
@@ -183,6 +270,11 @@ def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice
     return model, Choice("agent", settings.llm_model, why)
 
 
+def unheard(settings: Settings, business: Business) -> UnheardAgents:
+    """Who has a call that nobody can hear, whichever agent it has; the sentences are the script's."""
+    return UnheardAgents(business, load_script(settings.agent_script, business.voice_gender, business.name))
+
+
 def phrases(business: Business) -> Phrases:
     """What the session says itself when the agent cannot."""
     male = business.voice_gender == "male"
@@ -198,11 +290,32 @@ def phrases(business: Business) -> Phrases:
     )
 
 
-def _whisper(settings: Settings) -> WhisperLocal:
-    model = settings.whisper_model
-    if model == "base":
-        return WhisperLocal(weights.path("whisper-base", root=settings.models_root))
-    return WhisperLocal(Path(model) if Path(model).is_dir() else model)
+def _whisper(settings: Settings) -> tuple[list[WhisperLocal | WhisperHttp], str]:
+    """The server where one is set, with the embedded model behind it where that is installed; and what to call them."""
+    if not settings.whisper_base_url:
+        return [_local_whisper(settings, settings.whisper_model)], f"Whisper ({settings.whisper_model})"
+    server = WhisperHttp(
+        settings.whisper_base_url,
+        settings.whisper_model,
+        api_key=settings.whisper_api_key.get_secret_value() if settings.whisper_api_key is not None else "",
+        max_calls=settings.whisper_max_calls,
+        partials=settings.whisper_partials,
+    )
+    name = f"Whisper at {urlsplit(settings.whisper_base_url).netloc.rpartition('@')[2]} ({settings.whisper_model})"
+    if settings.stt_fallback == "whisper" and _installed(settings, "whisper-base"):
+        return [server, _local_whisper(settings, "base")], f"{name}, then the embedded one"
+    return [server], name
+
+
+def _local_whisper(settings: Settings, model: str) -> WhisperLocal:
+    return WhisperLocal(
+        weights.path("whisper-base", root=settings.models_root) if model == "base" else model,
+        compute_type="int8" if model == "base" else "default",  # as it was saved: large ones lose Hebrew by int8
+        workers=settings.whisper_workers,
+        max_calls=0 if settings.whisper_base_url else settings.whisper_max_calls,
+        partials=settings.whisper_partials,
+        hints=model != "base",
+    )
 
 
 def _text(path: Path | None) -> str | None:

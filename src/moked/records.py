@@ -22,11 +22,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldSource:
-    """Where a lead field came from: the turn's number, the caller's words, and how sure we are (0..1)."""
+    """Where a lead field came from: the turn's number, the caller's words, and how sure we are (0..1).
+
+    `readings`: what each engine heard, by its name, where two of them did not agree.
+    """
 
     turn: int
     quote: str
     confidence: float
+    readings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class LeadDraft:
     extra: dict[str, str] = field(default_factory=dict)
     sources: dict[str, FieldSource] = field(default_factory=dict)
     phone_confirmed: bool = False
+    callback_at: datetime | None = None  # `best_time` as a time, where it is exact enough to act on
+    unheard: bool = False  # nobody could hear the caller any more: our fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,17 @@ class TurnRecord:
     dtmf: str = ""
     waterfall: Waterfall = field(default_factory=Waterfall)
     tools: tuple[ToolUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One utterance of a transcript, in call ms. `speaker`: 'caller' or 'agent'."""
+
+    start_ms: int
+    end_ms: int
+    speaker: str
+    text: str
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import httpx2
 
 from moked import parts
 from moked.errors import SettingsError
+from moked.recordings import load
 from moked.settings import Settings, ensure_local_secret
-from moked.simulate.audio import load
 from moked.simulate.caller import SimulatedCall
 from moked.simulate.carrier import CallSetup, new_client
 from moked.simulate.events import OnEvent

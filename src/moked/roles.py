@@ -6,11 +6,13 @@ worker  ends what nobody serves any more         all     everything in one proce
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -21,11 +23,13 @@ from moked import asgi, metrics, parts, telephony, weights
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.phone import to_e164
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
+from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.journal import Journal
@@ -36,10 +40,15 @@ from moked.media.turns import TurnPolicy
 from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.records import CallStart
+from moked.rollout import live
+from moked.rollout.guard import Limits
+from moked.rollout.live import Rollout, RolloutParts, Sink
+from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.serving import MediaProcesses
 from moked.settings import Settings, ensure_local_secret
-from moked.stt import Transcript
+from moked.spool import Spool
+from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
@@ -63,6 +72,7 @@ class House:
     business: Business
     business_id: int
     crm: Crm
+    rollouts: Rollouts
     bus: Bus
     auth_token: str
     host: str
@@ -72,6 +82,7 @@ class House:
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
     control: telephony.CallControl | None = None
+    rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
 
     @property
@@ -135,6 +146,7 @@ async def serve(
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
             ready=lambda: house.missing,
+            about=lambda: {"hearing": house.rollout.words} if house.rollout is not None else {},
             media=house.media,
             flask=flask,
             bus=house.bus if house.media is not None else None,
@@ -202,7 +214,9 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     urls = settings.media_urls or settings.media_public_url or settings.public_base_url
     processes = MediaProcesses([url for url in urls.split(",") if url])
     stack.callback(processes.close)
-    house = House(settings, business, business_id, crm, bus, secret, host, port, processes)
+    house = House(
+        settings, business, business_id, crm, Rollouts(engine, business_id), bus, secret, host, port, processes
+    )
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -216,34 +230,31 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     engines, hearing = parts.hearing(settings, business)
     voice, speaking = parts.voice(settings, business)
     factory, agent = parts.agents(settings, business)
-    house.choices = [hearing, speaking, agent]
-    watcher.choices(house.choices)
-    vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
+    unheard = parts.unheard(settings, business)
+    second = parts.second_hearing(settings, engines)
     spill = settings.data_dir / "spill.jsonl"
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
+    breakers = {engine.name: Breaker() for engine in engines}
+    house.rollout = rollout = _rollout(house, engines, breakers, journal)
+    await rollout.look()
+    house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
+    watcher.choices(house.choices)
+    vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
+    await _beside(stack, canary.watch, engines, breakers)
+    await stack.enter_async_context(rollout.running())
+    await stack.enter_async_context(second.running())
+    spooled = await _stored_transcripts(house, second, stack)
     fixed = parts.phrases(business)
-    breakers = {one.name: Breaker() for one in engines}
-
-    def recognizer(sink: Callable[[Transcript], None]) -> Relay:
-        return Relay(
-            engines,
-            sink,
-            breakers=breakers,
-            debounce_ms=settings.stt_partial_debounce_ms,
-            hints=business.hints,
-            on_deaf=lambda: log.error("no recogniser can be used"),
-            metric=_count_hearing,
-        )
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
         return Ear(vad.open, on_speech)
 
-    shared = SessionParts(
+    session_parts = partial(
+        SessionParts,
         agents=factory,
         voice=voice,
-        recognizer=recognizer,
         ear=ear,
         context=_context(house),
         journal=journal,
@@ -252,22 +263,102 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
+        unheard=unheard,
+        second=second.ear,
+        spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
+        on_turn=rollout.turn,
     )
-    house.media = server = _media_server(house, shared)
+    house.media = server = _media_server(
+        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
+    )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, parts.all_phrases(factory, fixed), stack, watcher)
+    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
+
+
+def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
+    """Every call's hearing, in the order that holds; and the recognizers beside calls, with breakers of their own."""
+    settings = house.settings
+    by_name = {engine.name: engine for engine in engines}
+
+    def relay(order: Sequence[str], sink: Sink, metric: Metric) -> Relay:
+        def count(name: str, engine: str, value: float) -> None:
+            _count_hearing(name, engine, value)
+            metric(name, engine, value)
+
+        return Relay(
+            [by_name[name] for name in order],
+            sink,
+            breakers=breakers,
+            debounce_ms=settings.stt_partial_debounce_ms,
+            hints=house.business.hints,
+            metric=count,
+        )
+
+    def shadow(name: str, sink: Sink, metric: Metric) -> Relay:
+        return Relay(
+            [by_name[name]],
+            sink,
+            breakers={name: Breaker()},
+            debounce_ms=settings.stt_partial_debounce_ms,
+            hints=house.business.hints,
+            metric=metric,
+        )
+
+    def tell(call_sid: str, data: dict[str, Any]) -> None:
+        journal.put_event(call_sid, "rollout", data)
+        house.bus.publish(f"call:{call_sid}", "rollout", data)
+
+    modes = parts.engines_of(engines)
+    return Rollout(
+        RolloutParts(
+            engines=modes,
+            default=settings.enable_streaming_stt,
+            store=house.rollouts,
+            bus=house.bus,
+            relay=relay,
+            shadow=shadow,
+            tell=tell,
+            other=by_name.get(modes.utterances),
+            limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
+            max_shadows=settings.shadow_max_calls,
+        )
+    )
+
+
+def _streaming_choice(rollout: Rollout) -> parts.Choice:
+    share = rollout.policy.share
+    why = "ENABLE_STREAMING_STT" if share is None else f"set at run time by {share.by}"
+    return parts.Choice("streaming", rollout.words, why, "`moked rollout` changes it while calls run")
 
 
 def _ensure_weights(settings: Settings) -> None:
-    needed = parts.needed_weights(settings)
-    weights.ensure([name for name in needed if name not in parts.VOICE_WEIGHTS], root=settings.models_root)
-    try:
-        weights.ensure([name for name in needed if name in parts.VOICE_WEIGHTS], root=settings.models_root)
-    except ModelError as error:  # `parts.voice` falls back, or says that there is no voice at all
-        log.warning("the local voice could not be installed", extra={"error": str(error)})
+    needed, spared = parts.needed_weights(settings), parts.spared_weights(settings)
+    weights.ensure([name for name in needed if name not in spared], root=settings.models_root)
+    for name in needed:
+        if name in spared:
+            try:
+                weights.ensure([name], root=settings.models_root)
+            except ModelError as error:  # `parts` falls back, and says what is missing
+                log.warning("weights could not be installed", extra={"weights": name, "error": str(error)})
+
+
+async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: AsyncExitStack) -> Spool | None:
+    """The spool of callers' audio where transcripts are to be written after the calls, with its writer."""
+    settings = house.settings
+    if second.scribe is None:
+        if settings.stt_stored_transcript == "whisper":
+            log.warning("there is no Whisper to write transcripts: they stay live")
+        return None
+    folder = settings.data_dir / "spool"
+    spool = Spool(folder, longest_ms=settings.max_call_seconds * 1000)
+    stack.enter_context(spool.running())
+    tasks = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(tasks.cancel_scope.cancel)
+    tasks.start_soon(transcripts.transcribe, folder, second.scribe, house.crm)
+    return spool
 
 
 URGENT_PHRASES = 3
@@ -297,9 +388,14 @@ async def _prepare_voice(
 
     told(0, len(phrases))
     await render(phrases[:URGENT_PHRASES], lambda done, _: told(min(done, URGENT_PHRASES), len(phrases)))
+    await _beside(stack, the_rest)
+
+
+async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any, None]], *given: Any) -> None:
+    """Run a task until the role ends."""
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(the_rest)
+    tasks.start_soon(task, *given)
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
@@ -319,12 +415,12 @@ def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
     return context
 
 
-def _media_server(house: House, shared: SessionParts) -> MediaServer:
+def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
         return await to_thread.run_sync(house.crm.redeem_ticket, token, call_sid)
 
     def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
-        return CallSession(shared, call, outlet)
+        return CallSession(parts_of(call), call, outlet)
 
     return MediaServer(
         sessions=session,
@@ -337,10 +433,21 @@ def _media_server(house: House, shared: SessionParts) -> MediaServer:
 
 
 def _count_hearing(name: str, engine: str, value: float) -> None:
-    if name == "lost":  # audio that nobody recognised: the ring was overrun
-        metrics.queue_drops.labels("stt_ring").inc()
-    elif name == "failed":
-        metrics.stt_failures.labels(engine).inc()
+    match name:
+        case "failed":
+            metrics.stt_failures.labels(engine).inc()
+        case "stalled" | "slow":
+            metrics.stt_suspicions.labels(engine, name).inc()
+        case "opened":
+            metrics.stt_open.observe(value / 1000)
+        case "replayed":
+            metrics.stt_replayed.labels(engine).inc(value / 1000)
+        case "lost":  # audio that nobody recognised: no engine could be used for longer than the tape
+            metrics.stt_lost.inc(value / 1000)
+        case "trimmed":
+            metrics.stt_trimmed.inc(value)
+        case "gap":
+            metrics.stt_partial_gap.observe(value / 1000)
 
 
 def _count_media(name: str, **labels: str) -> None:
@@ -374,6 +481,10 @@ def _web_parts(house: House) -> WebParts:
         admit=admit,
         draining=lambda: house.draining,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
+        rollouts=house.rollouts,
+        streaming_default=house.settings.enable_streaming_stt,
+        streaming_means=parts.uses_google_speech(house.settings),
+        rollout_changed=_from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {})),
     )
 
 
@@ -387,6 +498,16 @@ def _redirector(house: House) -> Callable[[str, str], None]:
             asyncio.run_coroutine_threadsafe(done, loop).result(_REDIRECT_S)
 
     return redirect
+
+
+def _from_thread(work: Callable[[], None]) -> Callable[[], None]:
+    """`work` on this loop, asked for from a thread of the web plane."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        loop.call_soon_threadsafe(work)
+
+    return ask
 
 
 class RestControl:

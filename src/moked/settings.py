@@ -197,13 +197,44 @@ class Settings(BaseSettings):
     )
 
     enable_streaming_stt: bool = _is(
-        True, "Recognise while the caller speaks. `false`: whole utterances in single requests.", _YES_NO
+        True,
+        "Recognise while the caller speaks. `false`: whole utterances in single requests. "
+        "`moked rollout` changes it for running calls.",
+        _YES_NO,
     )
     stt_batch_ms: int = _is(
         150, "Audio in one request to the recogniser.", "milliseconds from 20 to 1000", ge=20, le=1000
     )
     stt_partial_debounce_ms: int = _is(
-        180, "Shortest time between two interim transcripts.", "milliseconds from 0 to 2000", ge=0, le=2000
+        180,
+        "Time between interim transcripts, on average: a single one may come up to half of it early.",
+        "milliseconds from 0 to 2000",
+        ge=0,
+        le=2000,
+    )
+    rollback_error_percent: int = _is(
+        20,
+        "Streaming is taken back by itself when so many of its streams fail, or calls are taken over. 0: never.",
+        "a percentage from 0 to 100",
+        ge=0,
+        le=100,
+    )
+    rollback_p95_ms: int = _is(
+        1200,
+        "The same when answers take so long at p95, and half of it is waiting for words. 0: never.",
+        "milliseconds from 0 to 10000",
+        ge=0,
+        le=10_000,
+    )
+    rollback_min_turns: int = _is(
+        20,
+        "Turns in five minutes before latency decides; a quarter as many streams or calls before errors do.",
+        "a number from 1 to 1000",
+        ge=1,
+        le=1000,
+    )
+    shadow_max_calls: int = _is(
+        4, "Shadow recognitions at the same time in one process.", "a number from 0 to 100", ge=0, le=100
     )
     stt_fallback: Annotated[Literal["whisper", "none"], _folded("lower")] = _is(
         "whisper",
@@ -232,6 +263,17 @@ class Settings(BaseSettings):
         ge=0,
         le=1000,
     )
+    stt_second_pass: Annotated[Literal["auto", "on", "off"], _folded("lower")] = _is(
+        "auto",
+        "Names and numbers are heard again by Whisper, and asked about where it differs. `auto`: where Google hears "
+        "the call and Whisper stands by.",
+        "auto, on or off",
+    )
+    stt_stored_transcript: Annotated[Literal["live", "whisper"], _folded("lower")] = _is(
+        "live",
+        "`whisper`: the caller's audio is kept in `DATA_DIR/spool` until the call is over, transcribed and deleted.",
+        "live or whisper",
+    )
     gcp_stt_model: str = _is("phone_call", "Google's recognition model, the first to be tried.", "a model's name")
     gcp_stt_language: str = _is(
         "he-IL", "Language of the callers.", "a BCP 47 tag such as he-IL", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]+)*$"
@@ -246,9 +288,36 @@ class Settings(BaseSettings):
     )
     whisper_model: str = _is(
         "base",
-        "Local Whisper: `base` is embedded; else a folder, or a name on a model hub "
-        "(`ivrit-ai/whisper-large-v3-turbo-ct2` is better at Hebrew and needs a GPU or many cores).",
+        "Whisper on this machine: `base` is embedded; else a folder, or a name on a model hub "
+        "(`ivrit-ai/whisper-large-v3-turbo-ct2` is made for Hebrew and needs a GPU or many cores). "
+        "With `WHISPER_BASE_URL`: the model's name on that server.",
         "base, the path of a folder, or a model's name",
+    )
+    whisper_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
+        "",
+        "An OpenAI-compatible transcription server (speaches, vLLM, a hosted one) that hears instead of this machine.",
+        "a URL such as http://gpu:8000/v1",
+    )
+    whisper_api_key: SecretStr | None = _is(None, "Key of the transcription server, where it wants one.", "the key")
+    whisper_api_key_file: ExistingFile = _is(None, "A file that holds `WHISPER_API_KEY` instead.", _FILE)
+    whisper_max_calls: int = _is(
+        0,
+        "Calls that listen through Whisper at the same time; one more is told at once. 0: measured at the start.",
+        "a number from 0 to 1000",
+        ge=0,
+        le=1000,
+    )
+    whisper_workers: int = _is(
+        0,
+        "Processes of a local Whisper, each with the whole model in its memory. 0: one for four cores.",
+        "a number from 0 to 64",
+        ge=0,
+        le=64,
+    )
+    whisper_partials: bool = _is(
+        True,
+        "Interim transcripts of Whisper; while a worker is free, it hears an open sentence several times.",
+        _YES_NO,
     )
 
     tts_voice: str = _is("he-IL-Wavenet-D", "Google's voice.", "a voice's name such as he-IL-Wavenet-D")
@@ -285,12 +354,17 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
 
     @property
+    def google_speech(self) -> bool:
+        """Whether Google, or its emulator, hears the calls."""
+        return bool(self.speech_emulator_host or self.google_application_credentials)
+
+    @property
     def models_root(self) -> Path:
         """`MODELS_DIR`, or the folder in the user's cache."""
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 

@@ -48,3 +48,12 @@ def test_migration(tmp_path):
     for scene, calls in (("restart", 3), ("kill", 2)):
         assert result[scene]["kept"] == result[scene]["calls"] == calls, result[scene]["not_kept"]
         assert result[scene]["moves"] == result[scene]["gap_ms"]["count"] > 0
+
+
+def test_partials(tmp_path):
+    result = run("partials", tmp_path)
+    assert [(row["debounce_ms"], row["calls"]) for row in result["rows"]] == [(180, 1), (180, 2), (0, 1), (0, 2)]
+    for row in result["rows"]:
+        assert row["failed"] == 0
+        assert row["added_ms"]["count"] > 3
+        assert row["cadence_ms"]["count"] > 0

@@ -5,6 +5,8 @@ real weights). A case brings its engine, utterances it understands, and what it 
 """
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import numpy as np
 import pytest
 
 from emulators.google_speech import Fault, GoogleSpeech
+from emulators.whisper_server import MODEL
 from emulators.wordcodec import encode_words
 from moked.audio import FRAME_BYTES, from_float, ms, silence
 from moked.errors import Failure, ModelError, ProviderError
@@ -25,6 +29,7 @@ from moked.stt import Engine, Final, Interim, Stream
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.google_rules import Api
 from moked.stt.transcripts import normalise
+from moked.stt.whisper_http import WhisperHttp
 from moked.stt.whisper_local import WhisperLocal
 from moked.weights import path
 
@@ -51,9 +56,18 @@ class Case:
     same: Callable[[str, str], bool] = lambda heard, said: heard.strip(" .") == said
     break_it: Callable[[], None] | None = None
     slack_ms: int = 60  # how far a final's place may be from the truth
+    real_time: bool = False  # its interims need time to be made
 
 
-CODEC = [Spoken(encode_words(text.split(), 60), text) for text in ("שלום קוראים לי דנה", "אני צריכה טכנאי למזגן")]
+def codec(*texts: str) -> list[Spoken]:
+    return [Spoken(encode_words(text.split(), 60), text) for text in texts]
+
+
+CODEC = codec("שלום קוראים לי דנה", "אני צריכה טכנאי למזגן")
+LONG = codec(
+    "שלום קוראים לי דנה ואני צריכה טכנאי למזגן שלי מחר בבוקר",
+    "הכתובת היא רחוב הרצל חמש בחיפה והטלפון שלי הוא אותו מספר",
+)
 
 
 @asynccontextmanager
@@ -113,12 +127,37 @@ async def whisper() -> AsyncIterator[Case]:
         yield Case(engine, spoken, interims=False, same=sounds_like, slack_ms=320)  # a cut keeps a lead-in and a tail
 
 
+@asynccontextmanager
+async def whisper_http() -> AsyncIterator[Case]:
+    """A server process of its own, which hears the words written into the audio."""
+    command = [sys.executable, "-m", "emulators.whisper_server", "--mode", "codec"]
+    async with await anyio.open_process(command, stderr=None, env=_environment()) as process:
+        try:
+            assert process.stdout is not None
+            address = f"http://127.0.0.1:{int(await process.stdout.receive(64))}"
+
+            def break_it() -> None:
+                httpx2.post(f"{address}/emulator/faults", json=[{"status": 503}]).raise_for_status()
+
+            engine = WhisperHttp(f"{address}/v1", MODEL)
+            async with engine.running():
+                yield Case(engine, LONG, interims=True, break_it=break_it, slack_ms=320, real_time=True)
+        finally:
+            process.kill()
+
+
+def _environment() -> dict[str, str]:
+    root = Path(__file__).parents[2]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(root / "src"), str(root)))}
+
+
 ENGINES = [
     pytest.param(partial(google_streaming, "v1"), id="google-v1"),
     pytest.param(partial(google_batch, "v1"), id="google-batch-v1"),
     pytest.param(partial(google_streaming, "v2"), id="google-v2"),
     pytest.param(partial(google_batch, "v2"), id="google-batch-v2"),
     pytest.param(whisper, id="whisper", marks=pytest.mark.slow),
+    pytest.param(whisper_http, id="whisper-http"),
 ]
 
 
@@ -198,9 +237,10 @@ async def test_interims_grow_towards_the_final(case: Case) -> None:
 
             async def speak() -> None:
                 audio = silence(300) + case.spoken[0].audio
+                stream.speech_started(300)
                 for start in range(0, len(audio), 1280):
                     await write(stream, audio[start : start + 1280])
-                    await anyio.sleep(0.02)
+                    await anyio.sleep(0.16 if case.real_time else 0.02)
                 await stream.finish()
 
             tasks.start_soon(speak)

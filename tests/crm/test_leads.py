@@ -1,5 +1,6 @@
 """The rules: a lead or a reason for every call, and merging that forgets nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -154,7 +155,8 @@ def test_a_callback_is_never_due_in_the_past(facts, wanted, asked, opening):
     def at(hours):
         return None if hours is None else NOW + timedelta(hours=hours)
 
-    todo = follow_up(facts, wanted, now=NOW, callback_at=at(asked), opening=at(opening))
+    facts = replace(facts, draft=replace(facts.draft, callback_at=at(asked)))
+    todo = follow_up(facts, wanted, now=NOW, opening=at(opening))
     if todo is None:
         assert facts.outcome is Outcome.TRANSFERRED
     else:

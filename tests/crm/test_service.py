@@ -21,6 +21,7 @@ from moked.records import (
     LeadDraft,
     LeftCall,
     Outcome,
+    Segment,
     SnapshotSave,
     ToolUse,
     TurnRecord,
@@ -102,6 +103,32 @@ def together(work, items):
 # ---- a whole call
 
 
+def test_a_transcript_written_after_the_call_takes_the_callers_place_in_the_report(crm, business):
+    crm.open_call(start(), business)
+    crm.add_turn(
+        "CA1", replace(TURN, heard="במה אפשר לעזור?", started_ms=4000, ended_ms=6000, waterfall=Waterfall(sent_ms=4500))
+    )
+    live = crm.call_report("CA1")["transcript"]
+    assert live["source"] == "live"
+    assert [one["speaker"] for one in live["segments"]] == ["caller", "agent"]
+    first = [Segment(1000, 2000, "caller", "שלום", "whisper"), Segment(2500, 3000, "caller", "נוזל", "whisper")]
+    assert crm.store_transcript("CA1", [Segment(0, 1, "caller", "ישן", "whisper")])
+    assert crm.store_transcript("CA1", first)  # again: the newer one counts
+    stored = crm.call_report("CA1")["transcript"]
+    assert stored["source"] == "stored"
+    assert [one["text"] for one in stored["segments"]] == ["שלום", "נוזל", "במה אפשר לעזור?"]
+    assert not crm.store_transcript("CA404", first)
+
+
+def test_a_call_that_nobody_could_hear_says_so(crm, business):
+    crm.open_call(start(), business)
+    draft = LeadDraft(phone="+972541112233", phone_confirmed=True, unheard=True)
+    result = crm.finish_call(CallEnd("CA1", Outcome.COMPLETED, "unheard_callback", 9000, draft))
+    lead = crm.call_report("CA1")["lead"]
+    assert (lead["origin"], lead["phone"], lead["summary"]) == ("unheard", "+972541112233", leads.WAS_UNHEARD)
+    assert result.task_id
+
+
 def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     assert crm.call_report("CA1") is None
     ticket = crm.receive_call(start(), business).ticket
@@ -109,7 +136,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     crm.add_turn("CA1", TURN)
     clock.forward(seconds=61)
     tomorrow = clock() + timedelta(days=1)
-    result = crm.finish_call(end(), callback_at=tomorrow)
+    result = crm.finish_call(end(lead=replace(DRAFT, callback_at=tomorrow)))
     assert result.created
     assert result.lead_id
     assert result.task_id
@@ -127,6 +154,7 @@ def test_a_call_from_the_webhook_to_its_lead(crm, business, engine, clock):
     assert report["lead"]["extra"] == {"city": "חיפה"}
     assert report["lead"]["sources"]["need"] == {
         "call_sid": "CA1", "turn": 2, "quote": "המזגן שלי נוזל", "confidence": 0.9, "by": "agent",
+        "readings": {},
     }  # fmt: skip
     assert report["lead_missing_reason"] is None
     assert [task["due_at"] for task in report["tasks"]] == [tomorrow.isoformat()]
@@ -360,6 +388,26 @@ def test_words_that_were_written_late_still_make_a_lead(crm, business, engine):
     (call,) = rows(engine, Call)
     assert call.lead_missing_reason is None
     assert "המזגן שלי נוזל" in rows(engine, Lead)[0].summary
+
+
+def test_the_hour_they_named_stays_when_more_is_learned_about_the_call(crm, business, engine, clock):
+    at_four = clock() + timedelta(hours=6)
+    crm.open_call(start(), business)
+    crm.add_turn("CA1", TURN, lead=replace(DRAFT, callback_at=at_four))  # also as a draft on the way
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=at_four)))
+    crm.add_event("CA1", "voicemail", {"url": "https://x/RE1"}, key="RE1")
+    (task,) = rows(engine, Task)
+    assert task.due_at == at_four
+
+
+def test_a_second_call_moves_the_task_to_the_hour_it_names(crm, business, engine, clock):
+    crm.open_call(start(), business)
+    crm.finish_call(end(lead=replace(DRAFT, callback_at=clock() + timedelta(hours=2))))
+    later = clock() + timedelta(hours=30)
+    crm.open_call(start("CA2"), business)
+    crm.finish_call(end("CA2", lead=replace(DRAFT, callback_at=later)))
+    (task,) = rows(engine, Task)
+    assert task.due_at == later
 
 
 def test_a_voicemail_is_a_note_on_the_lead_whenever_it_comes(crm, business, engine):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from moked.dialog import hours
 from moked.dialog.business import Business, Closure, gendered, load_business
 from moked.dialog.hours import Span
+from moked.dialog.moments import moment
 from moked.errors import ProfileError
 
 ISRAEL = ZoneInfo("Asia/Jerusalem")
@@ -87,6 +88,28 @@ def test_the_clock_of_the_business_decides() -> None:
     assert load_business().is_open(utc)
     summer = datetime(2026, 8, 23, 5, 30, tzinfo=ZoneInfo("UTC"))  # 08:30 with daylight saving
     assert load_business().is_open(summer)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("מחר בעשר", "2026-11-23T10:00"),
+        ("מחר אחרי ארבע", "2026-11-23T16:00"),
+        ("מחר בבוקר", "2026-11-23T08:00"),
+        ("מחר", "2026-11-23T08:00"),  # when it opens on that day
+        ("ביום שישי", "2026-11-27T08:00"),
+        ("היום בערב", "2026-11-22T18:00"),
+        ("בשבת", ""),  # closed
+        ("שבוע הבא", ""),
+        ("היום עד חמש", ""),
+        ("אחרי החגים", ""),
+    ],
+)
+def test_when_to_call_back(said: str, expected: str) -> None:
+    wish = moment(said, at("2026-11-22T09:00"))  # a Sunday
+    assert wish is not None
+    found = load_business().callback_at(wish)
+    assert (found.astimezone(ISRAEL).strftime("%Y-%m-%dT%H:%M") if found else "") == expected
 
 
 def test_a_business_that_never_opens() -> None:

@@ -1,18 +1,18 @@
 """The LLM agent with the real client against the emulator: words, tools, quirks, faults."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
 
 from emulators.llm import Answer, Fault, LlmEmulator
-from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Speaker, ToolRan, Transfer
+from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Second, Speaker, ToolRan, Transfer
 from moked.dialog.business import Business
 from moked.dialog.hours import Span
-from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt
-from moked.dialog.tools import BY_NAME
+from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt, two_readings
+from moked.dialog.tools import BY_NAME, Toolbox
 from moked.errors import Failure, ProviderError
 from tests.serving import serving
 
@@ -216,10 +216,97 @@ async def test_leaving_a_reply_ends_the_request(bench):
         ("תודה רבה ולהתראות.", Expect.NOTHING),
         ("במה אפשר לעזור?", Expect.OPEN),
         ("מה מספר הטלפון?", Expect.PHONE),
+        ("תודה. ומה מספר תעודת הזהות?", Expect.ID),
+        ('מה הת"ז שלכם?', Expect.ID),
+        ("מה מספר הרכב?", Expect.PLATE),
+        ("מה כתוב בלוחית הרישוי?", Expect.PLATE),
+        ("לאיזו כתובת להגיע?", Expect.ADDRESS),
+        ("באיזה רחוב ובאיזו עיר?", Expect.ADDRESS),
+        ("ומה מספר הבית?", Expect.NUMBER),
+        ("כמה חדרים יש בדירה?", Expect.NUMBER),
+        ("אפשר לשאול כמה שאלות?", Expect.OPEN),
+        ("לאיזה תאריך לקבוע?", Expect.DATE),
+        ("באיזה יום נוח?", Expect.DATE),
+        ("תעודת הזהות היא 123456782, נכון?", Expect.YES_NO),
     ],
 )
 def test_what_a_sentence_asks_for(said, expect):
     assert expectation(said) is expect
+
+
+def saved(**given):
+    box = Toolbox(BUSINESS, CallContext("CA1", "", NOON), lambda: NOON)
+    result = box.use("save_lead", json.dumps(given, ensure_ascii=False), turn=3, quote="כך אמרו")
+    return result, box.lead
+
+
+@pytest.mark.parametrize(
+    ("given", "extra"),
+    [
+        ({"id_number": "12345678-2"}, {"תעודת זהות": "123456782"}),
+        ({"id_number": "אחת שתיים שלוש ארבע חמש שש שבע שמונה שתיים"}, {"תעודת זהות": "123456782"}),
+        ({"id_number": "18"}, {}),
+        ({"plate": "1234567"}, {"מספר רכב": "12-345-67"}),
+        ({"plate": "123 45 678"}, {"מספר רכב": "123-45-678"}),
+        ({"address": "רחוב הרצל 12 חיפה"}, {"כתובת": "הרצל 12, חיפה"}),
+        ({"address": "הרצל 12"}, {"כתובת": "הרצל 12"}),
+        ({"date": "2026-12-20"}, {"תאריך": "20.12.2026"}),
+        ({"date": "2026-12-20T10:30"}, {"תאריך": "20.12.2026 10:30"}),
+        ({"date": "חמישה עשר במרץ"}, {"תאריך": "15.3.2027"}),
+        ({"date": "31.2"}, {}),
+        ({"plate": "12", "id_number": "123456789", "address": "לא יודע"}, {}),
+    ],
+)
+def test_details_are_checked_by_the_code_that_understands_callers(given, extra):
+    result, lead = saved(**given)
+    assert lead.extra == extra
+    assert result.ok == (bool(extra) and given != {"address": "הרצל 12"})
+    assert ("לבקש" in result.text) == (not result.ok)
+    assert set(lead.sources) == {f"extra.{key}" for key in extra}
+
+
+def test_what_is_missing_of_an_address_is_said():
+    assert "חסרה העיר" in saved(address="הרצל 12")[0].text
+    assert "חסר הרחוב" in saved(address="חיפה")[0].text
+
+
+def test_the_best_time_is_resolved_and_told():
+    result, lead = saved(best_time="מחר בעשר")
+    assert lead.best_time == "מחר בעשר"
+    assert lead.callback_at == datetime(2026, 11, 23, 8, tzinfo=UTC)
+    assert "23.11.2026 10:00" in result.text
+    result, lead = saved(best_time="היום בשמונה בבוקר")
+    assert not result.ok
+    assert "כבר עבר" in result.text
+    assert lead.callback_at is None
+    assert saved(best_time="מתי שנוח")[1].callback_at is None
+
+
+async def test_two_readings_are_told_and_stay_with_the_lead(bench):
+    def brain(body):
+        if body["messages"][-1]["role"] == "tool":
+            return Answer("השם הוא דנה או דינה?")
+        return Answer("", (("save_lead", {"name": "דנה"}),))
+
+    bench.emulator.brain = brain
+    reading = Second(1, "קוראים לי דנה", "google", "קוראים לי דינה", "whisper", Expect.NAME)
+    await bench.say("קוראים לי דנה", second=(reading,))
+    situation = bench.emulator.requests[0]["messages"][-2]
+    assert (situation["role"], "«דנה» או «דינה»" in situation["content"]) == ("system", True)
+    assert bench.agent.lead().sources["name"].readings == {"google": "דנה", "whisper": "דינה"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ("דנה", "דנה.", ""),
+        ("מה", "קוראים לי דינה", "האזנה שנייה: «דינה»"),  # only the second has it
+        ("דנה", "דבנה", ""),
+    ],
+)
+def test_a_model_is_told_only_what_matters(first, second, note):
+    told = two_readings(CallerTurn(1, first, second=(Second(1, first, "google", second, "whisper", Expect.NAME),)))
+    assert (note in told) if note else told == ""
 
 
 async def test_a_reopened_turn_does_its_tools_again_from_where_it_began(bench):

@@ -10,6 +10,9 @@ import pytest
 from moked.audio import silence
 from moked.bus import MemoryBus
 from moked.dialog import Ask, CallContext, EndCall, Expect, Say, Transfer
+from moked.dialog.business import load_business
+from moked.dialog.deaf import CALLBACK, UnheardAgents
+from moked.dialog.scriptfile import load_script
 from moked.errors import Failure, ProviderError
 from moked.media.connection import Gone
 from moked.media.playout import Playout
@@ -17,11 +20,13 @@ from moked.media.session import CallSession, Phrases, SessionParts
 from moked.media.speech import SpeechEnded, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
-from moked.records import CallStart, LeadDraft, LeftCall, Outcome
-from moked.stt import Final, Interim
+from moked.records import CallStart, Handover, LeadDraft, LeftCall, Outcome
+from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim
 from tests.virtual_time import VIRTUAL_TIME
 
 MS_A_LETTER = 60
+BUSINESS = load_business(None)
+SCRIPT = load_script(None, BUSINESS.voice_gender, BUSINESS.name)
 
 
 @pytest.fixture
@@ -85,6 +90,9 @@ class Agent:
     def lead(self):
         return self.draft
 
+    def handed_back(self, how):
+        return _Reply(self, how.value, (Say("הצוות יטפל בזה. במה עוד אפשר לעזור?"), Ask(Expect.OPEN)))
+
     def keep(self):
         return {"need": self.draft.need}
 
@@ -139,6 +147,9 @@ class Recognizer:
     def expect(self, what):
         self.expecting = what
 
+    def audio(self, from_ms, to_ms):
+        return silence(to_ms - from_ms)
+
     async def run(self):
         await self.done.wait()
         if self.last is not None:
@@ -150,6 +161,11 @@ class Recognizer:
 
 class Ear:
     received_ms = 0
+
+    @property
+    def judged_ms(self):
+        return self.received_ms
+
     closed = False
 
     def __init__(self, on_speech):
@@ -184,8 +200,13 @@ class Store:
 
 
 class Control:
+    can_hold = False
+
     def __init__(self):
         self.did = []
+
+    async def hand_over(self, start, number):
+        self.did.append(f"ring {number}")
 
     async def hang_up(self, sid):
         self.did.append("hang_up")
@@ -206,6 +227,7 @@ class Call:
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
         self.left = None  # what another stream of the call left
+        self.second = self.spool = None
         self.clears = 0
 
     # the outlet
@@ -299,6 +321,9 @@ class Call:
             ),
             left=left,
             policy=self.policy,
+            unheard=UnheardAgents(BUSINESS, SCRIPT),
+            second=self.second,
+            spool=self.spool,
             transfer_number="",
             max_call_ms=self.max_call_ms,
         )
@@ -343,6 +368,18 @@ async def test_greeting_question_answer_and_hang_up():
     assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
     assert call.ear.closed  # its place at the detector is free for another call
     assert call.store.turns[0].waterfall.heard_ms is not None  # its only mark came after the clock had ended the reply
+
+
+@pytest.mark.parametrize(("reason", "answered"), [("rollout", True), ("recovered", True), ("unavailable", False)])
+async def test_a_move_in_a_pause_does_not_hold_up_the_answer(reason, answered):
+    """All was told before it; a stream that failed may still owe words."""
+    async with Call({"יש לי נזילה": (Say("אני בודק."),)}).on() as call:
+        await call.says(3000, 4000, "יש לי נזילה")
+        call.recognizer.sink(EngineSwitched("google", "google-batch", reason))
+        await call.until(5400)
+        committed = list(call.agent.committed)
+        await call.hangs_up(5500)
+    assert committed == ["greet", "יש לי נזילה"][: 1 + answered]
 
 
 async def test_a_sentence_from_the_cache_keeps_the_space_before_it():
@@ -666,3 +703,246 @@ async def test_nothing_to_go_on_from_is_a_call_from_the_beginning():
         await call.until(3000)
         await call.hangs_up(3001)
     assert call.agent.committed == ["greet"]
+
+
+# --- when nobody can hear the caller
+
+
+def said(call, number):
+    return call.store.turns[number].said
+
+
+async def test_without_hearing_the_caller_types_the_number_to_be_called_back():
+    async with Call().on() as call:
+        await call.until(2600)
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(16_000)
+        for digit in "0541112233#":
+            call.session.handle(Dtmf(digit))
+        await call.until(40_000)
+    assert said(call, 1).startswith("סליחה, יש לי תקלה")
+    assert "הקישו אחת" in said(call, 1)  # their own number is known
+    assert said(call, 2) == "קיבלתי את המספר. נחזור אליכם בהקדם. תודה ולהתראות."
+    assert (call.end.outcome, call.end.detail) == (Outcome.COMPLETED, CALLBACK)
+    assert (call.end.lead.phone, call.end.lead.phone_confirmed, call.end.lead.unheard) == ("+972541112233", True, True)
+    assert call.end.lead.sources["phone"].quote == "0541112233#"
+    assert not call.agent.asked  # the call's own agent was not told of a silence: no "are you there"
+
+
+async def test_hearing_lost_before_the_greeting_is_told_after_it():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(14_000)
+        await call.hangs_up(14_000)
+    assert call.store.turns[0].heard == "שלום, במה אפשר לעזור?"
+    assert said(call, 1).startswith("סליחה, יש לי תקלה")
+    assert call.end.lead.unheard
+
+
+async def test_speech_does_not_cut_what_is_offered_to_a_caller_nobody_hears():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(4000)
+        call.ear.on_speech(SpeechStarted(3900))
+        await call.until(6000)
+        call.ear.on_speech(SpeechEnded(5800))
+        await call.hangs_up(30_000)
+    assert not call.store.turns[1].cut
+    assert call.clears == 0
+
+
+async def test_hearing_comes_back_and_the_agent_goes_on():
+    async with Call().on() as call:
+        await call.until(2600)
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(19_000)
+        call.recognizer.sink(HearingBack("google"))
+        await call.says(24_000, 25_000, "יש לי נזילה")
+        await call.hangs_up(29_000)
+    assert said(call, 2) == "עכשיו אני שומע אתכם. במה אפשר לעזור?"
+    assert call.store.turns[3].caller_text == "יש לי נזילה"
+    assert (call.end.lead.need, call.end.lead.unheard) == ("יש לי נזילה", False)
+
+
+async def test_hearing_that_comes_back_in_the_goodbye_changes_nothing_any_more():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(8000)
+        for digit in "0541112233#":
+            call.session.handle(Dtmf(digit))
+        await call.until(8800)
+        call.recognizer.sink(HearingBack("google"))
+        await call.until(30_000)
+    assert said(call, max(call.store.turns)).startswith("קיבלתי את המספר")
+    assert (call.end.detail, call.end.lead.phone) == (CALLBACK, "+972541112233")
+
+
+async def test_silence_while_deaf_is_offered_again_and_then_ended_with_a_promise():
+    async with Call().on() as call:
+        call.recognizer.sink(HearingLost("google", "unavailable"))
+        await call.until(120_000)
+    texts = [turn.said for turn in call.store.turns.values()]
+    assert sum("עדיין לא שומע" in text for text in texts) == 2
+    assert texts[-1] == "נחזור בהקדם למספר שממנו התקשרתם. תודה ולהתראות."
+    assert call.end.outcome is Outcome.COMPLETED
+
+
+# --- two ears
+
+
+class SecondEar:
+    """Hears `text` in whatever it is given, after `takes_s`."""
+
+    name = "whisper"
+
+    def __init__(self, text, takes_s):
+        self.text, self.takes_s, self.heard = text, takes_s, []
+
+    async def hear(self, audio, expect=""):
+        self.heard.append((len(audio) // 8, expect))
+        await anyio.sleep(self.takes_s)
+        return self.text
+
+
+NAME_LINES = {"דנה": (Say("נעים מאוד, דנה."), Ask(Expect.OPEN))}
+
+
+def readings(call, number):
+    """What the answers to turn `number` were given of the second ear."""
+    return [[second.text for second in turn.second] for turn, _ in call.agent.asked if turn.number == number]
+
+
+async def name_is_asked(call):
+    call.agent.lines["יש לי נזילה"] = (Say("עם מי אני מדבר?"), Ask(Expect.NAME))
+    await call.says(3000, 4000, "יש לי נזילה")
+
+
+async def with_second(takes_s, text="דינה", lines=NAME_LINES):
+    call = Call(dict(lines))
+    call.second = SecondEar(text, takes_s)
+    async with call.on():
+        await name_is_asked(call)
+        await call.says(6000, 6600, "דנה")
+        await call.says(10_000, 10_600, "להתראות")
+        await call.hangs_up(14_000)
+    return call
+
+
+async def test_a_quick_second_ear_is_there_when_the_turn_commits():
+    call = await with_second(0.1)
+    assert call.second.heard == [(300 + 600 + 200, "name")]  # lead-in, speech, tail; only what was asked for
+    assert readings(call, 2)[-1] == ["דינה"]
+    assert call.agent.committed.count("דנה") == 1
+    assert call.store.turns[2].waterfall.sent_ms - 6600 <= 750
+    assert readings(call, 3) == [[]]  # given once
+
+
+async def test_a_reading_that_comes_before_the_answer_is_heard_makes_it_anew():
+    call = await with_second(0.7, lines={"דנה": (1.2, *NAME_LINES["דנה"])})  # an agent that takes its time
+    assert readings(call, 2) == [[], ["דינה"]]
+    assert call.agent.committed.count("דנה") == 2  # withdrawn, and again
+    assert call.store.turns[2].heard == "נעים מאוד, דנה."
+    assert call.store.turns[2].caller_text == "דנה"
+    assert call.clears == 0
+
+
+async def test_the_answer_never_waits_for_a_slow_second_ear():
+    quick, slow = await with_second(0.0, text="דנה"), await with_second(2.0)
+    assert slow.store.turns[2].waterfall.sent_ms == quick.store.turns[2].waterfall.sent_ms
+    assert readings(slow, 2)[-1] == []
+    assert readings(slow, 3)[-1] == ["דינה"]  # with the next answer
+
+
+async def test_an_agreeing_second_ear_makes_no_answer_anew():
+    call = await with_second(0.1, text="דנה.")  # there before the commit
+    assert readings(call, 2) == [[]]
+    assert readings(call, 3)[-1] == ["דנה."]
+
+
+async def test_what_is_no_slot_or_was_heard_by_whisper_is_not_heard_again():
+    call = Call(dict(NAME_LINES))
+    call.second = SecondEar("דינה", 0.1)
+    async with call.on():
+        await name_is_asked(call)
+        await call.until(6500)
+        call.ear.on_speech(SpeechStarted(6000))
+        call.ear.on_speech(SpeechEnded(6600))
+        call.recognizer.sink(Final("דנה", 6000, 6600, 0.9, "whisper"))
+        await call.hangs_up(9000)
+    assert call.second.heard == []
+
+
+# --- the spool
+
+
+class CallSpool:
+    def __init__(self, sid):
+        self.audio, self.marks, self.over = 0, [], ""
+
+    def feed(self, audio):
+        assert not self.over
+        self.audio += len(audio)
+
+    def mark(self, begins, at_ms):
+        self.marks.append((begins, at_ms))
+
+    def discard(self):
+        self.over = "discarded"
+
+    def close(self):
+        self.over = "closed"
+
+
+@pytest.mark.parametrize(("text", "over"), [("יש לי נזילה", "closed"), ("אני לא רוצה שתקליטו אותי", "discarded")])
+async def test_the_spool_follows_the_call_and_ends_where_the_caller_says_so(text, over):
+    call = Call()
+    kept = []
+    call.spool = lambda sid: kept.append(CallSpool(sid)) or kept[-1]
+    async with call.on():
+        await call.says(3000, 4000, text)
+        await call.hangs_up(8000)
+    (spool,) = kept
+    assert spool.over == over
+    if over == "closed":
+        assert spool.marks == [(True, 3000), (False, 4000)]
+        assert spool.audio == pytest.approx(8000 * 8, rel=0.02)
+    else:
+        assert "recording_refused" in call.store.events
+        assert spool.audio <= 4000 * 8  # from the words on nothing more: the interim was enough
+
+
+# ---- a person is asked
+
+
+async def asks_for_a_person(refuse=False):
+    call = Call({"נציג": (Say("אני מעביר אתכם."), Transfer("+97235550000", "caller_asked"))})
+    call.control.can_hold = True
+    if refuse:
+
+        async def hand_over(start, number):
+            raise ProviderError("twilio", Failure.CONFIG, "that number may not be called")
+
+        call.control.hand_over = hand_over
+    async with call.on():
+        await call.says(3000, 3600, "נציג")
+        await call.until(9000)
+    return call
+
+
+async def test_a_caller_waits_for_a_person_and_the_call_is_not_over():
+    first = await asks_for_a_person()
+    assert (first.control.did, first.store.ends) == (["ring +97235550000"], [])
+    assert first.store.snapshots[-1].left == "handover"
+    second = goes_on(first, gap_ms=20_000)
+    second.left = replace(second.left, handover=Handover.SENT_BACK)
+    async with second.on():
+        await second.until(4000)
+        await second.hangs_up(4001)
+    assert second.store.turns[1].heard.endswith("הצוות יטפל בזה. במה עוד אפשר לעזור?")
+    assert second.agent.committed == ["sent_back"]
+
+
+async def test_when_nobody_can_be_rung_the_caller_is_dialled_through():
+    call = await asks_for_a_person(refuse=True)
+    assert call.control.did == ["+97235550000"]
+    assert call.end.outcome is Outcome.TRANSFERRED

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.dialog import Expect
+from moked.media import endpoint
 from moked.media.endpoint import LONGEST_MS
 from moked.media.turns import (
     Begin,
@@ -147,6 +149,28 @@ def test_replies_begun_at_pauses_are_few_in_a_turn():
         call.at(at, "heard", f"מילה {number}", end=at - 50, final=False)
         call.at(at + 80, "speech_paused", at)
     assert len(call.did(Begin)) == POLICY.early
+
+
+@pytest.mark.parametrize(
+    ("expect", "text", "ms", "reason"),
+    [
+        (Expect.ID, "אחת שתיים שלוש", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה תשע", 1400, "number_in_progress"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע שמונה שתיים", 400, "number_complete"),
+        (Expect.ID, "אחת שתיים שלוש ארבע חמש שש שבע ארבע", 950, "number_perhaps_complete"),  # eight, or nine
+        (Expect.ID, "רגע אני מחפש", 1400, "asks_for_a_moment"),
+        (Expect.PLATE, "שתים עשרה שלוש מאות", 1400, "number_in_progress"),
+        (Expect.PLATE, "שתים עשרה, שלוש מאות ארבעים וחמש, שישים ושבע", 950, "number_perhaps_complete"),
+        (Expect.PLATE, "12345678", 400, "number_complete"),
+        (Expect.ADDRESS, "רחוב הרצל", 1400, "address_in_progress"),
+        (Expect.ADDRESS, "הרצל שתים עשרה", 950, "house_number"),
+        (Expect.ADDRESS, "הרצל שתים עשרה חיפה", 600, "address_complete"),
+        (Expect.OPEN, "רחוב הרצל", 950, "no_verb"),
+    ],
+)
+def test_a_number_or_an_address_in_progress_is_waited_for(expect, text, ms, reason):
+    found = endpoint.hold(text, expect, 600)
+    assert (found.ms, found.reason) == (ms, reason)
 
 
 def test_an_open_sentence_waits_longer():
@@ -356,6 +380,35 @@ def test_a_final_for_a_turn_that_was_reopened_mends_what_was_carried():
     assert call.did(Begin)[-1][1].text == "שלום אתם עובדים גם היום כמה זה עולה"
 
 
+def test_a_second_reading_makes_an_answer_anew_that_nobody_heard():
+    call = Call().greeted()
+    call.says(2000, 3000, "קוראים לי דנה")
+    call.until(3300)
+    (begun,) = [action for _, action in call.did(Begin)]
+    call.at(3310, "heard_again", begun.turn)  # while it is speculative
+    call.until(3800)
+    assert [action.text for _, action in call.did(Begin)] == ["קוראים לי דנה"] * 2
+    (commit,) = [action for _, action in call.did(Commit)]
+    call.at(3850, "heard_again", begun.turn)  # committed, not audible
+    assert [action.reason for _, action in call.did(Commit)] == [commit.reason, "heard_again"]
+    call.at(3900, "reply_audible", 4)
+    call.at(4000, "heard_again", begun.turn)  # too late
+    assert len(call.did(Begin)) == 3
+
+
+def test_while_nobody_hears_only_keys_take_the_floor():
+    call = Call().greeted()
+    call.at(2000, "hearing_lost")
+    assert [action.silent for _, action in call.did(Begin)] == [True]
+    call.at(2100, "reply_audible", 2)
+    call.at(3000, "speech_started", 2900)
+    call.until(6000)
+    assert not call.did(CutAudio)
+    assert not call.did(HoldAudio)
+    call.at(6000, "dtmf", "1")
+    assert len(call.did(CutAudio)) == 1
+
+
 Step = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 3000)),
     st.tuples(st.just("speech_started"), st.none()),
@@ -367,6 +420,9 @@ Step = st.one_of(
     st.tuples(st.just("audible"), st.none()),
     st.tuples(st.just("finished"), st.none()),
     st.tuples(st.just("corrected"), st.sampled_from(["אחרת", "כן"])),
+    st.tuples(st.just("hearing_lost"), st.none()),
+    st.tuples(st.just("hearing_back"), st.none()),
+    st.tuples(st.just("heard_again"), st.integers(0, 3)),
     st.tuples(st.just("expect"), st.sampled_from(list(Expect))),
 )
 
@@ -407,6 +463,10 @@ def test_whatever_happens(steps):
                 call.at(call.now + 10, "corrected", value)
             case "expect":
                 call.at(call.now + 10, "expect", value)
+            case "hearing_lost" | "hearing_back":
+                call.at(call.now + 10, step)
+            case "heard_again":
+                call.at(call.now + 10, "heard_again", value)
         if not call.turns.replying and not call.turns.caller_speaking:
             assert call.turns.deadline is not None
     current, committed, turn = None, set(), 0

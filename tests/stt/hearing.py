@@ -12,7 +12,7 @@ import anyio
 import numpy as np
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, SILENCE
-from moked.errors import Failure, ProviderError
+from moked.errors import Failure, Overloaded, ProviderError
 from moked.stt import Final, Interim, Word
 
 _SENTENCE = (
@@ -86,6 +86,7 @@ class FakeEngine:
     delay_ms: int = 50
     open_ms: int = 30
     limit_ms: int = 0  # the provider's own limit of a stream
+    seats: int = 1000  # streams at a time
     opened: list[int] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
@@ -111,11 +112,18 @@ class FakeEngine:
                 raise ProviderError(self.name, fault.failure, "refused")
             if fault.kind == "hang":
                 await anyio.sleep_forever()
+        if self.open_now >= self.seats:
+            raise Overloaded(f"all {self.seats} seats are taken")
         kind = _Whole if self.style == "whole" else _Streaming
         self.open_now += 1
         try:
             async with anyio.create_task_group() as tasks:  # as real engines have: an error passing it becomes a group
-                yield kind(self, origin_ms, faults)
+                stream = kind(self, origin_ms, faults)
+                try:
+                    yield stream
+                finally:
+                    stream.results.close()
+                    stream.send.close()
                 tasks.cancel_scope.cancel()
         finally:
             self.open_now -= 1
@@ -182,7 +190,8 @@ class _Base:
         if not self.dead:
             self.engine.finished += 1
             self.listen(last=True)
-            self.send.close()
+            if not self.stalled:
+                self.send.close()
 
     async def __aiter__(self) -> AsyncIterator[Interim | Final]:
         with self.results, self.send:
@@ -254,10 +263,10 @@ def vad_marks(spoken: Sequence[Spoken], *, late_ms: int = 120, hang_ms: int = 24
     return marks
 
 
-async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=True) -> None:
+async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=True, late_ms: int = 120) -> None:
     """One call in virtual time: 20 ms frames, the VAD's marks, then `finish`."""
     audio = sound(spoken, tail_ms=tail_ms)
-    due = vad_marks(spoken) if marks else []
+    due = vad_marks(spoken, late_ms=late_ms) if marks else []
     for at in range(0, len(audio), FRAME_BYTES):
         relay.feed(audio[at : at + FRAME_BYTES])
         now = (at + FRAME_BYTES) // SAMPLES_PER_MS
@@ -265,4 +274,7 @@ async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=Tr
             _, begins, at_ms = due.pop(0)
             (relay.speech_started if begins else relay.speech_ended)(at_ms)
         await anyio.sleep(0.02)
+    for _, begins, at_ms in due:  # as the session does: what was said is judged before it says that the call is over
+        if at_ms < len(audio) // SAMPLES_PER_MS:
+            (relay.speech_started if begins else relay.speech_ended)(at_ms)
     relay.finish()

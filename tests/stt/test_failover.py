@@ -5,33 +5,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moked.errors import Failure
-from moked.stt.failover import Breaker, EngineChooser, RelayPolicy, State
+from moked.stt.failover import Breaker, EngineChooser, RelayPolicy, SlowAnswers, State
 
 
-def test_two_failures_in_ten_seconds_open_it_and_a_success_of_the_probe_closes_it():
+def test_two_failures_in_ten_seconds_open_it_and_an_answer_after_its_time_closes_it():
     breaker = Breaker()
     assert not breaker.failed(0, Failure.UNAVAILABLE)
     assert not breaker.failed(10_001, Failure.CLOSED)
+    assert breaker.admits(10_001)
     assert breaker.failed(12_000, Failure.TIMEOUT, jitter=0.0)
     assert breaker.state(41_999) is State.OPEN
-    assert not breaker.enter(41_999)
-    assert breaker.enter(42_000)
-    assert not breaker.enter(42_001), "one probe"
+    assert breaker.state(42_000) is State.HALF_OPEN
+    assert not breaker.admits(42_000), "no caller finds out"
     breaker.succeeded(43_000)
     assert breaker.state(43_000) is State.CLOSED
     assert not breaker.failed(43_001, Failure.CLOSED), "the count begins anew"
 
 
-def test_a_failed_probe_opens_it_for_longer_and_a_lost_probe_does_not_block_for_ever():
+def test_a_failed_try_opens_it_for_longer():
     breaker = Breaker()
     breaker.failed(0, Failure.AUTH)
-    assert not breaker.enter(299_999)
-    assert breaker.enter(300_000)
+    assert breaker.state(300_000) is State.HALF_OPEN
     assert breaker.failed(300_100, Failure.UNAVAILABLE)
     assert breaker.state(360_099) is State.OPEN
-    assert breaker.enter(360_100)
-    assert not breaker.enter(370_099)
-    assert breaker.enter(370_100), "the first prober was never heard of again"
+    assert breaker.state(360_100) is State.HALF_OPEN
+    assert not breaker.failed(360_100, Failure.CONFIG), "our own request says nothing about it"
+    assert breaker.state(360_100) is State.HALF_OPEN
 
 
 @pytest.mark.parametrize(("kind", "open_ms"), [(Failure.AUTH, 300_000), (Failure.QUOTA, 60_000)])
@@ -71,7 +70,8 @@ def test_a_call_leaves_the_engine_that_failed_it_and_comes_back_later():
     assert choice.better("whisper", 10_000) == "google"
     choice.failed("google", Failure.CONFIG, 10_500)
     assert choice.better("whisper", 30_499) is None, "twice as long the second time"
-    assert choice.better("whisper", 30_500) == "google"
+    assert choice.better("whisper", 30_500) == choice.other("whisper", 30_500) == "google"
+    assert choice.other("google", 30_500) == "whisper"
 
 
 def test_the_end_of_a_stream_is_no_reason_to_leave():
@@ -84,6 +84,26 @@ def test_what_another_call_learned_counts():
     choice, breakers = chooser()
     breakers["google"].failed(0, Failure.AUTH)
     assert choice.choose(1) == "whisper"
+
+
+def test_answers_are_slow_when_three_of_five_turns_had_nothing_quick():
+    answers = SlowAnswers(2000)
+
+    def turn(*late):
+        return [answers.heard(ms, final=False) for ms in late[:-1]] + [answers.heard(late[-1], final=True)]
+
+    assert turn(2500, 2600) == [False, False]
+    assert turn(2500, 300, 2600) == [False] * 3, "one of its results was quick"
+    assert turn(2001) == [False]
+    assert turn(1999) == [False]
+    assert turn(2001, 2001) == [False, True]
+    assert turn(100) == [False], "the first is forgotten"
+
+
+def test_fewer_slow_turns_are_borne_and_a_short_guess_does_not_count_for_the_next_turn():
+    answers = SlowAnswers(2000)
+    answers.heard(100, final=True)
+    assert [answers.heard(5000, final=True) for _ in range(3)] == [False, False, True]
 
 
 kinds = st.sampled_from(Failure)
@@ -108,12 +128,24 @@ def test_some_engine_is_always_chosen_and_good_ones_first(story):
         for better in names[: names.index(chosen)]:
             assert choice.better(chosen, now) is None or not breakers[better].admits(now)
     now += 100_000_000
+    for breaker in breakers.values():
+        breaker.succeeded(now)
     assert choice.choose(now) == "google", "nothing is left for ever"
 
 
 def test_a_call_without_engines_is_a_mistake():
     with pytest.raises(ValueError, match="at least one"):
         EngineChooser([], {})
+
+
+def test_a_full_engine_is_not_to_blame_and_is_asked_again_soon_after_the_others():
+    breakers = {"a": Breaker(), "b": Breaker()}
+    chooser = EngineChooser(["a", "b"], breakers)
+    for now in range(0, 10_000, 100):
+        chooser.failed("a", Failure.FULL, now)
+    assert breakers["a"].state(10_000) is State.CLOSED
+    assert chooser.choose(10_000) == "b"
+    assert chooser.choose(11_500) == "a"
 
 
 # --- the limits of a call ---

@@ -104,6 +104,17 @@ async def test_after_a_pause_audio_leaves_as_it_comes() -> None:
         assert emulator.streams[-1].messages == [800, 320, 320]
 
 
+async def test_whole_utterances_are_refused_at_once_where_nobody_answers() -> None:
+    async with GoogleSpeech(mode="codec").running() as target:
+        pass  # it was there, and is gone
+    engine = GoogleUtterances(GoogleSettings(emulator_host=target))
+    async with engine.running():
+        with pytest.raises(ProviderError) as caught:
+            async with engine.stream(origin_ms=0):
+                pytest.fail("a stream that nobody will hear")
+    assert caught.value.kind in (Failure.UNAVAILABLE, Failure.TIMEOUT)
+
+
 async def test_a_burst_loses_nothing() -> None:
     words = numbered(60)
     async with google() as (emulator, engine), engine.stream(origin_ms=0) as stream:
@@ -317,7 +328,7 @@ async def test_killed_in_mid_sentence_and_back_again() -> None:
                     await anyio.sleep(0.1)
 
 
-async def test_a_stream_that_takes_nothing_is_given_up_and_its_clock_stays_right() -> None:
+async def test_a_stream_that_takes_nothing_is_given_up_before_it_has_a_hole() -> None:
     async with google(bound_ms=100) as (_, engine), engine.stream(origin_ms=0) as stream:
         stuck = anyio.Event()
 
@@ -339,8 +350,8 @@ async def test_a_stream_that_takes_nothing_is_given_up_and_its_clock_stays_right
         with pytest.raises(ProviderError) as caught:
             await write(stream, silence(3000))
         assert caught.value.kind is Failure.TIMEOUT
-        assert 0.05 < time.monotonic() - start < 1.0
-        assert made._uplink.dropped > 0
+        assert 0.05 < time.monotonic() - start < 2.0
+        assert made._uplink.dropped == 0
         stuck.set()
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from emulators.google_speech import Fault, GoogleSpeech, encode_words, numbered, word_times
 from moked.audio import FRAME_BYTES, FRAME_MS
-from moked.stt import EngineSwitched, Final
+from moked.errors import Failure
+from moked.stt import EngineSwitched, Final, canary
 from moked.stt.failover import Breaker
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.relay import Relay
@@ -68,3 +69,19 @@ async def test_no_fault_of_google_loses_or_doubles_a_word():
         for name, (fault, second, _) in cases.items():
             tasks.start_soon(one, name, fault, second)
     assert got == {name: (WORDS, reasons) for name, (_, _, reasons) in cases.items()}
+
+
+@pytest.mark.parametrize("kind", [GoogleStreaming, GoogleUtterances])
+async def test_the_canary_tells_a_google_that_is_back_from_one_that_is_not(kind):
+    emulator = GoogleSpeech(mode="codec")
+    async with emulator.running() as target:
+        engine = kind(GoogleSettings(emulator_host=target))
+        async with engine.running():
+            assert await canary.ask(engine) is None
+            emulator.fault = Fault("error", status="UNAVAILABLE")
+            assert (await canary.ask(engine)).kind is Failure.UNAVAILABLE
+            emulator.fault = Fault("stall")
+            assert (await canary.ask(engine)).kind is Failure.TIMEOUT
+            emulator.fault = None
+            await emulator.kill()
+            assert (await canary.ask(engine)).kind in (Failure.UNAVAILABLE, Failure.TIMEOUT)

@@ -237,10 +237,14 @@ def test_the_first_guess_at_once_then_the_newest_after_a_while():
     slot = Debounce(180)
     assert slot.offer(interim("א", 0, 1), 1000).text == "א"
     assert slot.offer(interim("אב", 0, 1), 1050) is None
-    assert slot.offer(interim("אבג", 0, 1), 1100) is None
-    assert slot.deadline == 1180
-    assert slot.due(1179) is None
-    assert slot.due(1180).text == "אבג"
+    assert slot.offer(interim("אבג", 0, 1), 1080) is None
+    assert slot.deadline == 1090, "half of it early, once"
+    assert slot.due(1089) is None
+    assert slot.due(1090).text == "אבג"
+    assert slot.offer(interim("אבגא", 0, 1), 1091) is None
+    assert slot.deadline == 1270, "what was early is made up for"
+    assert slot.due(1270).text == "אבגא"
+    slot.offer(interim("אבג", 0, 1), 1490)
     assert slot.offer(interim("אבג", 0, 1), 1500) is None
     assert slot.deadline is None
     slot.offer(interim("אבגד", 0, 1), 1510)
@@ -248,6 +252,13 @@ def test_the_first_guess_at_once_then_the_newest_after_a_while():
     slot.settle()
     assert slot.due(5000) is None
     assert slot.offer(interim("ש", 0, 1), 1530).text == "ש"
+
+
+def test_interims_of_every_200_ms_that_arrive_in_batches_of_150_ms_wait_for_nothing():
+    slot, jitter = Debounce(180), (0, 12, -9, 20, -15, 4)
+    arrivals = [1000 + -(-number * 200 // 150) * 150 + jitter[number % 6] for number in range(60)]
+    for number, now in enumerate(arrivals):
+        assert slot.offer(interim("א" * (number + 1), 0, 1), now) is not None, number
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.sampled_from("אבג")), max_size=40))
@@ -262,6 +273,8 @@ def test_never_more_often_than_asked_and_the_newest_is_not_kept_back(offers):
             told.append((now, at_once.text))
     if slot.deadline is not None:
         told.append((slot.deadline, slot.due(slot.deadline).text))
-    assert all(b[0] - a[0] >= 180 and a[1] != b[1] for a, b in pairwise(told))
+    assert all(b[0] - a[0] >= 90 and a[1] != b[1] for a, b in pairwise(told))
+    times = [at for at, _ in told]
+    assert all(b - a >= (n - 1) * 180 - 90 for i, a in enumerate(times) for n, b in enumerate(times[i:], 1))
     if offers:
         assert told[-1][1] == offers[-1][1]

@@ -42,6 +42,15 @@ def test_a_flush_makes_the_rest_due_and_does_not_linger() -> None:
     assert not uplink.due(1)
 
 
+def test_who_waits_while_it_is_full_pushes_nothing_out_whatever_the_length_of_the_frames() -> None:
+    uplink = Uplink(batch_ms=20, bound_ms=100)
+    for length in (160, 100, 160, 33, 160, 160, 160):
+        if not uplink.full:
+            uplink.put(FRAME[:length], now=0)
+    assert uplink.full
+    assert uplink.dropped == 0
+
+
 def test_what_is_pushed_out_leaves_as_silence_of_the_same_length() -> None:
     uplink = Uplink(batch_ms=20, bound_ms=40)
     for byte in (b"\x01", b"\x02", b"\x03"):

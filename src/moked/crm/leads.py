@@ -23,6 +23,7 @@ BROKE = "השיחה נקטעה בגלל תקלה אצלנו. יש לחזור א�
 NEVER_STARTED = "השיחה לא התחברה לסוכן בגלל תקלה אצלנו. יש לחזור אל הפונה בהקדם."
 WAS_REFUSED = "כל הקווים היו תפוסים. הובטח לפונה שנחזור בהקדם."
 LEFT_MESSAGE = "הושארה הודעה קולית."
+WAS_UNHEARD = "בגלל תקלה לא שמענו את הפונה. הובטח שנחזור בהקדם."
 NOBODY_ANSWERED = "הפונה ביקש לדבר עם נציג, ולא היה מענה. יש לחזור בהקדם."
 
 
@@ -64,6 +65,7 @@ class Origin(StrEnum):
     BROKEN = "broken"  # we failed in the middle, or before the start
     REFUSED = "refused"  # no line was free
     VOICEMAIL = "voicemail"
+    UNHEARD = "unheard"  # hearing was down: what we have was typed, or is the number they called from
     UNANSWERED = "unanswered"  # a person was asked for, and nobody answered
 
 
@@ -114,6 +116,7 @@ class Provenance:
     quote: str
     confidence: float
     by: str = "agent"
+    readings: Mapping[str, str] = field(default_factory=dict)  # by engine, where two did not agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,8 @@ def decide(facts: CallFacts) -> LeadWanted | NoLead:
             wanted = LeadWanted(Origin.BROKEN, BROKE)
         case _ if facts.transfer_failed:
             wanted = LeadWanted(Origin.UNANSWERED, NOBODY_ANSWERED)
+        case _ if facts.draft.unheard:
+            wanted = LeadWanted(Origin.UNHEARD, WAS_UNHEARD)
         case _:
             wanted = LeadWanted(Origin.CONVERSATION)
     if facts.voicemail:
@@ -183,7 +188,9 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
             return before
         if drafted and name in draft.sources:
             given = draft.sources[name]
-            sources[name] = Provenance(facts.call_sid, given.turn, given.quote, given.confidence)
+            sources[name] = Provenance(
+                facts.call_sid, given.turn, given.quote, given.confidence, readings=given.readings
+            )
         elif value != before:
             sources.pop(name, None)  # the old source does not speak for the new value
         return value
@@ -221,18 +228,17 @@ def set_by_person(state: LeadState, name: str, value: str) -> LeadState:
     return replace(state, **changed, sources=sources)  # type: ignore[arg-type]
 
 
-def follow_up(
-    facts: CallFacts, wanted: LeadWanted, *, now: datetime, callback_at: datetime | None, opening: datetime | None
-) -> FollowUp | None:
+def follow_up(facts: CallFacts, wanted: LeadWanted, *, now: datetime, opening: datetime | None) -> FollowUp | None:
     """The task a lead needs, or None when a person already talks to the caller.
 
-    Due at the time the caller asked for (`callback_at`, a guess by whoever understood the words) if it is still to
+    Due at the time the caller asked for (the draft's `callback_at`, as the agent understood it) if it is still to
     come, else when the business next opens (`opening`), else now. What we owe (broken, refused, unanswered) does not
     wait for the caller's preferred hour unless the caller named it in this very call.
     """
     if facts.outcome is Outcome.TRANSFERRED and not facts.transfer_failed and not facts.voicemail:
         return None
-    due = callback_at if callback_at is not None and callback_at > now else max(opening or now, now)
+    asked = facts.draft.callback_at
+    due = asked if asked is not None and asked > now else max(opening or now, now)
     parts = [wanted.remark, facts.draft.need, f"מועד נוח: {facts.draft.best_time}" if facts.draft.best_time else ""]
     return FollowUp(due, " ".join(part for part in parts if part))
 

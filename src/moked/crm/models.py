@@ -4,6 +4,7 @@
         |          |        |
         '-------< call >----'        a call points to its lead; a lead remembers the call that made it
                    |-< turn          one exchange, with its latency waterfall
+                   |-< transcript_segment   the same words by a better engine, after the call
                    |-< call_event    what the carrier reported, and what happened after the stream
                    |-< stream_ticket single-use permission to open the media stream
                    '-- call_snapshot where the conversation stands, while it runs
@@ -279,6 +280,24 @@ class Turn(Base):
     created_at: Mapped[datetime]
 
 
+class TranscriptSegment(Base):
+    """One utterance of the transcript that was written after the call. `start_ms` and `end_ms` are call time."""
+
+    __tablename__ = "transcript_segment"
+    __table_args__ = (UniqueConstraint("call_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    call_id: Mapped[int] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    start_ms: Mapped[int]
+    end_ms: Mapped[int]
+    speaker: Mapped[str] = mapped_column(SafeText(16))  # 'caller'; the agent's words are in the turns
+    text: Mapped[str]
+    engine: Mapped[str] = mapped_column(SafeText(64))
+    created_at: Mapped[datetime]
+
+
 class Task(Base):
     """Something a person must do. One callback a call at most; a lead's open callback is moved, not doubled."""
 
@@ -346,3 +365,44 @@ class StreamTicket(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class RolloutState(Base):
+    """What holds now for how calls are heard (`rollout.policy.Policy`), one row a business. No row: the settings do."""
+
+    __tablename__ = "rollout_state"
+
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int]  # of the last change; whoever polls compares it
+    policy: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+
+
+class RolloutChange(Base):
+    """One change of `RolloutState`: who, why, and what held from then on. Rows are only ever added."""
+
+    __tablename__ = "rollout_change"
+    __table_args__ = (UniqueConstraint("business_id", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(SafeText(64))
+    what: Mapped[str] = mapped_column(SafeText(200))
+    why: Mapped[str] = mapped_column(SafeText(400))
+    figures: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    policy: Mapped[dict[str, Any]]
+
+
+class ShadowCall(Base):
+    """What a second recognition of a call found (`rollout.compare.summary`). `examples` holds callers' words."""
+
+    __tablename__ = "shadow_call"
+    __table_args__ = (Index(None, "business_id", "at"),)
+
+    call_id: Mapped[int] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"), primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    result: Mapped[dict[str, Any]]
+    examples: Mapped[list[Any]] = mapped_column(default=list)

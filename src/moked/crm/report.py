@@ -1,20 +1,25 @@
 """A call as JSON for whoever asks: the simulator, an API client, a page. Reads; decides nothing."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.crm.models import Call, CallEvent, Contact, Lead, Task, Turn
-from moked.records import Waterfall
+from moked.crm.models import Call, CallEvent, Contact, Lead, Task, TranscriptSegment, Turn
+from moked.records import Segment, Waterfall
 
 _MOMENTS = ("speech_end_ms", "transcript_ms", "endpoint_ms", "llm_first_ms", "tts_first_ms", "sent_ms", "heard_ms")
 
 
 def call_report(session: Session, call: Call) -> dict[str, Any]:
     """Everything on record about `call`, JSON-ready. `ended` tells whether it is final."""
-    turns = session.scalars(select(Turn).where(Turn.call_id == call.id).order_by(Turn.number))
+    turns = session.scalars(select(Turn).where(Turn.call_id == call.id).order_by(Turn.number)).all()
+    written = session.scalars(
+        select(TranscriptSegment).where(TranscriptSegment.call_id == call.id).order_by(TranscriptSegment.number)
+    ).all()
     events = session.scalars(select(CallEvent).where(CallEvent.call_id == call.id).order_by(CallEvent.at, CallEvent.id))
     contact = session.get(Contact, call.contact_id) if call.contact_id else None
     lead = session.get(Lead, call.lead_id) if call.lead_id else None
@@ -36,6 +41,7 @@ def call_report(session: Session, call: Call) -> dict[str, Any]:
         "engines": call.engines,
         "contact": {"id": contact.id, "name": contact.name, "phone": contact.phone} if contact else None,
         "turns": [_turn(turn) for turn in turns],
+        "transcript": {"source": "stored" if written else "live", "segments": _segments(turns, written)},
         "lead": _lead(lead) if lead else None,
         "lead_missing_reason": call.lead_missing_reason.value if call.lead_missing_reason else None,
         "tasks": [
@@ -50,6 +56,22 @@ def call_report(session: Session, call: Call) -> dict[str, Any]:
         ],
         "events": [{"kind": event.kind, "at": _moment(event.at), "data": event.data} for event in events],
     }
+
+
+def _segments(turns: Sequence[Turn], written: Sequence[TranscriptSegment]) -> list[dict[str, Any]]:
+    """Who said what when: the caller by the stored transcript where there is one, else by the live one, between what
+    was heard of the agent. The live words of a turn are known to end at `speech_end_ms`."""
+    spoken = [
+        Segment(turn.sent_ms or turn.started_ms, turn.ended_ms, "agent", turn.heard) for turn in turns if turn.heard
+    ]
+    if written:
+        spoken += [Segment(one.start_ms, one.end_ms, one.speaker, one.text, one.engine) for one in written]
+    else:
+        for turn in turns:
+            end = turn.speech_end_ms or turn.started_ms
+            if turn.caller_text:
+                spoken.append(Segment(end, end, "caller", turn.caller_text, turn.engine))
+    return [asdict(one) for one in sorted(spoken, key=lambda one: one.start_ms)]
 
 
 def _turn(turn: Turn) -> dict[str, Any]:

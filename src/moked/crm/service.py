@@ -20,13 +20,13 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import CursorResult, Engine, func, select, update
+from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import moves, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
-from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, Turn
+from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
 from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
 from moked.records import (
@@ -37,6 +37,7 @@ from moked.records import (
     LeadDraft,
     LeftCall,
     Outcome,
+    Segment,
     SnapshotSave,
     TurnRecord,
 )
@@ -191,7 +192,7 @@ class Crm:
                 session.execute(select(Business.id).where(Business.id == business_id).with_for_update(key_share=True))
                 refuse = "overload" if self._active(session, now, business_id, but=call) >= max_calls else ""
             if refuse and call.status is CallState.OPEN:
-                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()), None)
+                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
                 return Reception("", refuse)
             if not new:
                 call.heartbeat_at = now
@@ -259,7 +260,7 @@ class Crm:
             for sid in dict.fromkeys(one.call_sid for one in snapshots if one.left):
                 call = self._locked(session, sid)
                 if call is not None and call.ended_at is None and self._carrier_is_done(session, call):
-                    self._finish(session, call, self._abandoned(session, call), None)
+                    self._finish(session, call, self._abandoned(session, call))
 
     def left_call(self, call_sid: str) -> LeftCall | None:
         """The call as its last stream left it."""
@@ -274,7 +275,7 @@ class Crm:
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
         if lead is not None:
-            alive["draft"] = asdict(lead)
+            alive["draft"] = msgspec.to_builtins(lead)
         with self._writing() as session:
             found = session.execute(
                 update(Call)
@@ -329,7 +330,7 @@ class Crm:
             if status in _OVER and call.ended_at is None:
                 between = moves.state(session, call)
                 if call.status is CallState.OPEN or (between is not None and between.left_at is not None):
-                    self._finish(session, call, self._abandoned(session, call), None)
+                    self._finish(session, call, self._abandoned(session, call))
 
     # ---- how it goes on, and ends
 
@@ -369,7 +370,7 @@ class Crm:
             call.heartbeat_at = self._clock()
             if how is Handover.TAKEN:
                 end = replace(self._abandoned(session, call), outcome=Outcome.TRANSFERRED, detail="taken")
-                self._finish(session, call, end, None)
+                self._finish(session, call, end)
             return True
 
     def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
@@ -388,18 +389,17 @@ class Crm:
             asked = moves.ask(session, call, serves=serves, may_wait=may_wait, now=now)
             if asked.refusal:
                 end = replace(self._abandoned(session, call), outcome=Outcome.BROKEN, detail=asked.refusal)
-                self._finish(session, call, end, None)
+                self._finish(session, call, end)
                 return Resumption(NextStep(Step.WAY_ON), refusal=asked.refusal)
             if asked.wait:
                 return Resumption(NextStep(Step.WAY_ON), wait=True)
             ticket = tickets.mint(session, call, ttl_s=ttl_s, now=now, stream=asked.stream)
             return Resumption(NextStep(Step.WAY_ON), ticket=ticket)
 
-    def finish_call(self, end: CallEnd, *, callback_at: datetime | None = None) -> LeadResult:
+    def finish_call(self, end: CallEnd) -> LeadResult:
         """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
 
-        The session's own ending replaces one that a sweep or the carrier concluded. `callback_at`: when the caller
-        wants to be called, as far as somebody understood.
+        The session's own ending replaces one that a sweep or the carrier concluded.
         """
         with self._writing() as session:
             call = self._locked(session, end.call_sid)
@@ -413,7 +413,7 @@ class Crm:
             concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
             if call.ended_at is not None and not concluded:
                 return stored_result(session, call)
-            return self._finish(session, call, end, callback_at)
+            return self._finish(session, call, end)
 
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
         """Finish calls without a heartbeat for `older_than_s`, and those whose stream ended `moves.GRACE_S` ago and
@@ -437,13 +437,32 @@ class Crm:
                     continue  # somebody else was faster, or it is nobody's turn
                 if call.heartbeat_at >= limit and sid not in moves.abandoned(session, now=self._clock()):
                     continue  # it came back to life
-                self._finish(session, call, self._abandoned(session, call), None)
+                self._finish(session, call, self._abandoned(session, call))
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
         if finished:
             log.warning("calls nobody served were finished", extra={"count": len(finished), "call_sids": finished})
         return finished
+
+    def store_transcript(self, call_sid: str, segments: Sequence[Segment]) -> bool:
+        """The transcript that was written after the call; a former one is replaced. False for an unknown call."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                return False
+            session.execute(delete(TranscriptSegment).where(TranscriptSegment.call_id == call.id))
+            session.add_all(
+                TranscriptSegment(
+                    business_id=call.business_id,
+                    call_id=call.id,
+                    number=number,
+                    created_at=self._clock(),
+                    **asdict(segment),
+                )
+                for number, segment in enumerate(segments)
+            )
+            return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:
         """Everything about a call, JSON-ready, or None. `ended` tells whether it is final."""
@@ -527,7 +546,7 @@ class Crm:
             return CallEnd(call.sid, Outcome.CALLER_HUNG_UP, "on_hold", duration, draft)
         return CallEnd(call.sid, Outcome.BROKEN, detail, duration, draft, ended_at=call.heartbeat_at)
 
-    def _finish(self, session: Session, call: Call, end: CallEnd, callback_at: datetime | None) -> LeadResult:
+    def _finish(self, session: Session, call: Call, end: CallEnd) -> LeadResult:
         now = self._clock()
         call.status = CallState.ENDED
         call.outcome = end.outcome
@@ -536,20 +555,20 @@ class Crm:
         call.engines = list(end.engines)
         call.ended_at = end.ended_at or now
         if end.lead != LeadDraft():
-            call.draft = asdict(end.lead)
+            call.draft = msgspec.to_builtins(end.lead)
         session.flush()
         moves.forget(session, call)
-        return self._settle(session, call, learn=True, callback_at=callback_at)
+        return self._settle(session, call, learn=True)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
         call = self._locked(session, call_sid)
         if call is not None and call.outcome is not None:
             self._settle(session, call, learn=call.lead_id is None)
 
-    def _settle(self, session: Session, call: Call, *, learn: bool, callback_at: datetime | None = None) -> LeadResult:
+    def _settle(self, session: Session, call: Call, *, learn: bool) -> LeadResult:
         now = self._clock()
         opening = self._next_opening(now) if self._next_opening else None
-        return settle(session, call, learn=learn, now=now, callback_at=callback_at, opening=opening)
+        return settle(session, call, learn=learn, now=now, opening=opening)
 
 
 def _step(call: Call) -> NextStep:

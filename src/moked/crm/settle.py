@@ -63,7 +63,6 @@ def settle(
     *,
     learn: bool,
     now: datetime,
-    callback_at: datetime | None = None,
     opening: datetime | None = None,
 ) -> LeadResult:
     """Give an ended call its contact, lead and task, or the reason why not. `call` is locked by the caller.
@@ -95,8 +94,9 @@ def settle(
     _add_notes(session, call, lead)
     call.lead_id, call.lead_missing_reason = lead.id, None
     call.contact_id = call.contact_id or lead.contact_id
-    if todo := follow_up(facts, wanted, now=now, callback_at=callback_at, opening=opening):
-        _keep_task(session, call, lead, todo, asked=callback_at is not None, now=now)
+    if todo := follow_up(facts, wanted, now=now, opening=opening):
+        asked = learn and facts.draft.callback_at is not None  # settled again, the hour they named is no news
+        _keep_task(session, call, lead, todo, asked=asked, now=now)
     session.flush()
     return replace(stored_result(session, call), created=created)
 

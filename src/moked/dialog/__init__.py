@@ -70,10 +70,23 @@ Action = Say | Ask | Transfer | EndCall | ToolRan
 
 
 @dataclass(frozen=True, slots=True)
+class Second:
+    """The same words of turn `turn` by two engines. `expect`: what had been asked for."""
+
+    turn: int
+    first: str
+    first_engine: str
+    text: str
+    engine: str
+    expect: Expect
+
+
+@dataclass(frozen=True, slots=True)
 class CallerTurn:
     """What the caller just did: `text` is the transcript, `dtmf` digits pressed, `silent` nothing in time.
 
-    `cut_in`: the caller interrupted the previous reply. `confidence` 0..1 or None.
+    `cut_in`: the caller interrupted the previous reply. `confidence` 0..1 or None. `second`: what a second engine
+    heard, of this turn or, where it came later than the answer, of one before it.
     """
 
     number: int
@@ -82,6 +95,7 @@ class CallerTurn:
     silent: bool = False
     cut_in: bool = False
     confidence: float | None = None
+    second: tuple[Second, ...] = ()
 
 
 class Speaker(StrEnum):
@@ -138,6 +152,13 @@ class Agent(Protocol):
 
     def take_up(self, kept: Any) -> None:
         """Go on from what `keep` gave. Raises `ValueError` for what cannot be used, and is as new then."""
+
+
+class Unheard(Agent, Protocol):
+    """Has the call while nobody can hear the caller: keys only. Its `lead` holds the call's own agent's too."""
+
+    def welcome_back(self, history: Sequence[Entry]) -> Reply:
+        """Somebody hears the caller again; after this reply the call's own agent has the floor."""
 
 
 class AgentFactory(Protocol):

@@ -6,7 +6,7 @@ written for both genders of the voice, "{מדבר|מדברת}"; a loaded `Busine
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from moked.crm.phone import to_e164
 from moked.dialog import hours
 from moked.dialog.hours import Span
+from moked.dialog.moments import PART_HOURS, Moment, Precision, due
 from moked.dialog.ownerfile import Place, read
 
 Gender = Literal["male", "female"]
@@ -109,6 +110,22 @@ class Business:
                 if opens > now:
                     return opens
         return None
+
+    def callback_at(self, wish: Moment) -> datetime | None:
+        """When to call back somebody who wished for `wish` (aware UTC); None where it is too vague.
+
+        A named day or part of a day begins when the business opens on it.
+        """
+        at = due(wish)
+        if wish.day is None or wish.past or (at is None and wish.precision is not Precision.DAY):
+            return None
+        if wish.precision < Precision.HOUR:
+            opens = [time(*divmod(span.opens, 60)) for span in self.spans_on(wish.day) if span.opens < 1440]
+            first = datetime.combine(wish.day, opens[0]) if opens else None
+            part_ends = PART_HOURS[wish.part][1] if wish.part else time.max
+            if at is None or (first and at < first and opens[0] < part_ends):
+                at = first
+        return at.replace(tzinfo=ZoneInfo(self.timezone)).astimezone(UTC) if at else None
 
     def week_text(self) -> str:
         """The ordinary week in words: "בימים ראשון עד חמישי משמונה בבוקר עד חמש אחר הצהריים. בשבת סגור."."""

@@ -13,8 +13,10 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from moked.dialog import Expect, slots
-from moked.dialog.spoken_phone import NUMBER_WORDS
+from moked.dialog import Expect, addresses, slots
+from moked.dialog.identity import ID
+from moked.dialog.plate import PLATE
+from moked.dialog.spoken_digits import Kind, hear
 from moked.dialog.words import find, listed, phrases, tokens, words
 
 
@@ -67,7 +69,7 @@ _PREDICATES: Final = listed(
     יש אין לא היה הייתה היו יהיה תהיה זה זאת זו זהו צריך צריכה צריכים אפשר רוצה רוצים רציתי רצינו אני אנחנו הוא היא
     הם אתם אתה את עובד עובדת עובדים דולף דולפת מטפטף מטפטפת מקרר מקררת מחמם מחממת נזל נוזל נוזלת נשבר נשברה נשברו נתקע
     נתקעה תקוע תקועה נפל נפלה נפלו נכבה נכבית נדלק נדלקת נשרף נשרפה התקלקל התקלקלה מקולקל מקולקלת הפסיק הפסיקה הפסיקו
-    הפסקה מפסיק מפסיקה קפץ קפצה קופץ מקפיץ מקפיצה עושה עושים עשה עשתה נסתם נסתמה הסתתם הסתתמה סתום סתומה התפוצץ
+    קוראים הפסקה מפסיק מפסיקה קפץ קפצה קופץ מקפיץ מקפיצה עושה עושים עשה עשתה נסתם נסתמה הסתתם הסתתמה סתום סתומה התפוצץ
     התפוצצה נרטב נרטבה נכנס נכנסה נכנסים יוצא יוצאת יוצאים יצא יצאה בא באה באים באו הגיע הגיעה הגיעו מגיע מגיעה מגיעים
     חזר חזרה חזרו אמר אמרה אמרו התקשר התקשרה שבר שברה שברו שכח שכחה הבטיחו קבעו קבע נגמר נגמרה התחיל התחילה התחילו
     מתחיל מתחילה פתוח פתוחה פתוחים סגור סגורה סגורים נסגר נסגרת נפתח נפתחת נעול נעולה ישן ישנה חדש חדשה רועש רועשת
@@ -98,7 +100,8 @@ _LAST_WORDS: Final = listed(
     לשבת שישי לכם אליי אלינו אצלי אצלנו מכם אתכם הקומות הפתיחה נציג טכנאי אינסטלטור חשמלאי מישהו אדם
     """
 )
-_STREETS: Final = listed("רחוב ברחוב רח שדרות בשדרות שד דרך בדרך סמטת בסמטת")
+_KINDS: Final = {Expect.ID: ID, Expect.PLATE: PLATE}
+_SHORT_ADDRESS: Final = 6  # words
 _PARTS_OF_DAY: Final = phrases(
     "בבוקר|בצהריים|בערב|בלילה|הבוקר|הערב|הלילה|אחר הצהריים|אחרי הצהריים|לפני הצהריים|צהריים|מתי שנוח|לא משנה|כל הזמן|"
     "כל היום|כמה שיותר מהר|עכשיו|מיד|בהקדם|החגים"
@@ -130,7 +133,9 @@ def ending(text: str, expect: Expect) -> tuple[Ending, str]:
             return found
         case Expect.PHONE if (found := _phone(text)) is not None:
             return found
-        case Expect.ADDRESS if (found := _address(said)) is not None:
+        case Expect.ID | Expect.PLATE if (found := _number(text, _KINDS[expect])) is not None:
+            return found
+        case Expect.ADDRESS if (found := _address(text, said)) is not None:
             return found
         case Expect.TIME | Expect.DATE if (found := _time(text, said)) is not None:
             return found
@@ -168,20 +173,22 @@ def _phone(text: str) -> tuple[Ending, str] | None:
     return None
 
 
-def _address(said: tuple[str, ...]) -> tuple[Ending, str] | None:
-    """A house number belongs to an address; what comes after it may be more of the same."""
-    numbers = [at for at, word in enumerate(said) if _is_number(word)]
-    if not numbers:
-        return (Ending.OPEN, "address_in_progress") if len(said) <= 6 else None
-    if numbers[-1] < len(said) - 1:
-        after = said[numbers[-1] + 1 :]
-        return (Ending.OPEN, "address_in_progress") if after[-1] in _WANTING else (Ending.CLOSED, "address_complete")
-    place = [word for word in said[: numbers[0]] if word not in _STREETS and len(word) > 1]
-    return (Ending.UNSURE, "house_number") if len(place) > 1 else (Ending.OPEN, "address_in_progress")
+def _number(text: str, kind: Kind) -> tuple[Ending, str] | None:
+    heard = hear(kind, text)
+    if heard.value:
+        whole = len(heard.digits) == kind.longest
+        return (Ending.CLOSED, "number_complete") if whole else (Ending.UNSURE, "number_perhaps_complete")
+    return (Ending.OPEN, "number_in_progress") if heard.digits else None
 
 
-def _is_number(word: str) -> bool:
-    return word.isdecimal() or word in NUMBER_WORDS or (word[:1] == "ו" and word[1:] in NUMBER_WORDS)
+def _address(text: str, said: tuple[str, ...]) -> tuple[Ending, str] | None:
+    """A street, its number and a town; what comes after them may be more of the same."""
+    place = addresses.address(text)
+    if not place:
+        return (Ending.OPEN, "address_in_progress") if len(said) <= _SHORT_ADDRESS else None
+    if said[-1] in _WANTING or (place.missing and not place.house):
+        return Ending.OPEN, "address_in_progress"
+    return (Ending.UNSURE, "house_number") if place.missing else (Ending.CLOSED, "address_complete")
 
 
 def _time(text: str, said: tuple[str, ...]) -> tuple[Ending, str] | None:

@@ -12,8 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from moked.crm.phone import national, to_e164
-from moked.dialog import Action, Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Speaker, Transfer, slots
+from moked.dialog import (
+    Action,
+    Ask,
+    CallContext,
+    CallerTurn,
+    EndCall,
+    Entry,
+    Expect,
+    Say,
+    Speaker,
+    Transfer,
+    disagreement,
+    slots,
+)
 from moked.dialog.business import Business, Service
+from moked.dialog.corrections import placed
+from moked.dialog.details import NOTHING, RULES, Detail, Rules, expected
 from moked.dialog.intake_state import (
     ASKED_FOR_PERSON,
     DO_NOT_RECORD,
@@ -24,11 +39,13 @@ from moked.dialog.intake_state import (
     PHONE,
     QUESTION,
     TIME,
+    UNCONFIRMED,
     YES,
     Known,
     State,
 )
 from moked.dialog.scriptfile import Line, Script, Slot, Step
+from moked.dialog.second_hearing import SLOTS, disputed
 from moked.dialog.words import find, phrases, words
 from moked.records import Handover
 
@@ -41,6 +58,11 @@ _EXPECT: Final = {
     Slot.TIME: Expect.TIME,
     Slot.TEXT: Expect.OPEN,
     Slot.CHOICE: Expect.YES_NO,
+    Slot.ID: Expect.ID,
+    Slot.ADDRESS: Expect.ADDRESS,
+    Slot.PLATE: Expect.PLATE,
+    Slot.DATE: Expect.DATE,
+    Slot.NUMBER: Expect.NUMBER,
     Slot.SUMMARY: Expect.YES_NO,
 }
 _THIS_NUMBER: Final = phrases(
@@ -48,8 +70,10 @@ _THIS_NUMBER: Final = phrases(
 )
 _WHY: Final = phrases("למה|בשביל מה|לשם מה")
 _ASSENT: Final = frozenset({"כן", "נכון", "בטח", "אוקיי", "אוקי"})
+_DIGITS: Final = frozenset({Expect.PHONE, Expect.ID, Expect.PLATE, Expect.NUMBER})
 _CERTAIN: Final = 0.95
 _MANY_WORDS: Final = 4
+_ENOUGH: Final = 2  # times to ask for the missing part of an address
 _LONGEST_NOTE: Final = 500
 
 HANDED_BACK: Final = {
@@ -121,12 +145,16 @@ class _Turn:
             self._silent()
         else:
             self._set(silences=0)
+            if self._state.doubt and self._settle_doubt(self._state.doubt):
+                return self._decided()
+            self._weigh_readings()
             if self._turn.dtmf:
                 self._pressed(self._turn.dtmf)
             elif not words(self._turn.text):
                 self._again()
             else:
                 self._spoken(self._turn.text)
+            self._doubt_readings()
         return self._decided()
 
     def _decided(self) -> Decided:
@@ -149,8 +177,10 @@ class _Turn:
     def _mark(self, mark: str) -> None:
         self._set(marks=self._state.marks | {mark})
 
-    def _learn(self, key: str, value: str, *, sure: float = 1.0, spoken: str = "", confirmed: bool = False) -> None:
-        quote = self._turn.text or self._turn.dtmf
+    def _learn(
+        self, key: str, value: str, *, sure: float = 1.0, spoken: str = "", confirmed: bool = False, quote: str = ""
+    ) -> None:
+        quote = quote or self._turn.text or self._turn.dtmf
         known = Known(value, self._turn.number, quote, round(sure * self._sure, 3), spoken, confirmed)
         self._set(known={**self._state.known, key: known})
 
@@ -170,13 +200,21 @@ class _Turn:
             "need": (slots.restate(need.value) or "") if need else "",
             "time": known[TIME].spoken if TIME in known else "",
             "phone": self._heard_spoken(),
+            "value": self._detail_spoken(),
             "business": self._business.name,
             "address": self._business.address,
+            **self._two_readings(),
         }
 
     def _heard_spoken(self) -> str:
         heard = self._state.heard
+        if heard.e164 and self._state.refusals:
+            return slots.slowly(national(heard.e164))
         return slots.readback(heard.e164) if heard.e164 else slots.spell(heard.digits)
+
+    def _detail_spoken(self) -> str:
+        detail = self._state.detail
+        return (detail.slowly if self._state.refusals else "") or detail.spoken
 
     def _ask(self, line: Line, expect: Expect) -> None:
         """The question that the next turn answers."""
@@ -199,13 +237,19 @@ class _Turn:
             if number not in self._state.given_up and step.id not in self._state.known:
                 if step.slot is Slot.SUMMARY and len(step.say.render(self._values())) <= len(tuple(step.say.fixed())):
                     continue  # nothing to sum up
-                self._set(step=number, tries=self._state.tries if number == self._state.step else 0)
+                if number != self._state.step:
+                    self._set(step=number, tries=0, refusals=0, refused="")
+                    self._forget_detail()
+                if step.id in self._state.early and not self._state.detail and not self._state.refusals:
+                    self._set(detail=self._state.early[step.id], detail_id=step.id)
                 self._enter(step)
                 return
         self._goodbye("completed")
 
     def _enter(self, step: Step) -> None:
-        if step.slot is not Slot.PHONE:
+        if _rules(step) and self._state.detail.value:
+            self._confirm_detail(step)
+        elif step.slot is not Slot.PHONE:
             self._ask(step.say, _EXPECT[step.slot])
         elif self._state.heard.complete:
             self._confirm_phone(step)
@@ -246,11 +290,23 @@ class _Turn:
             self._confirm_phone(step)
         elif step.slot is Slot.PHONE and self._state.phone_mode == "offer":
             self._ask(step.line("offer"), Expect.YES_NO)
+        elif self._state.confirming:
+            self._confirm_detail(step)
+        elif (detail := self._state.detail).ask and tries < _ENOUGH:
+            self._ask_part(step)
+        elif detail.ask:  # no more is to be had: what there is
+            self._set(detail=replace(detail, value=detail.partly, ask=""))
+            self._confirm_detail(step)
         else:
             self._ask(step.again[min(tries, len(step.again)) - 1], _EXPECT[step.slot])
 
     def _give_up(self, step: Step) -> None:
-        """Go on without an answer. A number that was heard but not confirmed is kept as such."""
+        """Go on without an answer. What was heard but not confirmed is kept as such."""
+        detail = self._state.detail
+        if _rules(step) and detail and (not detail.value or detail.value != self._state.refused):
+            quote = self._state.heard_from
+            self._learn(step.id, (detail.value or detail.partly) + UNCONFIRMED, sure=min(0.4, detail.sure), quote=quote)
+        self._forget_detail()
         if step.slot is Slot.PHONE and self._state.heard.e164:
             self._learn(PHONE, self._state.heard.e164, sure=min(0.4, self._state.heard.confidence))
         self._set(given_up=self._state.given_up | {self._state.step}, heard=slots.heard(""))
@@ -298,6 +354,10 @@ class _Turn:
         if self._state.expect is Expect.YES_NO and digits in ("1", "2"):
             self._spoken(YES if digits == "1" else NO)
             return
+        rules = _rules(step)
+        if step and rules and self._state.expect is not Expect.YES_NO:
+            self._keyed_detail(step, rules, digits)
+            return
         typed = slots.heard(digits)
         if not typed.complete and step and step.slot is Slot.PHONE and self._state.phone_mode == "ask":
             typed = slots.join(self._state.heard, typed)
@@ -335,8 +395,12 @@ class _Turn:
                 self._to_step(text)
 
     def _number_given(self, text: str) -> bool:
-        """Digits where a number is asked for are no question, whatever else is said."""
+        """Digits where a number is asked for, or what else is asked for, are no question, whatever else is said."""
         step = self._step
+        rules = _rules(step)
+        if rules and not self._state.confirming:
+            heard = rules.hear(text, self._state.detail, self._context.now)
+            return bool(heard) and not (slots.is_question(text) and not heard.value)
         return bool(step and step.slot is Slot.PHONE and slots.phone(text).digits)
 
     def _person(self) -> None:
@@ -358,15 +422,19 @@ class _Turn:
         if found:
             self._learn(NAME, found.name, sure=found.sure, spoken=found.name.split()[0])
             news.add(NAME)
-        if not (step and step.slot is Slot.PHONE):
+        if not (step and (step.slot is Slot.PHONE or _rules(step))):
             heard = slots.phone(text, asked=False)
             old = self._state.known.get(PHONE)
             if heard.e164 and heard.e164.startswith("+") and not (old and old.value == heard.e164):
                 self._set(heard=heard, heard_from=text, known=_without(self._state.known, PHONE))
                 news.add(PHONE)
-        wish = slots.time_wish(text, asked=False)
+        for other in self._script.steps:
+            rules = _rules(other)
+            if rules and other is not step and other.id not in self._state.known and (told := rules.early(text)):
+                self._set(early={**self._state.early, other.id: told})
+        wish = slots.time_wish(text, asked=False, now=self._context.now)
         if wish:
-            self._learn(TIME, wish.text, sure=0.9, spoken=wish.spoken)
+            self._learn_time(wish)
             news.add(TIME)
         if step and step.slot is Slot.NEED and (need := slots.need(text)) and not self._only_asks(text):
             if wish and len(words(need)) <= len(words(wish.text)) + 2:
@@ -375,6 +443,10 @@ class _Turn:
             self._learn(NEED, service.name if service else need, sure=0.6 if service else 0.9)
             news.add(NEED)
         return frozenset(news)
+
+    def _learn_time(self, wish: slots.TimeWish) -> None:
+        self._learn(TIME, wish.text, sure=0.9, spoken=wish.spoken)
+        self._set(callback_at=self._business.callback_at(wish.when) if wish.when else None)
 
     def _only_asks(self, text: str) -> bool:
         """It can be answered here and now, or asks for a person, and is not the reason of the call."""
@@ -443,6 +515,8 @@ class _Turn:
                 self._own(step, text)
             case Slot.SUMMARY:
                 self._summary(step, text)
+            case _:
+                self._detail(step, RULES[_EXPECT[step.slot]], text)
 
     def _need(self, text: str) -> None:
         if NEED in self._news:
@@ -487,7 +561,7 @@ class _Turn:
             return True
         more = slots.need(text)
         # where digits are awaited, words that are none are a number misheard rather than a story
-        if more is None or len(words(more)) < _MANY_WORDS or self._state.expect is Expect.PHONE:
+        if more is None or len(words(more)) < _MANY_WORDS or self._state.expect in _DIGITS:
             return False
         need = self._state.known.get(NEED)
         if need is None:
@@ -541,6 +615,8 @@ class _Turn:
 
     def _dictated(self, step: Step, text: str) -> None:
         now = slots.phone(text)
+        if not now.complete and self._state.refused and placed(words(text)):
+            now = slots.amend(self._state.refused, text)  # "בסוף שבע שמונה": of the number that was refused
         if not now.digits:
             if self._callers_own and find_any(text, _THIS_NUMBER):
                 self._own_number()
@@ -559,8 +635,9 @@ class _Turn:
             self._ask(step.line("more"), Expect.PHONE)
 
     def _confirm_phone(self, step: Step) -> None:
+        """Read it back: in groups, and once that was refused, digit by digit."""
         self._set(phone_mode="confirm")
-        self._ask(step.line("confirm"), Expect.YES_NO)
+        self._ask(step.line("slowly" if self._state.refusals else "confirm"), Expect.YES_NO)
 
     def _confirming(self, step: Step, text: str) -> None:
         heard = self._state.heard
@@ -568,17 +645,17 @@ class _Turn:
         answer = slots.yes_no(text)
         amended = slots.amend(national(heard.e164), text) if answer is not True else slots.heard("")
         if amended.e164 and amended.e164 != heard.e164:
-            self._set(heard=amended, heard_from=text)
+            self._set(heard=amended, heard_from=text, refusals=self._state.refusals + 1)
             if self._count_try(step):
                 self._confirm_phone(step)
         elif answer or amended.e164:
             self._learn(PHONE, heard.e164, sure=max(0.9, heard.confidence), confirmed=True)
             self._phone_settled("thanks")
         elif answer is False or amended.digits:
-            self._set(heard=slots.heard(""), heard_from="", phone_mode="ask")
+            refusals, refused = self._state.refusals + 1, national(heard.e164)
+            self._set(heard=slots.heard(""), heard_from="", phone_mode="ask", refusals=refusals, refused=refused)
             if self._count_try(step):
-                tried = min(self._state.tries, len(step.again)) - 1
-                self._ask(step.line("wrong") if tried < 1 else step.again[tried], Expect.PHONE)
+                self._ask(step.line("wrong" if refusals == 1 else "keys"), Expect.PHONE)
         else:
             self._again()
 
@@ -601,13 +678,185 @@ class _Turn:
             self._say(self._script.steps[number].line(thanks))
         self._go_on()
 
+    # --- what the owner's steps ask for
+
+    def _detail(self, step: Step, rules: Rules, text: str) -> None:
+        before, now = self._state.detail, self._context.now
+        if self._state.confirming:
+            self._confirming_detail(step, rules, text)
+            return
+        heard = rules.hear(text, before, now)
+        if not heard.value and self._state.refusals and placed(words(text)):
+            heard = rules.amend(text, before, now)  # "בסוף שבע שמונה": of what was refused
+        if heard:
+            self._take_detail(step, heard, text)
+        elif not self._told_more(text):
+            self._again()
+
+    def _keyed_detail(self, step: Step, rules: Rules, keys: str) -> None:
+        heard = rules.keyed(keys, self._state.detail, self._context.now)
+        if heard.value and step.slot is not Slot.ADDRESS:
+            self._set(detail=heard, detail_id=step.id, heard_from=keys)
+            self._settle_detail(step, "keyed", confirmed=True)
+        elif heard:
+            self._take_detail(step, heard, keys)
+        else:
+            self._forget_detail(keep=step.slot is Slot.ADDRESS)
+            self._again()
+
+    def _take_detail(self, step: Step, heard: Detail, said: str) -> None:
+        """Something of it was heard: read it back when it is whole, else ask for the rest."""
+        before = self._state.detail
+        more = before.partly != heard.partly and (not before.ask or heard.ask != before.ask)
+        goes_on = before and not before.wrong and not self._state.refused
+        quote = _quoted(self._state.heard_from, said) if goes_on else said
+        self._set(detail=heard, detail_id=step.id, heard_from=quote)
+        if heard.value:
+            self._confirm_detail(step)
+        elif heard.wrong:
+            if self._count_try(step):
+                self._ask(step.line("invalid" if self._state.tries == 1 else "keys"), _EXPECT[step.slot])
+        elif more or self._count_try(step):
+            self._ask_part(step)
+
+    def _ask_part(self, step: Step) -> None:
+        """The rest of a number, or the part of an address that is missing."""
+        detail = self._state.detail
+        self._ask(step.line(detail.ask or "more"), expected(_EXPECT[step.slot], detail))
+
+    def _confirm_detail(self, step: Step) -> None:
+        slow = self._state.refusals and step.line("slowly").pieces
+        line = step.line("slowly" if slow else "confirm")
+        if not line.pieces:  # a number is only read back where the owner wants it
+            self._settle_detail(step, "thanks")
+            return
+        self._set(confirming=True)
+        self._ask(line, Expect.YES_NO)
+
+    def _confirming_detail(self, step: Step, rules: Rules, text: str) -> None:
+        detail, answer = self._state.detail, slots.yes_no(text)
+        amended = rules.amend(text, detail, self._context.now) if answer is not True else NOTHING
+        if amended.value and amended.value != detail.value:
+            self._set(detail=amended, heard_from=text, refusals=self._state.refusals + 1)
+            if self._count_try(step):
+                self._confirm_detail(step)
+        elif answer or amended.value:
+            self._settle_detail(step, "thanks", confirmed=True)
+        elif answer is False or amended:
+            refusals = self._state.refusals + 1
+            self._set(confirming=False, refusals=refusals, refused=detail.value)
+            if self._count_try(step):
+                keys = step.line("keys").pieces and refusals > 1
+                self._ask(step.line("keys" if keys else "wrong"), _EXPECT[step.slot])
+        else:
+            self._again()
+
+    def _settle_detail(self, step: Step, thanks: str, *, confirmed: bool = False) -> None:
+        detail = self._state.detail
+        sure = max(0.9, detail.sure) if confirmed else detail.sure
+        quote = self._state.heard_from
+        self._learn(step.id, detail.value, sure=sure, spoken=detail.spoken, confirmed=confirmed, quote=quote)
+        self._say(step.line(thanks))
+        self._forget_detail()
+        self._go_on()
+
+    def _forget_detail(self, *, keep: bool = False) -> None:
+        self._set(confirming=False)
+        if not keep and (self._state.detail or self._state.detail_id):
+            self._set(detail=NOTHING, detail_id="", heard_from="")
+
+    # --- what two engines heard differently
+
+    def _weigh_readings(self) -> None:
+        """Go by the better reading of this turn, and be surer where both say the same."""
+        if disagreement.agreed(self._turn):
+            self._sure = (1.0 + self._sure) / 2
+        self._turn = replace(self._turn, text=disagreement.best_text(self._turn))
+        readings = {field: values for field, _, values in disputed(self._turn.second)}
+        self._set(readings={**self._state.readings, **readings})
+
+    def _doubt_readings(self) -> None:
+        """Where the readings differ in something that stands, the next question is about that alone."""
+        state = self._state
+        known = {slot: state.known.get(self._key(slot)) for slot in SLOTS}
+        standing = {slot: one.value for slot, one in known.items() if one and one.turn and not one.confirmed}
+        if state.heard.e164:
+            standing[Expect.PHONE] = state.heard.e164
+        if state.confirming and self._step:
+            standing[_EXPECT[self._step.slot]] = state.detail.value
+        differing = disagreement.find(self._turn, standing) if not (self._then or state.ended or state.doubt) else None
+        if differing is None:
+            return
+        doubt = disagreement.Doubt(differing.slot, differing.first, differing.second)
+        step = self._step
+        if doubt.difference is None:  # two numbers with little in common: once more is shorter than comparing
+            self._set(heard=slots.heard(""), heard_from="")
+            if step and step.slot is Slot.PHONE and self._count_try(step):
+                self._said.clear()
+                self._set(phone_mode="ask")
+                self._ask(step.again[0], Expect.PHONE)
+            return
+        late = not disagreement.of_turn(self._turn)
+        answered = len(self._said) - len(self._state.asked) if late else 0
+        del self._said[answered:]
+        self._set(doubt=doubt)
+        self._ask(self._script.line(f"which_{doubt.difference.place}"), doubt.slot)
+
+    def _settle_doubt(self, doubt: disagreement.Doubt) -> bool:
+        """The answer to "this or that?". False where the caller did something else, which comes first."""
+        text, keys = self._turn.text, self._turn.dtmf
+        value = disagreement.chosen(doubt, self._turn)
+        if value is not None:
+            self._set(doubt=None)
+            self._take_reading(doubt, value, sure=_CERTAIN, confirmed=doubt.slot is not Expect.PHONE)
+        elif keys or _is_wish(text) or self._answer_to(text):
+            self._set(doubt=None if keys else doubt)
+            return False
+        elif doubt.tries == 0:
+            self._set(doubt=replace(doubt, tries=1))
+            self._say(self._script.line("which_again"))
+            self._ask_again()
+        else:
+            self._set(doubt=None)
+            self._take_reading(doubt, doubt.first, sure=disagreement.KEPT_UNSURE, confirmed=False)
+        return True
+
+    def _take_reading(self, doubt: disagreement.Doubt, value: str, *, sure: float, confirmed: bool) -> None:
+        """The slot has its value; on to the first question that is open. A number is read back, as every number."""
+        key = self._key(doubt.slot)
+        if doubt.slot is Expect.PHONE:
+            self._set(
+                heard=slots.heard(national(value), sure),
+                heard_from=_quoted(self._state.heard_from, self._turn.text),
+                known=_without(self._state.known, PHONE),
+            )
+        elif self._state.confirming and (step := self._step) and (rules := _rules(step)):
+            self._set(detail=rules.hear(value, NOTHING, self._context.now), confirming=False)
+            self._settle_detail(step, "thanks", confirmed=confirmed)
+            return
+        else:
+            old = self._state.known[key]
+            known = replace(old, value=value, spoken=value.split(maxsplit=1)[0] if key == NAME else "", sure=sure)
+            self._set(known={**self._state.known, key: replace(known, confirmed=confirmed)})
+            if key == NAME:
+                self._thank_for_name()
+        self._go_on()
+
+    def _key(self, slot: Expect) -> str:
+        """Where the state keeps this slot: the id of the step that asks for it."""
+        return next((step.id for step in self._script.steps if step.slot.value == slot.value), slot.value)
+
+    def _two_readings(self) -> dict[str, str]:
+        apart = self._state.doubt.difference if self._state.doubt else None
+        return {"first": apart.first, "second": apart.second} if apart else {}
+
     # --- the rest
 
     def _time(self, text: str) -> None:
         if TIME not in self._news:
-            wish = slots.time_wish(text)
+            wish = slots.time_wish(text, now=self._context.now)
             if wish:
-                self._learn(TIME, wish.text, sure=0.9, spoken=wish.spoken)
+                self._learn_time(wish)
             elif (
                 not self._news
                 and not slots.phone(text, asked=False).digits
@@ -661,9 +910,9 @@ class _Turn:
             return True
         if not wrong:
             return False
-        wish = slots.time_wish(text)
+        wish = slots.time_wish(text, now=self._context.now)
         if wish:
-            self._learn(TIME, wish.text, sure=0.9, spoken=wish.spoken)
+            self._learn_time(wish)
             return True
         rest = slots.need(text)
         said = words(rest or "")
@@ -673,6 +922,17 @@ class _Turn:
             return False
         self._learn(NEED, " ".join(said), sure=0.8)
         return True
+
+
+def _rules(step: Step | None) -> Rules | None:
+    """How the answer to a step is understood, where that is one of `details`."""
+    return RULES.get(_EXPECT[step.slot]) if step else None
+
+
+def _is_wish(text: str) -> bool:
+    """One of the wishes that may come at any time."""
+    wishes = (slots.repeat_please, slots.hold_on, slots.wants_person, slots.do_not_record, slots.farewell)
+    return any(wish(text) for wish in wishes)
 
 
 def find_any(text: str, wanted: tuple[tuple[str, ...], ...]) -> bool:

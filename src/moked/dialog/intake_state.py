@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 
 from moked.crm.phone import groups
 from moked.dialog import Expect, slots
+from moked.dialog.details import NOTHING, Detail
+from moked.dialog.disagreement import Doubt
 from moked.records import FieldSource, LeadDraft
 
 NAME, PHONE, NEED, TIME, SUMMARY = "name", "phone", "need", "time", "summary"
@@ -17,6 +20,9 @@ DO_NOT_RECORD: Final = "לא להקליט"
 QUESTION: Final = "שאלה"
 NOTE: Final = "הערה"
 YES, NO = "כן", "לא"
+
+UNCONFIRMED: Final = " (לא אושר)"
+"""After a value in the lead's `extra` that was heard and never agreed to."""
 
 _FIELDS: Final = {NAME: "name", PHONE: "phone", NEED: "need", TIME: "best_time"}
 
@@ -44,10 +50,19 @@ class State:
     phone_mode: Literal["offer", "ask", "confirm"] = "ask"
     heard: slots.PhoneHeard = field(default_factory=lambda: slots.heard(""))  # of a number, so far
     heard_from: str = ""  # the caller's words it came from
+    detail: Detail = NOTHING  # of an owner's step, so far
+    detail_id: str = ""  # which step's
+    early: Mapping[str, Detail] = field(default_factory=dict)  # told before their steps, by the steps' ids
+    confirming: bool = False  # the detail was read back
+    refusals: int = 0  # how often this step's answer was read back and refused
+    refused: str = ""  # what was, last
+    callback_at: datetime | None = None  # the time to call, as a time
     extra: Mapping[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()  # the last question, to be asked again
     expect: Expect = Expect.OPEN
     silences: int = 0
+    doubt: Doubt | None = None  # two engines heard a slot differently, and the caller was asked which it is
+    readings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # field -> engine -> value
     marks: frozenset[str] = frozenset()  # offer_refused, person, leaving, fixing, answered
     ended: bool = False
 
@@ -58,6 +73,13 @@ def lead(state: State) -> LeadDraft:
     if PHONE not in known and state.heard.e164:
         sure = min(0.5, state.heard.confidence)
         known[PHONE] = Known(state.heard.e164, 0, state.heard_from, sure)
+    if state.detail and state.detail_id not in known and (not state.refused or state.detail.value != state.refused):
+        sure = min(0.4, state.detail.sure)
+        value = (state.detail.value or state.detail.partly) + UNCONFIRMED
+        known[state.detail_id] = Known(value, 0, state.heard_from, sure)
+    for key, detail in state.early.items():
+        if key not in known and key != state.detail_id:
+            known[key] = Known(detail.value + UNCONFIRMED, 0, "", min(0.4, detail.sure))
     known.pop(SUMMARY, None)
     values = {name: known[key].value for key, name in _FIELDS.items() if key in known}
     own = {key: item.value for key, item in known.items() if key not in _FIELDS}
@@ -66,15 +88,17 @@ def lead(state: State) -> LeadDraft:
         return LeadDraft()
     extra = {**own, **state.extra}
     confirmed = PHONE in known and known[PHONE].confirmed
-    sources = {
-        _FIELDS.get(key, f"extra.{key}"): FieldSource(item.turn, item.quote, item.sure) for key, item in known.items()
-    }
+    sources = {}
+    for key, item in known.items():
+        name = _FIELDS.get(key, f"extra.{key}")
+        sources[name] = FieldSource(item.turn, item.quote, item.sure, dict(state.readings.get(name, {})))
     return LeadDraft(
-        **values,
+        **values,  # type: ignore[arg-type]  # names of its texts
         summary=_summary_text(values, extra, confirmed),
         extra=extra,
         sources=sources,
         phone_confirmed=confirmed,
+        callback_at=state.callback_at,
     )
 
 

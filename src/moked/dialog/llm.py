@@ -37,9 +37,11 @@ from moked.dialog import (
     Say,
     Speaker,
     ToolRan,
+    addresses,
 )
 from moked.dialog.business import Business, gendered
 from moked.dialog.intake import HANDED_BACK
+from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
 from moked.records import Handover, LeadDraft, ToolUse
@@ -91,6 +93,7 @@ class LlmAgents:
             timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
         )
         self._prompt = system_prompt(business)
+        addresses.ready()
         # Made once, and past the client's own walk over them: together a tenth of a busy server's time.
         self._tools = {"tools": [tool.schema() for tool in TOOLS]}
 
@@ -205,7 +208,7 @@ class LlmAgent:
         self, turn: CallerTurn, history: Sequence[Entry], committed: anyio.Event
     ) -> AsyncIterator[Action]:
         words = turn.text or f"[הקשה במקלדת: {turn.dtmf}]"
-        messages = self._messages(words, history)
+        messages = self._messages(words, history, two_readings(turn))
         said, retried = "", False
         for _ in range(_ROUNDS):
             calls = _CallCollector()
@@ -243,18 +246,19 @@ class LlmAgent:
         began = time.monotonic()
         result = self._tools.use(name, arguments, turn=turn.number, quote=turn.text)
         took = int((time.monotonic() - began) * 1000)
+        self._tools.lead = with_readings(self._tools.lead, turn.second)
         yield ToolRan(ToolUse(name, arguments, result.text, result.ok, took))
         if result.then is not None:
             yield result.then
         messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.text})
 
-    def _messages(self, words: str, history: Sequence[Entry]) -> list[dict[str, Any]]:
+    def _messages(self, words: str, history: Sequence[Entry], note: str) -> list[dict[str, Any]]:
         """The fixed part first, so that servers can cache it; then the conversation as heard; then what changes."""
         messages: list[dict[str, Any]] = [{"role": "system", "content": self._house._prompt}]
         for entry in history[-_HISTORY_ENTRIES:]:
             role = "user" if entry.speaker is Speaker.CALLER else "assistant"
             messages.append({"role": role, "content": entry.text + (_CUT_NOTE if entry.cut else "")})
-        messages.append({"role": "system", "content": self._situation()})
+        messages.append({"role": "system", "content": "\n".join(filter(None, (self._situation(), note)))})
         messages.append({"role": "user", "content": words})
         return messages
 
@@ -268,6 +272,7 @@ class LlmAgent:
             "טלפון לחזרה": lead.phone + (" (אושר)" if lead.phone_confirmed else " (לא אושר)") if lead.phone else "",
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
+            **lead.extra,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
@@ -343,6 +348,15 @@ _OPEN_WORDS: Final = frozenset(["מה", "במה", "איך", "מתי", "איפה"
 _YES_NO: Final = re.compile(r"(נכון|בסדר|מתאים|אפשר|האם|לאשר|מסכימים|זה המספר)[^?]*\?\s*$")
 
 
+_ASKED_FOR: Final = {
+    Expect.ID: re.compile(r"זהות|\bה?תז\b"),
+    Expect.PLATE: re.compile(r"מספר ה?רכב|לוחית|רישוי|מספר ה?אוטו"),
+    Expect.NUMBER: re.compile(r"מספר ה?בית|^(?:\S+ )?ו?כמה (?!זמן|פרטים|שאלות|דברים)"),
+    Expect.ADDRESS: re.compile(r"כתובת|\b[הבל]?רחוב\b|\bב?איזו עיר\b|\bב?איזה ישוב\b"),
+    Expect.DATE: re.compile(r"תאריך|ב?איזה יום\b"),
+}
+
+
 def expectation(said: str) -> Expect:
     """What the last sentence of `said` asks for."""
     sentence = re.split(r"(?<=[.!?])\s+", said.strip())[-1]
@@ -350,6 +364,10 @@ def expectation(said: str) -> Expect:
         return Expect.NOTHING
     if _YES_NO.search(sentence) and not _OPEN_WORDS & set(normalise(sentence).split()):
         return Expect.YES_NO
+    said = " ".join(normalise(sentence).split())
+    for expect, wanted in _ASKED_FOR.items():
+        if wanted.search(said):
+            return expect
     if "טלפון" in sentence or "מספר" in sentence:
         return Expect.PHONE
     if "שמך" in sentence or "השם" in sentence or "קוראים" in sentence:
@@ -357,6 +375,30 @@ def expectation(said: str) -> Expect:
     if "מתי" in sentence or "שעה" in sentence:
         return Expect.TIME
     return Expect.OPEN
+
+
+_SLOT_NAMES: Final = {
+    Expect.NAME: "השם",
+    Expect.PHONE: "מספר הטלפון",
+    Expect.ID: "מספר הזהות",
+    Expect.ADDRESS: "הכתובת",
+    Expect.PLATE: "מספר הרכב",
+}
+
+
+def two_readings(turn: CallerTurn) -> str:
+    """What to do about slots that two engines heard differently; '' where they do not matter."""
+    notes = []
+    for second in turn.second:
+        for one in compare(second):
+            if one.material and one.first:
+                notes.append(
+                    f"{_SLOT_NAMES[one.slot]} נשמע בשתי צורות: «{one.first}» או «{one.second}». "
+                    "לפני שממשיכים יש לשאול רק על זה, במשפט קצר אחד, איזו מהן נכונה."
+                )
+            elif one.material:
+                notes.append(f"{_SLOT_NAMES[one.slot]}, כפי שנשמע בהאזנה שנייה: «{one.second}».")
+    return "\n".join(notes)
 
 
 def system_prompt(business: Business) -> str:

@@ -93,6 +93,11 @@ def _as_written(found: NameFound | None, text: str) -> NameFound | None:
     return replace(found, name=" ".join(written.get(word, word) for word in found.name.split()))
 
 
+def common(name: str) -> bool:
+    """Whether the first word is a common first name."""
+    return name.split()[:1] != [] and name.split(maxsplit=1)[0] in _FIRST
+
+
 def find_name(text: str, *, asked: bool) -> NameFound | None:
     """`name` with its place, for taking it out of the sentence around it."""
     return _as_written(_find(text, asked), text)

@@ -13,13 +13,17 @@ from typing import Any
 
 import msgspec
 
-from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, intake
+from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, addresses, intake
 from moked.dialog.business import Business
 from moked.dialog.intake_state import NAME, Known, State, lead
 from moked.dialog.scriptfile import Script, load_script
 from moked.dialog.spoken_phone import DIGIT_WORDS
 from moked.records import Handover, LeadDraft
 
+_ANSWERS = (
+    "thanks", "confirm", "more", "city", "street", "house", "slowly", "keyed", "wrong", "invalid", "keys", "fix",
+)  # fmt: skip
+"""Lines of a step in the order in which a call comes to need them."""
 _FROM_RECORDS = 0.7  # how sure we are that a returning caller is the person on record
 
 
@@ -31,6 +35,7 @@ class ScriptAgents:
     def __init__(self, business: Business, script_path: Path | None = None) -> None:
         self._business = business
         self._script = load_script(script_path, business.voice_gender, business.name)
+        addresses.ready()
 
     def __call__(self, context: CallContext) -> Agent:
         return ScriptAgent(self._business, self._script, context)
@@ -50,7 +55,7 @@ def _phrases(business: Business, script: Script) -> Iterator[str]:
         yield from step.line("offer").fixed()
         yield from step.say.fixed()
     for step in script.steps:
-        for key in ("thanks", "confirm", "more", "keyed", "wrong", "fix"):
+        for key in _ANSWERS:
             yield from step.line(key).fixed()
     for key in ("goodbye", "bye"):
         yield from script.line(key).fixed()
@@ -123,7 +128,7 @@ class ScriptAgent:
         def commit() -> None:
             self._before, self._state, self._last = before, after, number
 
-        return _Prepared(actions, commit)
+        return Prepared(actions, commit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,9 @@ def _from_the_first(state: State) -> State:
     return replace(state, step=0, tries=0, given_up=frozenset(), asked=())
 
 
-class _Prepared:
+class Prepared:
+    """A `Reply` whose actions are all known."""
+
     def __init__(self, actions: tuple[Action, ...], commit: Callable[[], None]) -> None:
         self._actions = actions
         self.commit = commit

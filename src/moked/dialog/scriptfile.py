@@ -19,7 +19,7 @@ from moked.dialog.ownerfile import Place, read
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]+|[^.!?]+$")
 _CLAUSE: Final = re.compile(r"[^,:;]+[,:;]|[^,:;]+$")
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
-VARIABLES: Final = ("name", "need", "time", "phone", "business", "address")
+VARIABLES: Final = ("name", "need", "time", "phone", "value", "business", "address", "first", "second")
 
 
 class Slot(StrEnum):
@@ -31,6 +31,11 @@ class Slot(StrEnum):
     TIME = "time"
     TEXT = "text"
     CHOICE = "choice"
+    ID = "id"
+    ADDRESS = "address"
+    PLATE = "plate"
+    DATE = "date"
+    NUMBER = "number"
     SUMMARY = "summary"
 
 
@@ -84,9 +89,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Script:
+    """`spare` are steps that nobody asks, for their words: an owner's step of that kind takes what it leaves out."""
+
     steps: tuple[Step, ...]
     lines: Mapping[str, Line]
     silence: tuple[Line, ...]
+    spare: tuple[Step, ...] = ()
 
     def line(self, key: str) -> Line:
         return self.lines[key]
@@ -97,9 +105,27 @@ class Script:
 
 
 _NOTHING: Final = Line(())
-_STEP_LINES: Final[tuple[str, ...]] = ("why", "thanks", "offer", "confirm", "more", "keyed", "wrong", "fix")
+_DETAILS: Final = frozenset({Slot.ID, Slot.ADDRESS, Slot.PLATE, Slot.DATE, Slot.NUMBER})
+_OWN: Final = _DETAILS | {Slot.TEXT, Slot.CHOICE}
+_DICTATED: Final = frozenset({Slot.PHONE, Slot.ID, Slot.PLATE})
+_READ_BACK: Final = _DETAILS | {Slot.PHONE}
+# The lines that only some steps use, and which.
+_LINES_OF: Final[Mapping[str, frozenset[Slot]]] = {
+    "offer": frozenset({Slot.PHONE}),
+    "confirm": _READ_BACK,
+    "slowly": _DICTATED,
+    "more": _DICTATED,
+    "city": frozenset({Slot.ADDRESS}),
+    "street": frozenset({Slot.ADDRESS}),
+    "house": frozenset({Slot.ADDRESS}),
+    "keyed": _READ_BACK - {Slot.ADDRESS},
+    "wrong": _READ_BACK,
+    "invalid": frozenset({Slot.ID, Slot.PLATE}),
+    "keys": _READ_BACK - {Slot.ADDRESS},
+}
+_STEP_LINES: Final[tuple[str, ...]] = ("why", "thanks", *_LINES_OF, "fix")
 _STEP_FIELDS: Final = ("asks", "id", "say", "again", "tries", *_STEP_LINES)
-_ONLY_PHONE: Final = frozenset({"offer", "confirm", "more", "keyed", "wrong"})
+_TAKEN: Final = frozenset(slot.value for slot in Slot if slot not in _OWN)
 _USUAL_TRIES: Final = 3
 
 
@@ -119,8 +145,9 @@ class _Reader:
         self._usual = usual
 
     def script(self, root: Place) -> Script:
-        fields = root.table(("steps", "lines"))
+        fields = root.table(("steps", "spare", "lines"))
         usual = self._usual
+        spare = tuple(self._step(item, spare=True) for item in fields["spare"].items()) if "spare" in fields else ()
         steps = tuple(self._step(item) for item in fields["steps"].items()) if "steps" in fields else ()
         if not steps:
             if usual is None or "steps" in fields:
@@ -132,8 +159,8 @@ class _Reader:
         silence = tuple(self._line(item) for item in given["silence"].items()) if "silence" in given else ()
         lines = {key: self._line(place) for key, place in given.items() if key != "silence"}
         if usual is None:
-            return Script(steps, lines, silence)
-        return Script(steps, {**usual.lines, **lines}, silence or usual.silence)
+            return Script(steps, lines, silence, spare)
+        return Script(steps, {**usual.lines, **lines}, silence or usual.silence, usual.spare)
 
     def _check_order(self, steps: tuple[Step, ...], place: Place) -> None:
         seen: set[str] = set()
@@ -144,32 +171,40 @@ class _Reader:
             if step.slot is Slot.SUMMARY and number < len(steps):
                 place.fail(f"step {number}: the summary has to be the last step")
 
-    def _step(self, place: Place) -> Step:
+    def _step(self, place: Place, *, spare: bool = False) -> Step:
         fields = place.table(_STEP_FIELDS, required=("asks",))
         slot = Slot(fields["asks"].one_of(tuple(Slot)))
-        own = slot in (Slot.TEXT, Slot.CHOICE)
+        own = slot in _OWN and not spare
         if own and "id" not in fields:
             place.fail(f"a {slot.value!r} step needs an 'id': the name of the field in the lead")
         if "id" in fields and not own:
-            fields["id"].fail("only 'text' and 'choice' steps have an id")
+            kinds = ", ".join(repr(kind.value) for kind in Slot if kind in _OWN)
+            fields["id"].fail(f"only steps of your own have an id: {kinds}")
         usual = self._usual_step(slot)
         if "say" not in fields and usual is None:
             place.fail("the field 'say' is missing: the question of this step")
-        for key in _ONLY_PHONE & fields.keys() if slot is not Slot.PHONE else ():
-            fields[key].fail("only a 'phone' step has this field")
+        for key, slots in _LINES_OF.items():
+            if key in fields and slot not in slots:
+                only = " or ".join(repr(other.value) for other in Slot if other in slots)
+                fields[key].fail(f"only a {only} step has this field")
         lines = {key: self._line(fields[key]) for key in _STEP_LINES if key in fields}
-        if "confirm" in lines and "phone" not in lines["confirm"].variables:
-            fields["confirm"].fail("has to read the number back: put {phone} into it")
+        said_back = "phone" if slot is Slot.PHONE else "value"
+        for key in {"confirm", "slowly"} & lines.keys():
+            if said_back not in lines[key].variables:
+                what = "the number" if slot in _DICTATED else "the answer"
+                fields[key].fail(f"has to read {what} back: put {{{said_back}}} into it")
         again = tuple(self._line(item) for item in fields["again"].items()) if "again" in fields else ()
         if usual:
             lines = {**usual.lines, **lines}
         say = self._line(fields["say"]) if "say" in fields else usual.say if usual else _NOTHING
         tries = fields["tries"].number(1, 5) if "tries" in fields else usual.tries if usual else _USUAL_TRIES
         again = again or (usual.again if usual and "say" not in fields else ()) or (say,)
+        if own and fields["id"].text() in _TAKEN:
+            fields["id"].fail("this name is taken by a step of the script")
         return Step(slot, fields["id"].text() if own else slot.value, say, again, tries, lines)
 
     def _usual_step(self, slot: Slot) -> Step | None:
-        steps = self._usual.steps if self._usual else ()
+        steps = (*self._usual.steps, *self._usual.spare) if self._usual else ()
         return next((step for step in steps if step.slot is slot), None)
 
     def _line(self, place: Place) -> Line:

@@ -6,17 +6,20 @@ Names are in `names`, spoken telephone numbers in `spoken_phone`; both are offer
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from moked.dialog.moments import Moment, moment
 from moked.dialog.names import SENTENCE_WORDS, find_name, name
-from moked.dialog.spoken_phone import DIGIT_WORDS, PhoneHeard, amend, heard, join, phone, readback, spell
+from moked.dialog.spoken_phone import DIGIT_WORDS, PhoneHeard, amend, heard, join, phone, readback, slowly, spell
 from moked.dialog.words import find, fold, has, is_break, listed, phrases, tokens, words
 
 __all__ = [
     "PhoneHeard", "TimeWish", "amend", "asks_address", "asks_hours", "asks_price", "back_channel", "do_not_record",
     "farewell", "find_name", "heard", "hold_on", "is_question", "join", "name", "need", "open_sentence", "phone",
-    "readback", "repeat_please", "restate", "spell", "time_wish", "wants_only_person", "wants_person", "yes_no",
+    "readback", "repeat_please", "restate", "slowly", "spell", "time_wish", "wants_only_person", "wants_person",
+    "yes_no",
 ]  # fmt: skip
 
 # --- yes and no ---------------------------------------------------------------------------------------------------
@@ -214,6 +217,7 @@ class TimeWish:
 
     `day`: today, tomorrow, after_tomorrow, sunday .. saturday, next_week. `part`: morning, noon, afternoon, evening,
     now, any. `hour` 1..24 as said (four may be 16), with `relation` at, after or before.
+    `when` is the same as a date and hours, when it was asked with a `now`.
     """
 
     text: str
@@ -221,6 +225,7 @@ class TimeWish:
     part: str = ""
     hour: int | None = None
     relation: str = ""
+    when: Moment | None = None
 
     @property
     def spoken(self) -> str:
@@ -230,11 +235,15 @@ class TimeWish:
         return " ".join(filter(None, (_HEBREW_DAYS.get(self.day, ""), _HEBREW_PARTS.get(self.part, "")))) or self.text
 
 
-def time_wish(text: str, *, asked: bool = True) -> TimeWish | None:
-    """When the caller wants to be called back. Not `asked`, only in a sentence about calling back or what suits."""
+def time_wish(text: str, *, asked: bool = True, now: datetime | None = None) -> TimeWish | None:
+    """When the caller wants to be called back. Not `asked`, only in a sentence about calling back or what suits.
+
+    With `now` (aware, local) it is also resolved to a date, and dates and spans count as well ("בעוד שבועיים").
+    """
     said = words(text)
     if not asked and not _CALL_BACK.intersection(said):
         return None
+    when = moment(text, now) if now else None
     spans: list[tuple[int, int]] = []
 
     def first(table: dict[str, tuple[tuple[str, ...], ...]]) -> str:
@@ -251,9 +260,12 @@ def time_wish(text: str, *, asked: bool = True) -> TimeWish | None:
     if span:
         spans.append(span)
     if not spans:
-        return None
+        return TimeWish(when.quote, when=when) if when else None
     start, end = min(a for a, _ in spans), max(b for _, b in spans)
-    return TimeWish(" ".join(said[start:end]), day, part, hour, relation)
+    wished = " ".join(said[start:end])
+    if when and not day and len(when.quote) > len(wished):
+        return TimeWish(when.quote, when=when)  # "ב-15 לחודש בבוקר" is more than a morning
+    return TimeWish(wished, day, part, hour, relation, when)
 
 
 def _hour(said: tuple[str, ...], *, marked: bool) -> tuple[int | None, str, tuple[int, int] | None]:

@@ -9,12 +9,13 @@ sounds nearest: the embedded Whisper hears digits well and spells them wrong on 
 אפס, תשע, ארבע). A snapped digit lowers the confidence, and whoever asked reads the number back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from moked.crm.phone import groups, to_e164
+from moked.dialog.corrections import patched
 from moked.dialog.words import fold, is_break, listed, tokens
 
 DIGIT_WORDS: Final = ("אפס", "אחת", "שתיים", "שלוש", "ארבע", "חמש", "שש", "שבע", "שמונה", "תשע")
@@ -102,6 +103,22 @@ def phone(text: str, *, asked: bool = True) -> PhoneHeard:
     return best
 
 
+@lru_cache(maxsize=256)
+def digits_said(
+    text: str, *, size: int, whole: Callable[[str], object], skip: frozenset[str] = frozenset(), asked: bool = True
+) -> tuple[str, float]:
+    """(digits, confidence) of another number than a telephone's, `size` digits long; `whole` tells which are one.
+
+    Words of `skip` speak about the number ("תעודת זהות") and are not misheard digits.
+    """
+    said = tuple(token for token in tokens(text) if token not in skip)
+    reading = _read(_apart(said) if asked else said, snap=asked and _mostly_numbers(said))
+    ways = (True, False) if reading.ambiguous else (True,)
+    found = [_repair(reading.runs, reading.confidence, joined=joined, size=size, whole=whole) for joined in ways]
+    digits, sure = next((way for way in found if whole(way[0])), found[0])
+    return "".join(char for char in digits if char.isdecimal()), sure
+
+
 def join(before: PhoneHeard, now: PhoneHeard) -> PhoneHeard:
     """A number dictated over several turns. A new whole number, or a new beginning, replaces what was there."""
     if now.complete or not before.digits:
@@ -128,17 +145,18 @@ def amend(digits: str, text: str) -> PhoneHeard:
     new = phone(text)
     if new.complete or not new.digits or len(new.digits) >= len(digits):
         return new
-    said = tokens(text)
-    if any(word in said for word in ("בסוף", "הסוף", "אחרון", "האחרון", "אחרונה", "האחרונה", "אחרונות", "האחרונות")):
-        return heard(digits[: -len(new.digits)] + new.digits, new.confidence * 0.9)
-    if any(word in said for word in ("בהתחלה", "ההתחלה", "קידומת", "הקידומת", "ראשונות", "הראשונות")):
-        return heard(new.digits + digits[len(new.digits) :], new.confidence * 0.9)
-    return new
+    better = patched(digits, groups(to_e164(digits) or digits), new.digits, tokens(text))
+    return heard(better, new.confidence * 0.9) if better else new
 
 
 def readback(e164: str) -> str:
     """The number in words, in groups with commas: "אפס חמש אפס, שתיים שלוש ארבע, חמש שש, שבע שמונה"."""
     return ", ".join(spell(group) for group in groups(e164))
+
+
+def slowly(digits: str) -> str:
+    """Digit by digit with a pause after each, for whoever said that the groups were wrong: "אפס, חמש, אפס, ..."."""
+    return ", ".join(spell(digit) for digit in digits)
 
 
 def spell(digits: str) -> str:
@@ -248,7 +266,8 @@ def _grows(number: _Number, value: int) -> bool:
     if value < 10:
         return value > 0 and last >= 20 and last % 10 == 0
     if value == 10:
-        return last >= 100 or (len(number.parts) == 1 and 0 < last < 10)
+        teen = 0 < last < 10 and (len(number.parts) == 1 or number.parts[-2] >= 100)
+        return last >= 100 or teen
     return (last >= 100 and value < 100) or (last in (1000, 2000) and value < 1000)
 
 
@@ -290,7 +309,14 @@ def _split(sound: str) -> tuple[int, ...]:
 # --- the repair: corrections, and the length a number must have ---------------------------------------------------
 
 
-def _repair(pieces: Sequence[_Piece], confidence: float, *, joined: bool) -> tuple[str, float]:
+def _repair(
+    pieces: Sequence[_Piece],
+    confidence: float,
+    *,
+    joined: bool,
+    size: int = _FILLED,
+    whole: Callable[[str], object] = to_e164,
+) -> tuple[str, float]:
     """Digits after all corrections. What follows one replaces what it can be meant to replace."""
     spans: list[list[str]] = [[""]]  # spans between corrections, each as groups between commas
     for piece in pieces:
@@ -304,16 +330,16 @@ def _repair(pieces: Sequence[_Piece], confidence: float, *, joined: bool) -> tup
     for span in spans[1:]:
         new = [group for group in span if group]
         if new:
-            kept = _replace(kept, new)
+            kept = _replace(kept, new, size, whole)
     return "".join(kept), confidence
 
 
-def _replace(before: list[str], new: list[str]) -> list[str]:
+def _replace(before: list[str], new: list[str], size: int, whole: Callable[[str], object]) -> list[str]:
     old, more = "".join(before), "".join(new)
-    if not old or to_e164(more) or (more[0] in "0+*1" and len(more) > 1 and old[0] == more[0]):
+    if not old or whole(more) or (more[0] in "0+*1" and len(more) > 1 and old[0] == more[0]):
         return new
-    excess = len(old) + len(more) - _FILLED
-    cut = excess if 0 < excess <= len(old) and to_e164(old[:-excess] + more) else min(len(before[-1]), len(new[0]))
+    excess = len(old) + len(more) - size
+    cut = excess if 0 < excess <= len(old) and whole(old[:-excess] + more) else min(len(before[-1]), len(new[0]))
     return [old[:-cut], *new] if cut < len(old) else new
 
 

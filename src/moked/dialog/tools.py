@@ -1,24 +1,41 @@
 """The tools an LLM agent may use: their schemas, the validation of their arguments, and what they do.
 
 Names and arguments are English, values are what the caller said. A model's arguments are never trusted: they are parsed
-here, phone numbers by `crm.phone`, and what is wrong goes back to the model as a sentence it can act on. A tool with an
-effect runs only after the turn was committed; one without may run while the reply is still speculative.
+here, phone numbers by `crm.phone` and the rest by the same functions that understand callers, and what is wrong goes
+back to the model as a sentence it can act on. A tool with an effect runs only after the turn was committed; one without
+may run while the reply is still speculative.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from moked.crm.phone import to_e164
 from moked.dialog import CallContext, EndCall, Transfer
+from moked.dialog.addresses import address
 from moked.dialog.business import Business
+from moked.dialog.identity import ID
+from moked.dialog.moments import Moment, Precision, moment
+from moked.dialog.plate import PLATE, written
+from moked.dialog.spoken_digits import hear
 from moked.records import FieldSource, LeadDraft
 
 _HEARD_CONFIDENCE: Final = 0.7
 _CONFIRMED_CONFIDENCE: Final = 0.95
+# Keys of the lead's `extra`, as the owner reads them.
+ID_NUMBER, PLATE_NUMBER, ADDRESS, DATE = "תעודת זהות", "מספר רכב", "כתובת", "תאריך"
+_NO_SUCH_ID: Final = "זה לא מספר תעודת זהות אפשרי (ספרת הביקורת לא מתאימה): לבקש אותו שוב, ספרה ספרה"
+_NO_SUCH_PLATE: Final = "במספר רכב יש שבע או שמונה ספרות: לבקש אותו שוב, ספרה ספרה"
+_NO_ADDRESS: Final = "זו לא כתובת: לבקש רחוב, מספר בית ועיר"
+_NO_DATE: Final = "לא ברור איזה תאריך זה, או שאין תאריך כזה: לבקש יום וחודש"
+_PAST: Final = "המועד הזה כבר עבר: לבקש מועד אחר"
+_STILL: Final = {
+    "city": "בכתובת חסרה העיר: לבקש אותה", "street": "בכתובת חסר הרחוב: לבקש אותו",
+    "house": "בכתובת חסר מספר הבית: לבקש אותו",
+}  # fmt: skip
 
 
 class _Arguments(BaseModel):
@@ -33,6 +50,10 @@ class SaveLead(_Arguments):
     phone_confirmed: bool | None = Field(None, description="True once the caller agreed to the number read back.")
     need: str | None = Field(None, max_length=400, description="What the caller needs, one sentence in Hebrew.")
     best_time: str | None = Field(None, max_length=80, description="When to call back, in Hebrew as said.")
+    id_number: str | None = Field(None, max_length=120, description="Israeli identity number, nine digits.")
+    plate: str | None = Field(None, max_length=120, description="Licence plate, seven or eight digits.")
+    address: str | None = Field(None, max_length=120, description="Street, house number and town, in Hebrew.")
+    date: str | None = Field(None, max_length=80, description="A day asked for: YYYY-MM-DD, or in Hebrew as said.")
     summary: str | None = Field(None, max_length=600, description="Summary of the call for the owner, in Hebrew.")
 
 
@@ -134,25 +155,85 @@ class Toolbox:
         phone = told.pop("phone", None)
         confirmed = bool(told.pop("phone_confirmed", False))
         problems = []
+        bad_phone = False
         if phone is not None:
             e164 = to_e164(phone)
+            bad_phone = e164 is None
             if e164 is None:
                 problems.append(f"{phone!r} is not an Israeli phone number: ask the caller to repeat it slowly")
             else:
                 told["phone"] = e164
+        extra, wrong = self._details(told)
+        problems += wrong
+        when = self._moment(told["best_time"]) if "best_time" in told else None
+        if when and when.past:
+            problems.append(_PAST)
         sources = dict(self.lead.sources)
+        for key in extra:
+            sources[f"extra.{key}"] = FieldSource(turn, quote, _HEARD_CONFIDENCE)
         for field in told:
             sure = _CONFIRMED_CONFIDENCE if field == "phone" and confirmed else _HEARD_CONFIDENCE
             sources[field] = FieldSource(turn, quote, sure)
         self.lead = replace(
             self.lead,
             **told,
+            extra={**self.lead.extra, **extra},
             sources=sources,
-            phone_confirmed=self.lead.phone_confirmed or (confirmed and not problems),
+            phone_confirmed=self.lead.phone_confirmed or (confirmed and not bad_phone),
+            callback_at=self._business.callback_at(when) if when else self.lead.callback_at,
         )
         if problems:
             return Result("; ".join(problems), ok=False)
-        return Result("Saved." + self._missing())
+        understood = [value for key, value in extra.items() if key == DATE]
+        if when and when.precision > Precision.WORDS:
+            understood.append(when.written)
+        return Result("Saved." + "".join(f" Understood as {value}." for value in understood) + self._missing())
+
+    def _details(self, told: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+        """What of `told` belongs to the lead's `extra`, taken out of it, and what is wrong with it."""
+        extra: dict[str, str] = {}
+        wrong: list[str] = []
+        if number := told.pop("id_number", ""):
+            if value := hear(ID, number).value:
+                extra[ID_NUMBER] = value
+            else:
+                wrong.append(_NO_SUCH_ID)
+        if number := told.pop("plate", ""):
+            if value := hear(PLATE, number).value:
+                extra[PLATE_NUMBER] = written(value)
+            else:
+                wrong.append(_NO_SUCH_PLATE)
+        if place := told.pop("address", ""):
+            found = address(place)
+            if found:
+                extra[ADDRESS] = found.written
+            if not found or found.missing:
+                wrong.append(_STILL[found.missing] if found else _NO_ADDRESS)
+        if day := told.pop("date", ""):
+            when = self._moment(day)
+            if when and when.precision > Precision.WORDS:
+                extra[DATE] = when.written
+            else:
+                wrong.append(_NO_DATE)
+        return extra, wrong
+
+    def _moment(self, text: str) -> Moment | None:
+        """Hebrew words, or an ISO date with or without a time, which models like to make of them."""
+        now = self._business.local(self._clock())
+        try:
+            then = datetime.fromisoformat(text)
+        except ValueError:
+            return moment(text, now)
+        exact = then.time() != time.min or "T" in text
+        return Moment(
+            text,
+            Precision.HOUR if exact else Precision.DAY,
+            then.date(),
+            start=then.time() if exact else None,
+            exact=exact,
+            past=then.replace(tzinfo=None) < now.replace(tzinfo=None) if exact else then.date() < now.date(),
+            today=now.date(),
+        )
 
     def _missing(self) -> str:
         missing = [name for name in ("name", "phone", "need", "best_time") if not getattr(self.lead, name)]

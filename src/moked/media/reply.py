@@ -175,6 +175,11 @@ async def _at_hand(audio: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
         yield chunks
 
 
+@dataclass(frozen=True, slots=True)
+class Broken(EndCall):
+    """We hang up because we cannot go on: the call is on record as broken."""
+
+
 class FixedReply:
     """A reply that was decided already: an apology, a goodbye at the limit of the call's length."""
 

@@ -22,7 +22,22 @@ from anyio.abc import TaskGroup
 
 from moked import metrics
 from moked.bus import Bus
-from moked.dialog import Agent, AgentFactory, Ask, CallContext, CallerTurn, EndCall, Expect, Reply, Say, Transfer
+from moked.dialog import (
+    Agent,
+    AgentFactory,
+    Ask,
+    CallContext,
+    CallerTurn,
+    EndCall,
+    Expect,
+    Reply,
+    Say,
+    Second,
+    Transfer,
+    Unheard,
+    second_hearing,
+    slots,
+)
 from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
 from moked.media import playout as out
@@ -32,7 +47,8 @@ from moked.media.connection import MOVING, REPLACED, Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.journal import Journal
 from moked.media.playout import Playout
-from moked.media.reply import FixedReply, ReplyRun
+from moked.media.reply import Broken, FixedReply, ReplyRun
+from moked.media.second_pass import SecondHearing, SecondPass
 from moked.media.snapshot import LastReply, PastTurn, Snapshot
 from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
 from moked.media.turnlog import TurnLog
@@ -50,7 +66,17 @@ from moked.records import (
     TurnRecord,
     Waterfall,
 )
-from moked.stt import EngineSwitched, Final, Interim, Recognizer, Transcript
+from moked.spool import CallSpool
+from moked.stt import (
+    PLANNED_MOVES,
+    EngineSwitched,
+    Final,
+    HearingBack,
+    HearingLost,
+    Interim,
+    Recognizer,
+    Transcript,
+)
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
 
@@ -101,13 +127,20 @@ class SessionParts:
     control: Control
     phrases: Phrases
     policy: TurnPolicy
+    unheard: Callable[[CallContext, Agent], Unheard]
     left: Callable[[CallStart], Awaitable[LeftCall | None]] = _nobody_left
+    second: SecondHearing | None = None
+    spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
 _SAVE_MS = 1000  # at most so often while the caller's words change
+_SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to words that were taken already
+_JUDGED_S = 0.5
+_VAD_BEHIND_MS = 64  # two windows: no word hides in them
 _FINAL_WORDS_S = 2.5
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
@@ -142,10 +175,20 @@ class CallSession:
         self._history = History()
         self._text = TurnText()
         self._log = TurnLog(
-            start.call_sid, parts.journal, parts.bus, self._clock, self._lead, transcripts=parts.log_transcripts
+            start.call_sid,
+            parts.journal,
+            parts.bus,
+            self._clock,
+            self._lead,
+            transcripts=parts.log_transcripts,
+            on_turn=parts.on_turn,
         )
         self._recognizer = parts.recognizer(self._on_transcript)
         self._ear = parts.ear(self._on_speech)
+        self._second = SecondPass(parts.second, self._recognizer.audio, self._on_second)
+        # One that moves has none, neither before nor after it: half a transcript would pass for a whole one.
+        self._spool = parts.spool(start.call_sid) if parts.spool is not None and not start.stream else None
+        self._expect = Expect.OPEN  # what the caller was asked for last
         self._agent: Agent | None = None
         self._tasks: TaskGroup | None = None
         self._runs: dict[int, ReplyRun] = {}
@@ -166,10 +209,13 @@ class CallSession:
         self._moving = False
         self._resumed: _Resumed | None = None  # what we say first in a call that was begun elsewhere
         self._last: LastReply | None = None
-        self._expect = Expect.OPEN  # what the caller was asked for last
         self._known: LeadDraft | None = None  # to an agent that ours could not take over from
         self._save_due: int | None = None
         self._saved_at = 0
+        self._context: CallContext | None = None
+        self._unheard: Unheard | None = None  # has the call while nobody hears the caller
+        self._deaf = False
+        self._welcome_back = False  # the next thing we say is that we hear again
 
     # --- doors
 
@@ -183,6 +229,8 @@ class CallSession:
             case Media(audio=audio):
                 self._recognizer.feed(audio)
                 self._ear.feed(audio)
+                if self._spool is not None:
+                    self._spool.feed(audio)
             case Mark(name):
                 reply = self._playout.marked(now, name)
                 if reply is not None:
@@ -209,12 +257,19 @@ class CallSession:
         match event:
             case SpeechStarted(at_ms):
                 self._recognizer.speech_started(at_ms)
+                self._second.speech_started(at_ms)
+                if self._spool is not None:
+                    self._spool.mark(True, at_ms)
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
+                self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
+                self._second.speech_ended(at_ms)
+                if self._spool is not None:
+                    self._spool.mark(False, at_ms)
                 self._act(self._turns.speech_ended(now, self._call_time(now, at_ms)))
 
     def _on_transcript(self, transcript: Transcript) -> None:
@@ -225,8 +280,15 @@ class CallSession:
                 metrics.stt_switches.labels(before, after, reason).inc()
                 self._log.publish("engine", before=before, after=after, reason=reason)
                 self._log.event("engine_switched", before=before, after=after, reason=reason)
-                if before != after and self._end is None:
+                told = reason in PLANNED_MOVES and self._text.final_only  # nothing will come again
+                if before != after and not told and self._end is None:
                     self._act(self._turns.recognizer_changed(now))
+                return
+            case HearingLost(engine, reason):
+                self._hearing_lost(now, engine, reason)
+                return
+            case HearingBack(engine):
+                self._hearing_back(now, engine)
                 return
             case Interim() as interim:
                 self._log.interim(interim.text, interim.engine)
@@ -234,6 +296,7 @@ class CallSession:
                 self._log.final(final.text, final.engine)
                 self._save_by(now)  # it will not come again
         self._save_by(self._saved_at + _SAVE_MS)
+        self._mind_recording(transcript.text)
         self._turn_engine = transcript.engine
         if transcript.engine not in self._engines:
             self._engines.append(transcript.engine)
@@ -245,8 +308,48 @@ class CallSession:
             if self._turns.replying:
                 self._log.caller_corrected(self._turns.turn, amended)
             self._act(self._turns.corrected(now, amended))
-        end = self._call_time(now, transcript.end_ms)
+        behind = isinstance(transcript, Interim) and transcript.behind
+        end = self._call_time(now, transcript.start_ms if behind else transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
+
+    def _mind_recording(self, text: str) -> None:
+        """Who says "do not record me" is not: what there is goes at once, before anybody answers."""
+        if self._spool is not None and slots.do_not_record(text):
+            self._spool.discard()
+            self._spool = None
+            self._log.event("recording_refused")
+
+    def _on_second(self, second: Second) -> None:
+        """Another engine has read a turn. An answer that nobody heard yet and that would be wrong is made anew."""
+        if self._end is None and not self._deaf and second_hearing.material(second):
+            self._log.event("heard_again", turn=second.turn, engine=second.engine)
+            self._act(self._turns.heard_again(self._clock(), second.turn))
+
+    def _hearing_lost(self, now: int, engine: str, reason: str) -> None:
+        """Only keys are left. The caller is told at once, unless we are saying goodbye anyway."""
+        metrics.stt_deaf.inc()
+        self._log.event("hearing_lost", engine=engine, reason=reason)
+        self._log.publish("hearing.lost", engine=engine, reason=reason)
+        self._deaf = True
+        if self._agent is not None and self._context is not None:
+            self._unheard = self._unheard or self._parts.unheard(self._context, self._agent)
+            if not self._leaving:
+                self._act(self._turns.hearing_lost(now))
+
+    def _hearing_back(self, now: int, engine: str) -> None:
+        self._log.event("hearing_back", engine=engine)
+        self._log.publish("hearing.back", engine=engine)
+        if self._deaf and self._leaving:
+            return  # what was typed stays what we know
+        self._deaf = False
+        if self._unheard is not None:
+            self._welcome_back = True
+            self._act(self._turns.hearing_back(now))
+
+    @property
+    def _leaving(self) -> bool:
+        """The call ends, or is handed on, when what we say now has been heard."""
+        return self._after is not None or any(run.after for run in self._runs.values() if run.committed)
 
     # --- the call
 
@@ -258,7 +361,7 @@ class CallSession:
             async with self._parts.journal.call(self._start.call_sid), anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._listen)
-                context = await self._parts.context(self._start)
+                self._context = context = await self._parts.context(self._start)
                 left = await self._parts.left(self._start) if self._start.stream else None
                 self._agent = self._parts.agents(context)
                 snapshot = snapshots.decode(left.data) if left is not None else None
@@ -267,6 +370,9 @@ class CallSession:
                 else:
                     self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
                     self._act(self._turns.greet(self._clock()))
+                if self._deaf:  # before there was an agent
+                    self._unheard = self._parts.unheard(context, self._agent)
+                    self._act(self._turns.hearing_lost(self._clock()))
                 while self._early:
                     self.handle(self._early.popleft())
                 tasks.start_soon(self._drive)
@@ -290,6 +396,8 @@ class CallSession:
             raise
         finally:
             self._ear.close()
+            if self._spool is not None:
+                self._spool.close()
             with anyio.CancelScope(shield=True):
                 if self._left:
                     await self._record_leaving()
@@ -363,6 +471,9 @@ class CallSession:
         """The recognizer may still owe us what was said last; it belongs in the transcript."""
         for run in self._runs.values():
             run.scope.cancel()
+        with anyio.move_on_after(_JUDGED_S):  # a VAD that is behind may still find speech at the end
+            while self._ear.judged_ms + _VAD_BEHIND_MS < self._ear.received_ms:
+                await anyio.sleep(0.02)
         self._recognizer.finish()
         with anyio.move_on_after(_FINAL_WORDS_S):
             await self._listened.wait()
@@ -384,7 +495,8 @@ class CallSession:
                     pass
 
     def _lead(self) -> LeadDraft:
-        lead = self._agent.lead() if self._agent is not None else LeadDraft()
+        agent = self._unheard if self._deaf and self._unheard is not None else self._agent
+        lead = agent.lead() if agent is not None else LeadDraft()
         return lead if self._known is None else snapshots.filled(lead, self._known)
 
     def _leave(self, why: str) -> None:
@@ -392,6 +504,9 @@ class CallSession:
         if self._end is not None:
             return
         self._close_open_reply()
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
         if why != REPLACED:  # the other one has the call already
             self._save(left=why)
         self._left = why
@@ -468,6 +583,9 @@ class CallSession:
         elif begin.turn == 0:
             reply = self._agent.greet()
         else:
+            self._mind_recording(begin.text)
+            if begin.text and not begin.dtmf and self._tasks is not None:
+                self._second.begin(self._tasks, begin.turn, begin.text, self._turn_engine, self._expect)
             turn = CallerTurn(
                 number=begin.turn,
                 text=begin.text,
@@ -475,9 +593,19 @@ class CallSession:
                 silent=begin.silent,
                 cut_in=begin.cut_in,
                 confidence=self._text.confidence,
+                second=self._second.for_answer() if (begin.text or begin.dtmf) and not self._deaf else (),
             )
-            reply = self._agent.reply(turn, self._history.entries)
+            reply = self._answer(turn)
         self._launch(ReplyRun(begin, reply, self._parts.voice, self._clock))
+
+    def _answer(self, turn: CallerTurn) -> Reply:
+        """By whoever has the call: the agent, or the keypad's while nobody hears the caller."""
+        assert self._agent is not None
+        if self._unheard is not None and self._deaf:
+            return self._unheard.reply(turn, self._history.entries)
+        if self._unheard is not None and self._welcome_back and turn.silent:
+            return self._unheard.welcome_back(self._history.entries)
+        return self._agent.reply(turn, self._history.entries)
 
     def _launch(self, run: ReplyRun) -> None:
         assert self._tasks is not None
@@ -528,7 +656,7 @@ class CallSession:
             reply = FixedReply(Say(phrases.sorry_again))
         elif self._failures == 2:
             number = self._parts.transfer_number
-            after = Transfer(number, "agent_failed") if number else EndCall("agent_failed")
+            after = Transfer(number, "agent_failed") if number else Broken("agent_failed")
             reply = FixedReply(Say(phrases.sorry_broken), after)
         else:
             self._finish(Outcome.BROKEN, "cannot_speak")
@@ -542,7 +670,7 @@ class CallSession:
         run = self._runs[commit.reply]
         begin = run.begin
         changed_ms, confidence = self._text.stable_since, self._text.confidence
-        if commit.reason != "corrected":  # what came with the correction is the caller's next words
+        if commit.reason not in _SAME_WORDS:  # what came since is the caller's next words
             self._text.take()
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
@@ -569,6 +697,8 @@ class CallSession:
         self._after = None
         self._playout.begin_reply(run.number)
         run.commit(self._playout)
+        self._welcome_back = self._welcome_back and self._deaf
+        self._second.committed(commit.turn)
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
         self._last = LastReply(replace(record, waterfall=waterfall), silent=begin.silent)
         self._save()
@@ -788,8 +918,8 @@ class CallSession:
         if self._after is None or self._runs or not self._playout.confirmed(now):
             return
         match self._after:
-            case EndCall("agent_failed"):
-                self._finish(Outcome.BROKEN, "agent_failed")
+            case Broken(reason):
+                self._finish(Outcome.BROKEN, reason)
             case EndCall(reason):
                 self._finish(Outcome.COMPLETED, reason)
             case Transfer() if self._parts.control.can_hold and not self._handed_over:

@@ -37,6 +37,7 @@ class TurnLog:
         lead: Callable[[], LeadDraft],
         *,
         transcripts: bool,
+        on_turn: Callable[[TurnRecord], None] = lambda turn: None,
     ) -> None:
         self._sid = call_sid
         self._journal = journal
@@ -44,6 +45,7 @@ class TurnLog:
         self._clock = clock
         self._lead = lead
         self._transcripts = transcripts
+        self._on_turn = on_turn
         self._open: _OpenTurn | None = None
         self._unheard: tuple[int, TurnRecord] | None = None  # over by the clock, its first mark still on the way
 
@@ -136,6 +138,7 @@ class TurnLog:
         self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
         self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
         _measure(waterfall)
+        self._on_turn(record)
         for use in run.tools:
             metrics.tool_calls.labels(use.name, "ok" if use.ok else "failed").inc()
         if cut:

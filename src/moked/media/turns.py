@@ -147,6 +147,8 @@ class TurnTaking:
         self._waiting_since = 0  # since when it is the caller's turn to say something
         self._pace = Pace()
         self._hesitated = False  # in the open turn
+        self._deaf = False  # nobody can hear the caller: only keys count
+        self._announcing = False  # we have something to say that nobody asked for
 
     # --- what others may know
 
@@ -280,9 +282,36 @@ class TurnTaking:
         self._carried = ""
         return (*actions, began, Commit(began.reply, began.turn, "corrected", now - self._voiced_end))
 
+    def heard_again(self, now: int, turn: int) -> Sequence[Action]:
+        """Another engine read the words of `turn` otherwise: an answer that nobody heard yet is made anew. The words
+        stay what they are; weighing the two readings is the agent's."""
+        reply = self._reply
+        if reply is None or reply.turn != turn or reply.audible or not reply.text:
+            return ()
+        self._reply = None
+        if not reply.committed:
+            return (Cancel(reply.number, "heard_again"), self._begin(text=reply.text), *self._advance(now))
+        actions = (*self._release(), Cancel(reply.number, "heard_again"))
+        kept, self._carried = self._carried, reply.carried
+        began = self._begin(text=reply.text)
+        self._reply_now.committed = True
+        self._carried = kept
+        return (*actions, began, Commit(began.reply, began.turn, "heard_again", now - self._voiced_end))
+
     def recognizer_changed(self, now: int) -> Sequence[Action]:
         """Another engine hears the caller: what was being said will come again from it, in its own time."""
         self._text_end = 0
+        return self._advance(now)
+
+    def hearing_lost(self, now: int) -> Sequence[Action]:
+        """Nobody hears the caller any more. We say so as soon as the floor is free; until it is back, only keys take
+        the floor: speech that cannot be understood must not keep the caller from hearing what is offered."""
+        self._deaf = self._announcing = True
+        return self._advance(now)
+
+    def hearing_back(self, now: int) -> Sequence[Action]:
+        """The caller is heard again, and told so, unless there are words to answer already."""
+        self._deaf, self._announcing = False, not self.text
         return self._advance(now)
 
     def dtmf(self, now: int, digit: str) -> Sequence[Action]:
@@ -323,6 +352,9 @@ class TurnTaking:
             if self._dtmf.endswith("#") or now >= self._dtmf_at + self._policy.dtmf_gap_ms:
                 return (*self._drop(reply, "dtmf"), *self._commit(now, "dtmf", dtmf=self._dtmf))
             return ()
+        if self._announcing:
+            self._announcing = False
+            return (*self._drop(reply, "announcement"), *self._commit(now, "announcement", silent=True))
         if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
             return self._while_speaking(reply)
         text = self.text
@@ -400,6 +432,9 @@ class TurnTaking:
     def _over_our_voice(self, now: int, reply: _Reply) -> Sequence[Action]:
         """The caller makes a sound while we think or speak: hold, then cut or go on."""
         policy = self._policy
+        if self._deaf:
+            self._forget_caller()
+            return self._release()
         if now < self._guarded_until(reply):
             return ()
         if self._text and not self._is_backchannel(reply, self._text):
@@ -528,7 +563,7 @@ class TurnTaking:
 
     def _floor_deadline(self, reply: _Reply) -> int | None:
         guarded = self._guarded_until(reply)
-        if guarded == _NEVER:
+        if guarded == _NEVER or self._deaf:
             return None
         if self._speaking:
             return max(guarded, self._floor_due(reply) if self._held else 0)

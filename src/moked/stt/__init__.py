@@ -34,6 +34,7 @@ class Interim:
     end_ms: int
     stability: float  # 0..1; 0 = the engine does not say
     engine: str
+    behind: bool = False  # it lags: the last words are missing until the final, which is worth waiting for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,34 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class EngineSwitched:
-    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation'."""
+    """The call is heard by another engine now. `reason` is a `Failure` value or 'rotation', or one of
+    `PLANNED_MOVES`."""
 
     before: str
     after: str
     reason: str
 
 
-Transcript = Interim | Final | EngineSwitched
+PLANNED_MOVES = ("recovered", "rollout")
+"""Reasons of moves between engines that wait for a pause in which all that was said has been told."""
+
+
+@dataclass(frozen=True, slots=True)
+class HearingLost:
+    """No engine at all hears the call now: every one refuses or fails. `reason`: a `Failure` value of the last one."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HearingBack:
+    """An engine hears the call again. Told before its first transcript."""
+
+    engine: str
+
+
+Transcript = Interim | Final | EngineSwitched | HearingLost | HearingBack
 
 
 @runtime_checkable
@@ -93,7 +114,7 @@ class Engine(Protocol):
     def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
         """Open a stream whose first byte is call time `origin_ms`. `hints`: business-specific phrases, at most 100.
 
-        Entering raises `ProviderError` when it cannot be opened.
+        Entering raises `ProviderError` when it cannot be opened, `Overloaded` when our capacity for it is used up.
         """
 
     def running(self) -> AbstractAsyncContextManager[None]:
@@ -115,7 +136,8 @@ class Recognizer(Protocol):
         """What the agent asked for (a `dialog.Expect` value); kept for the streams that are opened later too."""
 
     def prefer(self, engines: Sequence[str]) -> None:
-        """From now on these engines are wanted, most wanted first; the call moves at its next pause."""
+        """From now on these engines are wanted, most wanted first; others come after them. The call moves at its next
+        pause, in unbroken speech a little later (`RelayPolicy.rollout_ms`). The newest order counts."""
 
     def audio(self, from_ms: int, to_ms: int) -> bytes:
         """The call's own mu-law in call time, as far as the last 30 s reach; what is forgotten reads as silence."""

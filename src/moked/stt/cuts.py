@@ -73,6 +73,23 @@ class Cutter:
         """Nothing more will be cut."""
         return self._finished and not self._ready
 
+    @property
+    def ready(self) -> Cut | None:
+        """The cut that `next_cut` will give."""
+        return self._ready[0] if self._ready else None
+
+    @property
+    def open_ms(self) -> tuple[int, int] | None:
+        """Begin and present end of the utterance that is still spoken; None where nobody speaks."""
+        return None if self._speech is None else (self._ms(self._speech), self._ms(self._end))
+
+    def look(self) -> Cut | None:
+        """A copy of the utterance that is still spoken, as far as it has come."""
+        if self._speech is None:
+            return None
+        audio = bytes(self._audio[self._speech - self._base :])
+        return Cut(audio, self._ms(self._speech), self._ms(self._end))
+
     def feed(self, audio: bytes) -> None:
         self._audio += audio
         self._settle()

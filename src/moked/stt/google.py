@@ -28,14 +28,18 @@ _ASK_S: Const = 6.0  # one model
 
 
 class _Google:
-    """What both engines are."""
+    """What both engines are. `ladder`: the other's, where both run, so that what one found out the other knows."""
 
     name = ""
 
-    def __init__(self, settings: GoogleSettings) -> None:
-        self._wire = Wire(self.name, settings)
+    def __init__(self, settings: GoogleSettings, *, ladder: rules.ModelLadder | None = None) -> None:
+        self._wire = Wire(self.name, settings, ladder)
         # v2's models differ in whether they take hints; v1's do not
         self._probe_hints = ("שלום",) if settings.api == "v2" else ()
+
+    @property
+    def ladder(self) -> rules.ModelLadder:
+        return self._wire.ladder
 
     @property
     def stats(self) -> GoogleStats:
@@ -141,6 +145,7 @@ class GoogleUtterances(_Google):
     @asynccontextmanager
     async def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AsyncIterator[Stream]:
         self._wire.stats.streams += 1
+        await self._wire.reach()
 
         async def transcribe(audio: bytes) -> Transcription:
             return await self._recognize(audio, hints)

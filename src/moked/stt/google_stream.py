@@ -31,6 +31,7 @@ from moked.stt.uplink import MAX_MESSAGE, Uplink
 log = logging.getLogger(__name__)
 
 _INBOX: Const = 256
+_PATIENCE: Const = 5  # times `bound_ms`, with a full uplink
 _HURRY_MS: Const = 600  # after a pause: the time in which a turn is decided
 _KEEP_FOR_REPLAY: Const = 10_000 * SAMPLES_PER_MS
 
@@ -55,7 +56,6 @@ class GoogleStream:
         self._timer: asyncio.TimerHandle | None = None
         self._due = anyio.Event()
         self._room = anyio.Event()
-        self._stuck = False
         self._hurry_until = 0  # until then audio leaves as it comes
         self._sent = 0  # bytes of the call's own audio
         self._kept: bytearray | None = None if wire.ladder.proven else bytearray()
@@ -71,19 +71,19 @@ class GoogleStream:
     # --- the port -----------------------------------------------------------------------------------------------------
 
     async def write(self, audio: bytes) -> None:
-        """Waits at most `bound_ms` for room; then the oldest audio gives way, and soon the stream is given up."""
-        while self._uplink.full and not self._stuck and not self._over:
-            with anyio.move_on_after(self._wire.settings.bound_ms / 1000) as patience:
+        """Waits for room, and gives the stream up when there is none for long. Nothing is pushed out: a hole in the
+        audio is a word lost on a stream that lives, and whoever writes can say it all again to the next one."""
+        with anyio.move_on_after(_PATIENCE * self._wire.settings.bound_ms / 1000) as patience:
+            while self._uplink.full and not self._over:
                 await self._room.wait()
-            self._stuck = patience.cancelled_caught
+        if patience.cancelled_caught:
+            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
         if self._error is not None:
             raise self._error
         if self._over or self._finishing:
             raise ProviderError(self._wire.name, Failure.CLOSED, "written to after the end")
         self._uplink.put(audio, self._now())
-        if self._uplink.dropped_in_a_row > self._wire.settings.bound_ms * SAMPLES_PER_MS:
-            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
-        elif self._now() < self._hurry_until:
+        if self._now() < self._hurry_until:
             self._flush()
         elif self._uplink.due(self._now()):
             self._due.set()
@@ -291,7 +291,6 @@ class GoogleStream:
                 self._kept = None
 
     def _make_room(self) -> None:
-        self._stuck = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -127,10 +127,10 @@ class Call:
 class Wire:
     """What the streams of one engine share."""
 
-    def __init__(self, name: str, settings: GoogleSettings) -> None:
+    def __init__(self, name: str, settings: GoogleSettings, ladder: rules.ModelLadder | None = None) -> None:
         self.name = name
         self.settings = settings
-        self.ladder = rules.ModelLadder(*rules.models(settings.api, settings.model))
+        self.ladder = ladder or rules.ModelLadder(*rules.models(settings.api, settings.model))
         self.stats = GoogleStats()
         # until the credentials tell the project
         self.dialect: Dialect = V1(settings) if settings.api == "v1" else V2(settings, settings.project)
@@ -174,8 +174,14 @@ class Wire:
 
     @asynccontextmanager
     async def probed(self, probe: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop."""
+        """Connected, with the working model found before the first call asks. A failing probe is no reason to stop.
+
+        Where the ladder is shared, whoever comes second need not ask again.
+        """
         async with self.connected():
+            if self.ladder.proven:
+                yield
+                return
             try:
                 with anyio.fail_after(_PROBE_S):
                     await probe()
@@ -206,6 +212,19 @@ class Wire:
             raise Ended(problem.code().name, problem.details() or "") from None
         finally:
             line.busy -= 1
+
+    async def reach(self) -> None:
+        """Wait for a connection, for what opens no stream by itself. Raises `ProviderError` when there is none."""
+        channel = self._idlest().channel
+        with anyio.move_on_after(self.settings.connect_timeout_s):
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    raise self.error("UNAVAILABLE", "failed to connect to all addresses")
+                async with _our_cancellation():
+                    await channel.wait_for_state_change(state)
+            return
+        self.stats.failures[Failure.TIMEOUT.value] += 1
+        raise ProviderError(self.name, Failure.TIMEOUT, "no connection in time")
 
     def _idlest(self) -> _Line:
         assert self._lines, "inside running() only"

@@ -22,21 +22,27 @@ from anyio.abc import TaskGroup
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS
 from moked.errors import Failure, Overloaded, ProviderError, first_leaf
-from moked.stt import Engine, EngineSwitched, Final, Interim, Stream, Transcript
-from moked.stt.failover import Breaker, EngineChooser, RelayPolicy
+from moked.stt import Engine, EngineSwitched, Final, HearingBack, HearingLost, Interim, Stream, Transcript
+from moked.stt.failover import Breaker, EngineChooser, RelayPolicy, SlowAnswers
 from moked.stt.tape import Tape
 from moked.stt.transcripts import Debounce, Ledger
 
 log = logging.getLogger(__name__)
 
 Metric = Callable[[str, str, float], None]
-"""(name, engine, value): opened, replayed, lost in ms; trimmed in words; failed, switched, stalled are 1 each."""
+"""(name, engine, value): opened, replayed, lost, gap in ms; trimmed in words; failed, switched, stalled, slow are 1,
+and so are refused (it failed before it was open, or had no room) and failed_<kind>, told after `failed`.
+
+`lost` is audio that no engine heard: it must not happen. `gap`, once a call: the longest speech without any result.
+"""
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
 _WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
+_BENEFIT_OF_DOUBT_MS = 1500  # so much of the silence before it a new stream of the same engine is charged with
+_CHOSEN = ("rollout", "recovered")  # moves to an engine that is only more wanted
 _READER_FIRST_S = 0.1  # where a write fails, the reader knows the true reason, and soon
 
 
@@ -54,6 +60,7 @@ class _Leg:
     news_ms: int = 0  # the head, in call time, at its last result
     heard: bool = False
     trusted: bool = False
+    answers: SlowAnswers | None = None  # how late they are
     ending: bool = False  # no more audio after what it has
     stuck_at: int = -1
     stuck_ticks: int = 0
@@ -69,7 +76,8 @@ class _Leg:
 
     @property
     def whole_utterances(self) -> bool:
-        """No interims while the caller speaks: silence from it is no sign, and its streams have no limit."""
+        """Its interims are a courtesy, left out when it is busy: silence from it is no sign, and its streams have no
+        limit."""
         return bool(getattr(self.engine, "whole_utterances", False))
 
 
@@ -84,8 +92,9 @@ class _Accusation:
 class Relay:
     """The `Recognizer` of one call. `engines`: most wanted first. `breakers`: the process's, by engine name.
 
-    `sink` gets every transcript in call time, in order, on the loop; it must not wait. `on_deaf` is called once each
-    time no engine at all can be used; hearing again is told by an `EngineSwitched`. The tape runs on meanwhile.
+    `sink` gets every transcript in call time, in order, on the loop; it must not wait. `HearingLost` comes
+    once each time no engine at all can be used, `HearingBack` when one hears again or its stream stands. The tape runs
+    on meanwhile.
     """
 
     def __init__(
@@ -97,7 +106,6 @@ class Relay:
         policy: RelayPolicy | None = None,
         debounce_ms: int = 180,
         hints: Sequence[str] = (),
-        on_deaf: Callable[[], None] = lambda: None,
         metric: Metric = lambda name, engine, value: None,
     ) -> None:
         self._engines = {engine.name: engine for engine in engines}
@@ -105,7 +113,6 @@ class Relay:
         self._policy = policy or RelayPolicy()
         self._chooser = EngineChooser(list(self._engines), breakers)
         self._hints = tuple(hints)
-        self._on_deaf = on_deaf
         self._metric = metric
         self._tape = Tape()
         self._ledger = Ledger()
@@ -121,6 +128,9 @@ class Relay:
         self._refused = ""  # the engine that could not even begin
         self._generation = 0
         self._ordered_at = -1  # the generation that was the last when the order of engines was changed
+        self._ordered_ms = 0  # and when that was, in call time
+        self._given = 0  # samples that some stream was given
+        self._worst_gap_ms = 0
         self._expecting = ""
         self._failures = 0  # in a row
         self._expired_early = 0  # in a row
@@ -157,8 +167,16 @@ class Relay:
                 leg.stream.expect(what)
 
     def prefer(self, engines: Sequence[str]) -> None:
+        """In unbroken speech the call moves after `rollout_ms`. A move that is under way to what is now less wanted
+        than the engine that hears the call is called off; the newest order counts."""
         self._chooser.prefer(engines)
         self._ordered_at = self._generation
+        self._ordered_ms = self._tape.head_ms
+        live, opening = self._live, self._next
+        if live is None or opening is None or opening.reason not in _CHOSEN:
+            return
+        if not self._chooser.is_better(opening.engine.name, live.engine.name):
+            self._drop_next()
 
     def audio(self, from_ms: int, to_ms: int) -> bytes:
         start = max(0, from_ms) * SAMPLES_PER_MS
@@ -166,6 +184,8 @@ class Relay:
 
     def finish(self) -> None:
         self._finishing.set()
+        if self._live is not None:
+            self._note_gap(self._live)
         if self._next is not None and (self._live is not None or not self._unheard()):
             self._drop_next()
         if self._live is not None:
@@ -193,17 +213,35 @@ class Relay:
             tasks.start_soon(self._tell_interims, name="stt-interims")
             tasks.start_soon(self._watch, name="stt-watch")
             await self._finishing.wait()
+            tasks.start_soon(self._hurry, name="stt-hurry")
             with anyio.move_on_after(self._policy.finish_ms / 1000) as limit:
                 await self._done.wait()
             if limit.cancelled_caught:
                 log.warning("recognition was not finished in time", extra={"engine": self._serving})
             tasks.cancel_scope.cancel()
+        self._metric("gap", self._serving, self._worst_gap_ms)
+
+    async def _hurry(self) -> None:
+        """The call is over and a stream does not end: whoever is to bring the last words may never do it."""
+        while True:
+            await anyio.sleep(self._policy.hurry_ms / 1000)
+            live, now = self._live, _now()
+            if live is None or self._next is not None:
+                continue
+            if not self._unheard():
+                self._done.set()  # it owes us nothing
+                return
+            self._chooser.bench(live.engine.name, now)
+            name = self._chooser.choose(now)
+            log.warning("the last words are late", extra={"engine": live.engine.name, "asked": name})
+            self._open(name, Failure.TIMEOUT.value)
 
     def _open(self, name: str, reason: str, *, delay_ms: int = 0) -> None:
         assert self._tasks is not None
         self._generation += 1
         now = _now()
         leg = _Leg(self._engines[name], self._generation, reason, begun_at=now + delay_ms)
+        leg.answers = SlowAnswers(self._policy.slow_ms * (2 if leg.whole_utterances else 1))
         self._next = leg
         self._tasks.start_soon(self._serve, leg, delay_ms, name=f"stt-{name}-{leg.generation}")
 
@@ -211,7 +249,8 @@ class Relay:
         failure: ProviderError | None = None
         with leg.scope:
             if delay_ms:
-                await anyio.sleep(delay_ms / 1000)
+                with anyio.move_on_after(delay_ms / 1000):
+                    await self._finishing.wait()
             self._place(leg)
             leg.scope.deadline = anyio.current_time() + self._policy.connect_ms / 1000
             try:
@@ -278,6 +317,7 @@ class Relay:
                     self._metric("lost", leg.engine.name, (tape.tail - leg.cursor) / SAMPLES_PER_MS)
                 await stream.write(audio)
                 leg.cursor += len(audio)
+                self._given = max(self._given, leg.cursor)
                 since_breath += len(audio)
                 if since_breath >= _BREATH_BYTES and leg.cursor < leg.live_from:
                     paced = leg.cursor - leg.origin > burst and not leg.whole_utterances
@@ -300,6 +340,9 @@ class Relay:
         before, self._live, self._next = self._live, leg, None
         leg.opened_at = now
         leg.news_ms = self._tape.head_ms
+        if before is not None and before.engine is leg.engine:  # it may stand on the connection that has just died
+            doubt_ms = _BENEFIT_OF_DOUBT_MS if before.heard else self._policy.stall_window_ms
+            leg.news_ms = max(before.news_ms, leg.news_ms - doubt_ms)
         leg.live_from = self._tape.head
         self._replay_until_ms = self._guess.end_ms if self._guess is not None else 0
         name = leg.engine.name
@@ -322,14 +365,16 @@ class Relay:
 
     def _heard(self, leg: _Leg, result: Interim | Final) -> None:
         now = _now()
-        leg.news_ms = self._tape.head_ms
         if leg is self._live:
             self._failures = 0
-            self._deaf = False
+            self._hears_again(leg)
+            self._note_gap(leg)
+        leg.news_ms = self._tape.head_ms
         if result.text.strip():
             leg.heard = True
             self._trust(leg, now)
             self._weigh_accusation(leg, result)
+            self._weigh_pace(leg, result, now)
         if isinstance(result, Interim) and (leg is not self._live or result.end_ms < self._replay_until_ms):
             return  # of an old leg only finals count; a new one first has to come as far as the last guess
         trimmed = self._ledger.trimmed
@@ -390,7 +435,13 @@ class Relay:
         if kind is not Failure.EXPIRED:
             self._failures += 1
         self._chooser.failed(leg.engine.name, kind, now, random.random())
-        self._metric("failed", leg.engine.name, 1)
+        blamed = kind is not Failure.FULL
+        if blamed:
+            self._metric("failed", leg.engine.name, 1)
+        if leg.opened_at is None:
+            self._metric("refused", leg.engine.name, 1)
+        if blamed:
+            self._metric(f"failed_{failure.kind.value}", leg.engine.name, 1)
         log.warning(
             "recognition stream failed",
             extra={"engine": leg.engine.name, "kind": failure.kind.value, "detail": str(failure), "lived_ms": lived},
@@ -405,9 +456,14 @@ class Relay:
         if self._failures >= max(2, len(self._engines)) and not self._deaf:
             self._deaf = True
             log.error("no speech engine can be used", extra={"failures": self._failures, "engine": leg.engine.name})
-            self._on_deaf()
+            self._sink(HearingLost(leg.engine.name, kind.value))
         delay = self._policy.retry_in(self._failures, len(self._engines))
         self._open(self._chooser.choose(_now() + delay), kind.value, delay_ms=delay)
+
+    def _hears_again(self, leg: _Leg) -> None:
+        if self._deaf:
+            self._deaf = False
+            self._sink(HearingBack(leg.engine.name))
 
     def _drop_next(self) -> None:
         assert self._next is not None
@@ -421,6 +477,7 @@ class Relay:
     # --- the watch ----------------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
+        """On a clock of its own: results and audio may both fail to come."""
         while True:
             await anyio.sleep(_TICK_MS / 1000)
             if self._live is not None and not self._finishing.is_set():
@@ -432,7 +489,7 @@ class Relay:
         age = now - leg.opened_at
         if age >= self._policy.settled_ms:
             self._failures = 0
-            self._deaf = False
+            self._hears_again(leg)
         if age >= self._policy.trusted_ms:
             self._trust(leg, now)
         if self._is_behind(leg):
@@ -454,12 +511,17 @@ class Relay:
     def _is_stalled(self, leg: _Leg) -> bool:
         if leg.whole_utterances:
             return False
+        if self._guess is not None and not self._tape.speaking:
+            spoke_until = self._tape.last_speech_end() or 0
+            if self._tape.head_ms - max(leg.news_ms, spoke_until) >= self._policy.guess_ms:
+                return True
         since = max(leg.news_ms, self._tape.head_ms - self._policy.stall_window_ms)
         return self._tape.voiced(since) >= self._stall_ms
 
     def _stalled(self, leg: _Leg) -> None:
         """Nothing but silence from the stream while somebody talks, or only noise: the next engine will know."""
         now, name = _now(), leg.engine.name
+        self._note_gap(leg)
         self._live = None
         self._old.add(leg)
         leg.scope.deadline = anyio.current_time() + _LINGER_S
@@ -484,19 +546,44 @@ class Relay:
             self._stall_ms = self._policy.stall_voiced_ms
             self._chooser.failed(accused.engine, Failure.TIMEOUT, _now(), random.random())
             self._metric("failed", accused.engine, 1)
+            self._metric(f"failed_{Failure.TIMEOUT.value}", accused.engine, 1)
+
+    def _weigh_pace(self, leg: _Leg, result: Interim | Final, now: int) -> None:
+        """Leave an engine whose answers come too late to talk by. It hears the call until the other one is open."""
+        if leg is not self._live or leg.answers is None or result.start_ms * SAMPLES_PER_MS < leg.live_from:
+            return  # an old one, or a replay
+        late_ms = leg.cursor // SAMPLES_PER_MS - result.end_ms
+        if not leg.answers.heard(late_ms, final=isinstance(result, Final)):
+            return
+        name = leg.engine.name
+        other = self._chooser.other(name, now)
+        if other is None or self._next is not None or self._finishing.is_set():
+            return  # late is better than never
+        leg.answers = None
+        self._metric("slow", name, 1)
+        log.warning("recognition is slow", extra={"engine": name, "late_ms": late_ms})
+        self._chooser.failed(name, Failure.TIMEOUT, now, random.random())
+        self._open(other, "slow")
+
+    def _note_gap(self, leg: _Leg) -> None:
+        """How long somebody spoke and nothing came."""
+        if not leg.whole_utterances:
+            self._worst_gap_ms = max(self._worst_gap_ms, self._tape.voiced(leg.news_ms))
 
     def _move(self, leg: _Leg, now: int) -> None:
-        """Rotation, or the return to a more wanted engine: only what is better than staying."""
+        """Rotation, or the move to a more wanted engine: only what is better than staying."""
         quiet = self._quiet()
         name = leg.engine.name
-        better = self._chooser.better(name, now) if quiet else None
+        ordered = self._ordered_at >= leg.generation
+        overdue = ordered and self._tape.head_ms - self._ordered_ms >= self._policy.rollout_ms
+        better = self._chooser.better(name, now) if quiet or overdue else None
         if better is not None:
             self._move_not_before = now + self._policy.move_again_ms
-            self._open(better, "rollout" if self._ordered_at >= leg.generation else "recovered")
+            self._open(better, "rollout" if ordered else "recovered")
             return
         age = max(now - (leg.opened_at or now), (leg.cursor - leg.origin) // SAMPLES_PER_MS)
-        if leg.whole_utterances or not self._policy.rotate(age, quiet=quiet):
-            return
+        if leg.whole_utterances or leg.cursor < leg.live_from or not self._policy.rotate(age, quiet=quiet):
+            return  # what it is replaying, the next one would have to replay as well
         if self._chooser.admits(name, now):
             self._open(name, "rotation")
         elif age >= self._policy.rotate_hard_ms:
@@ -520,11 +607,16 @@ class Relay:
             self._chooser.succeeded(leg.engine.name, now)
 
     def _unheard_from(self) -> int | None:
-        """The first speech that no final covers: by our VAD, or by an engine's guess that was not confirmed."""
+        """The first speech that no final covers: by our VAD, by an engine's guess that was not confirmed, or where
+        the VAD has not judged yet and no stream has been long enough, by its sound."""
         committed = self._ledger.committed_ms
-        starts = [] if self._guess is None else [max(self._guess.start_ms, committed)]
-        spoken = self._tape.speech_after(committed)
-        return min([*starts, spoken]) if spoken is not None else min(starts, default=None)
+        lately = min(self._given // SAMPLES_PER_MS, self._tape.head_ms - self._policy.unjudged_ms)
+        starts = [
+            None if self._guess is None else max(self._guess.start_ms, committed),
+            self._tape.speech_after(committed),
+            self._tape.sound_after(max(committed, lately)),
+        ]
+        return min((start for start in starts if start is not None), default=None)
 
     def _unheard(self) -> bool:
         return self._unheard_from() is not None
@@ -552,4 +644,4 @@ def _now() -> int:
 def _as_provider_error(problem: Exception, engine: str) -> ProviderError:
     if isinstance(problem, ProviderError):
         return problem
-    return ProviderError(engine, Failure.TIMEOUT, str(problem))  # our own queue to it is full: it would come too late
+    return ProviderError(engine, Failure.FULL, str(problem))

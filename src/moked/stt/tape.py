@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, SILENCE
+from moked.audio import FRAME_BYTES, SAMPLE_RATE, SAMPLES_PER_MS, SILENCE
+
+_QUIET = bytes(sample for sample in range(256) if sample & 0x7F >= 0x60)  # below about 1 % of full scale
+_SOUND_FRAMES = 4  # what is audible for less is a click
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Mark:
 
 
 class Tape:
-    def __init__(self, seconds: int = 30) -> None:
+    def __init__(self, seconds: int = 35) -> None:
         self._size = seconds * SAMPLE_RATE
         self._ring = bytearray(SILENCE * self._size)
         self._marks: deque[Mark] = deque()
@@ -111,6 +114,25 @@ class Tape:
         """Where the first speech after `at_ms` begins (not before `at_ms`), as far back as the audio is known."""
         known_ms = max(at_ms, self.tail // SAMPLES_PER_MS)
         return next((max(start, known_ms) for start, end in self.spans() if end > known_ms), None)
+
+    def sound_after(self, at_ms: int) -> int | None:
+        """Where the first audible sound after `at_ms` begins that the VAD has not judged yet; None where all is quiet.
+
+        For the moments when the VAD is late: no judgement is a judgement about what was said.
+        """
+        if self.speaking:
+            return None  # judged, to the head
+        judged_ms = self._marks[-1].at_ms if self._marks else 0
+        at = max(at_ms, judged_ms, self.tail // SAMPLES_PER_MS) * SAMPLES_PER_MS
+        frames, first = 0, 0
+        while at + FRAME_BYTES <= self.head:
+            if len(self.read(at, FRAME_BYTES).translate(None, _QUIET)) > FRAME_BYTES // 4:
+                first = first if frames else at // SAMPLES_PER_MS
+                frames += 1
+                if frames == _SOUND_FRAMES:
+                    return first
+            at += FRAME_BYTES
+        return None
 
     def last_speech_end(self) -> int | None:
         """The end of the latest stretch of speech; the head while it goes on."""

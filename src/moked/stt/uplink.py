@@ -9,7 +9,7 @@ length, so that a sample's place in the stream stays its place in the call: resu
 
 from typing import Final
 
-from moked.audio import SAMPLES_PER_MS, SILENCE
+from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, SILENCE
 
 # A later message may have 10 MB on v1 and 15-25 KB on v2 of the API; 12,000 bytes are right for both.
 MAX_MESSAGE: Final = 12_000
@@ -31,8 +31,8 @@ class Uplink:
 
     @property
     def full(self) -> bool:
-        """Whether the next `put` would push something out."""
-        return len(self._waiting) >= self._bound
+        """Whether the next frame would push something out."""
+        return bool(self._waiting) and len(self._waiting) + FRAME_BYTES > self._bound
 
     @property
     def empty(self) -> bool:

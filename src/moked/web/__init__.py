@@ -6,7 +6,7 @@ It meets the media plane only in `crm.service`. Views are short and finite: they
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from moked.web import calls, home, twilio
+from moked.web import calls, home, rollout, twilio
 from moked.web.parts import WebParts
 from moked.web.signed import plain
 
@@ -23,6 +23,8 @@ def create_app(parts: WebParts) -> Flask:
     app.config["MAX_FORM_PARTS"] = 200
     app.register_blueprint(twilio.blueprint(parts))
     app.register_blueprint(calls.blueprint(parts))
+    if parts.rollouts is not None:
+        app.register_blueprint(rollout.blueprint(parts))
     app.register_blueprint(home.blueprint(parts))
 
     @app.errorhandler(HTTPException)

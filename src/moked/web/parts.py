@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.telephony import VOICE
 
@@ -23,6 +24,10 @@ def _no_control(call_sid: str, url: str) -> None:
     """Without REST credentials no caller waits for a person."""
 
 
+def _nobody_told() -> None:
+    """Nobody is told."""
+
+
 def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
@@ -41,6 +46,9 @@ class WebParts:
     `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|ended, 'resume'
     resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'handover' taken|sent_back|unanswered,
     'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+
+    `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
+    whether there is something to switch, `rollout_changed` tells the other processes at once.
     """
 
     crm: Crm
@@ -58,3 +66,7 @@ class WebParts:
     admit: Callable[[], bool] = _always
     draining: Callable[[], bool] = _never
     count: Callable[[str, str], None] = _nowhere
+    rollouts: Rollouts | None = None
+    streaming_default: bool = True
+    streaming_means: bool = True
+    rollout_changed: Callable[[], None] = _nobody_told
