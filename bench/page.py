@@ -166,6 +166,12 @@ MIGRATION_NOTES: Final = """
   lost where no final had come, and the sentence that the agent was saying is said again.
 """
 
+OVERLOAD_NOTES: Final = """
+- **as many as places**: every place of the server is taken. **twice as many**: as many callers more keep calling, are
+  told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
+- Refused calls are the webhook's: one or two requests each, which the same core answers. Figures as under Density.
+"""
+
 
 def latency(result: Row) -> str:
     rows = [("response", "ms"), ("greeting", "ms"), ("barge_in", "ms"), ("partials", "ms")]
@@ -232,6 +238,31 @@ def migration(result: Row) -> str:
     return "\n".join(rows)
 
 
+def overload(result: Row) -> str:
+    crowd = result["crowd"]
+    lines = ["| | calls | turns | added p50 | p95 | response p95 | holes | server cores | loop lag p95 | others |"]
+    lines.append("|---|" + "---:|" * 9)
+    for name, row in (("as many as places", result["without"]), ("twice as many", result["overload"])):
+        added = row["added"] or {}
+        lines.append(
+            f"| {name} | {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} |"
+            f" **{added.get('p95', '-')}** | {(row['response'] or {}).get('p95', '-')} | {row['late_audio']['holes']} |"
+            f" {row['server_cores']} | {row['loop_lag_p95_ms']:g} | {row['other_work_cores']} |"
+        )
+    rows = (result["without"], result["overload"])
+    lost = sum(row["lost_places"] + row["failed"] + row["unanswered"] for row in rows)
+    lines += [
+        "",
+        f"{result['places']} places; {crowd['callers']} more callers called {crowd['calls']} times:"
+        f" {crowd['refused_percent']} % were refused, {crowd['polite_percent']} % of those in Hebrew and with their"
+        f" call-back taken, in {(crowd['refusal_ms'] or {}).get('p50', '-')} ms (p50; p95"
+        f" {(crowd['refusal_ms'] or {}).get('p95', '-')}) for all requests of the call. Added p95 of those served:"
+        f" {result['p95_overload_to_without']} times what it was without the crowd. Served calls that were refused,"
+        f" failed or got no answer: {lost}. Times in ms.",
+    ]
+    return "\n".join(lines)
+
+
 def accuracy(result: Row) -> str:
     lines = [
         "| engine | set | band | n | WER | CER | WER folded | CER folded | CPU-s per audio-s | wall s |",
@@ -296,6 +327,7 @@ def write() -> None:
         ("latency", "Latency", latency, LATENCY_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("migration", "Calls that move", migration, MIGRATION_NOTES),
+        ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),

@@ -108,6 +108,11 @@ def back(desk: Desk, state: State, number: int, how: Handover) -> Decided:
     return _Turn(desk, state, CallerTurn(number)).back(HANDED_BACK[how])
 
 
+def take_over(desk: Desk, state: State, turn: CallerTurn, opening: str) -> Decided:
+    """`opening`, and the first question that is still open; `state` is what another agent learned until `turn`."""
+    return _Turn(desk, state, turn).take_over(opening)
+
+
 class _Turn:
     """Decides one turn: `state` moves and what is said gathers; nothing outside changes."""
 
@@ -133,6 +138,13 @@ class _Turn:
     def back(self, why: str) -> Decided:
         self._said.append(why)
         self._set(ended=False)
+        self._go_on()
+        return self._decided()
+
+    def take_over(self, opening: str) -> Decided:
+        self._said.append(opening)
+        if self._turn.text:
+            self._note(NOTE, self._turn.text)
         self._go_on()
         return self._decided()
 

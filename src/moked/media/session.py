@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -54,6 +54,7 @@ from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechSta
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
+from moked.pressure import Pressure
 from moked.records import (
     HANDOVER,
     CallEnd,
@@ -134,6 +135,7 @@ class SessionParts:
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    pressure: Pressure = field(default_factory=lambda: Pressure(1.0))
     on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
@@ -263,6 +265,7 @@ class CallSession:
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
+                self._turns.may_guess = self._parts.pressure.calm
                 self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
@@ -535,6 +538,7 @@ class CallSession:
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
+        metrics.call_limits.labels("seconds").inc()
         self._close_open_reply()
         for run in self._runs.values():
             run.scope.cancel()
@@ -584,7 +588,7 @@ class CallSession:
             reply = self._agent.greet()
         else:
             self._mind_recording(begin.text)
-            if begin.text and not begin.dtmf and self._tasks is not None:
+            if begin.text and not begin.dtmf and self._tasks is not None and not self._parts.pressure.full:
                 self._second.begin(self._tasks, begin.turn, begin.text, self._turn_engine, self._expect)
             turn = CallerTurn(
                 number=begin.turn,
