@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.pauses import FILES
+from bench.pauses import table as cut_off_table
 from bench.stage import RESULTS, ROOT
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
@@ -31,6 +33,15 @@ LATENCY_NOTES: Final = """
   apart. With `--hard` its final always brings words that no interim had, so that what was begun on an interim is begun
   again. The first clause also waits for its words: five tokens, 80 ms at 50 tokens a second.
 - Limits of these figures: loopback, no TLS, one caller's voice without noise, providers whose delay never varies.
+"""
+
+PAUSES_NOTES: Final = """
+- `python -m bench.pauses`: turns of callers written for it, with the places and lengths (0.3 to 1.2 s) of their
+  hesitations, dictated numbers and addresses among them, on virtual time against the real turn taking. The held-out
+  turns were written before the rules and looked at only as a figure.
+- **cut off**: the reply was audible before the caller had finished. **response**: from the caller's last sound to the
+  reply's first, with words that come 40 to 90 ms after the recognizer's 200 ms steps and 450 ms for model and voice;
+  *unbroken* turns are those without a hesitation, of callers who have none.
 """
 
 DENSITY_NOTES: Final = """
@@ -171,6 +182,10 @@ OVERLOAD_NOTES: Final = """
   told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
 - Refused calls are the webhook's: one or two requests each, which the same core answers. Figures as under Density.
 """
+
+
+def pauses(result: Row) -> str:
+    return cut_off_table({name: result[name] for name in FILES})
 
 
 def latency(result: Row) -> str:
@@ -325,6 +340,7 @@ def write() -> None:
     parts = [HEAD]
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
+        ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("migration", "Calls that move", migration, MIGRATION_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),
