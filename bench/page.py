@@ -183,6 +183,14 @@ def phone_numbers(result: Row) -> str:
     return "\n".join(lines)
 
 
+MIGRATION_NOTES: Final = """
+- **kept**: the call ended by its own two sides, with every turn once, one greeting, name and need in one lead, and at
+  most one line of the caller missing. **gap**: ms without a media stream, as the carrier sees it: from the end of one
+  to the `start` of the next. `lines lost`: how many of three lines are not on record, and in how many calls.
+- A rolling restart moves a call between two sentences, so it loses nothing. Under a kill what the caller was saying is
+  lost where no final had come, and the sentence that the agent was saying is said again.
+"""
+
 OVERLOAD_NOTES: Final = """
 - **as many as places**: every place of the server is taken. **twice as many**: as many callers more keep calling, are
   told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
@@ -269,6 +277,20 @@ def density(result: Row) -> str:
     if result.get("profile"):
         lines += ["", "### Where the server's time goes", "", _profile(result["profile"])]
     return "\n".join(lines)
+
+
+def migration(result: Row) -> str:
+    """What became of the calls in a rolling restart, and under a kill."""
+    rows = [
+        "| | calls | kept | moves | gap p50 | p95 | worst | lines lost: calls |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for key, title in (("restart", "rolling restart of both"), ("kill", "`kill -9` of one")):
+        row, gap = result[key], result[key]["gap_ms"]
+        lost = ", ".join(f"{lines}: {calls}" for lines, calls in row["lines_lost"].items())
+        gaps = " | ".join(str(gap.get(name, "")) for name in ("p50", "p95", "worst"))
+        rows.append(f"| {title} | {row['calls']} | {row['kept']} | {row['moves']} | {gaps} | {lost} |")
+    return "\n".join(rows)
 
 
 def overload(result: Row) -> str:
@@ -361,6 +383,7 @@ def write() -> None:
         ("barge_in", "Barge-in", barge_in, BARGE_IN_NOTES),
         ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("migration", "Calls that move", migration, MIGRATION_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),

@@ -74,6 +74,8 @@ class TwilioRest:
         self.updates: list[tuple[str, dict[str, str]]] = []
         self.faults: deque[Fault] = deque()
         self.counts: Counter[str] = Counter()
+        self.creates_refused = 0
+        """Twilio's code for every call that is to be placed, such as 21216: that number may not be called."""
         self._account_sid = account_sid
         self._credentials = base64.b64encode(f"{account_sid}:{auth_token}".encode())
         self._on_update = on_update
@@ -113,6 +115,8 @@ class TwilioRest:
             return self._refuse(400, 21201, "No 'To' or 'From' number is specified", "invalid")
         if not form.get("Url") and not form.get("Twiml"):
             return self._refuse(400, 21205, "Url parameter is required.", "invalid")
+        if self.creates_refused:
+            return self._refuse(400, self.creates_refused, "Account not allowed to call this number", "invalid")
         if form.get("Url"):
             form.pop("Twiml", None)
         sid = "CA" + secrets.token_hex(16)

@@ -50,6 +50,7 @@ PURE: dict[str, set[str]] = {
     "media/filler.py": set(),
     "media/machine.py": set(),
     "media/playout.py": set(),
+    "media/snapshot.py": set(),
     "media/speech.py": set(),
     "media/turns.py": set(),
     "media/twilio.py": set(),

@@ -110,11 +110,14 @@ def verbs(document):
     return list(ET.fromstring(document))
 
 
-def test_a_stream_carries_its_parameters_and_is_followed_by_a_way_on():
+def test_a_stream_carries_its_parameters_and_we_are_asked_after_it():
     document = telephony.connect_stream(
-        "wss://h/media/twilio", {"token": "t&<", "caller": "+972"}, "https://h/webhook/stream_status", then=THEN
+        "wss://h/media/twilio",
+        {"token": "t&<", "caller": "+972"},
+        "https://h/webhook/stream_status",
+        resume="https://h/webhook/resume",
     )
-    connect, *after = verbs(document)
+    connect, redirect = verbs(document)
     assert connect.attrib == {}
     (stream,) = connect
     assert stream.attrib == {
@@ -123,16 +126,23 @@ def test_a_stream_carries_its_parameters_and_is_followed_by_a_way_on():
         "statusCallbackMethod": "POST",
     }
     assert {each.get("name"): each.get("value") for each in stream} == {"token": "t&<", "caller": "+972"}
+    assert (redirect.tag, redirect.text, redirect.attrib) == (
+        "Redirect", "https://h/webhook/resume", {"method": "POST"},
+    )  # fmt: skip
+
+
+def test_while_nobody_serves_the_caller_waits_and_we_are_asked_again():
+    pause, redirect = verbs(telephony.ask_again("https://h/webhook/resume", after_s=2))
+    assert (pause.tag, pause.get("length"), redirect.text) == ("Pause", "2", "https://h/webhook/resume")
+
+
+def test_the_way_on_is_a_voicemail_or_a_person():
+    after = verbs(telephony.way_on(THEN))
     assert [verb.tag for verb in after] == ["Say", "Say", "Record", "Say", "Hangup"]
     assert after[0].attrib == {"language": "he-IL", "voice": "Google.he-IL-Wavenet-D"}
     assert after[0].text == telephony.APOLOGY
     assert after[2].get("action") == after[2].get("recordingStatusCallback") == "https://h/webhook/voicemail"
-
-
-def test_with_a_person_to_turn_to_the_way_on_is_a_transfer():
-    document = telephony.connect_stream("wss://h/m", {}, "https://h/s", then=TO_PERSON, action="https://h/after")
-    connect, say, dial = verbs(document)
-    assert connect.attrib == {"action": "https://h/after", "method": "POST"}
+    say, dial = verbs(telephony.way_on(TO_PERSON))
     assert telephony.TO_A_PERSON in say.text
     assert (dial.text, dial.get("action")) == ("+97235551234", "https://h/webhook/dial_result")
 
@@ -140,12 +150,12 @@ def test_with_a_person_to_turn_to_the_way_on_is_a_transfer():
 @pytest.mark.parametrize("url", ["wss://h/m?token=x", "https://h/m", "/m", "wss://"])
 def test_an_address_twilio_would_refuse_is_refused_here(url):
     with pytest.raises(ValueError, match="wss://"):
-        telephony.connect_stream(url, {}, "https://h/s", then=THEN)
+        telephony.connect_stream(url, {}, "https://h/s", resume="https://h/r")
 
 
 def test_a_parameter_too_long_for_twilio_is_refused_here():
     with pytest.raises(ValueError, match="token"):
-        telephony.connect_stream("wss://h/m", {"token": "x" * 495}, "https://h/s", then=THEN)
+        telephony.connect_stream("wss://h/m", {"token": "x" * 495}, "https://h/s", resume="https://h/r")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,19 @@ tts_cache = Words(
     "moked_tts_cache", "Phrases looked up in the voice cache: hit or miss.", ["result"], registry=REGISTRY
 )
 
+calls_moved = Words(
+    "moked_calls_moved",
+    "Calls this process took over from another stream, by why that one ended.",
+    ["why"],
+    registry=REGISTRY,
+)
+move_gap = Histogram(
+    "moked_move_gap_seconds",
+    "How long a call that moved was served by nobody.",
+    buckets=(0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20),
+    registry=REGISTRY,
+)
+
 tool_calls = Words(
     "moked_tool_calls", "Tools the agent used, by outcome: ok or failed.", ["tool", "outcome"], registry=REGISTRY
 )
@@ -179,7 +192,7 @@ queue_drops = Words(
 )
 webhooks = Words(
     "moked_webhooks",
-    "The carrier's requests, by what became of them: incoming_call, webhook_refused or webhook_failed, and why.",
+    "The carrier's requests, by what became of them: incoming_call, resume, webhook_refused, webhook_failed, and why.",
     ["event", "reason"],
     registry=REGISTRY,
 )

@@ -294,6 +294,8 @@ def phrases(business: Business) -> Phrases:
         sorry_again="סליחה, לא קלטתי. אפשר לחזור על זה?",
         sorry_broken=f"אני {sorry}, יש לי תקלה. {way_on}",
         too_long="הגענו לסוף הזמן של השיחה. הפרטים נרשמו, ונחזור אליכם. להתראות.",
+        back="סליחה על ההפסקה הקצרה, אני איתכם.",
+        say_again="סליחה, הקו נקטע לרגע. אפשר לחזור על מה שאמרתם?",
         last_minute="נשארה לנו עוד דקה לשיחה.",
         fillers=(
             f"רק רגע, אני {checking}.",

@@ -155,7 +155,10 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class CallStart:
-    """What the webhook knows. Phone numbers are as the carrier sent them (E.164 or 'anonymous')."""
+    """What the webhook knows. Phone numbers are as the carrier sent them (E.164 or 'anonymous').
+
+    `stream` counts the media streams of the call: 0 is the first, a later one goes on with what was begun before it.
+    """
 
     call_sid: str
     account_sid: str
@@ -163,11 +166,15 @@ class CallStart:
     called: str
     direction: str = "inbound"
     simulated: bool = False
+    stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnd:
-    """How it ended. `detail` is a stable short code such as 'agent_hangup', 'socket_lost', 'llm_failed'."""
+    """How it ended. `detail` is a stable short code such as 'agent_hangup', 'socket_lost', 'llm_failed'.
+
+    `stream` is the one that saw the end; a later one knows better.
+    """
 
     call_sid: str
     outcome: Outcome
@@ -176,3 +183,39 @@ class CallEnd:
     lead: LeadDraft
     engines: tuple[str, ...] = ()  # in the order they served
     ended_at: datetime | None = None
+    stream: int = 1 << 30  # of whoever concludes it from outside: later than any
+
+
+HANDOVER = "handover"
+"""Why a stream ended whose caller waits for a person."""
+
+
+class Handover(StrEnum):
+    """What became of an attempt to reach a person."""
+
+    TAKEN = "taken"
+    SENT_BACK = "sent_back"  # with an instruction, perhaps
+    UNANSWERED = "unanswered"  # also busy, a voicemail, a key that was not pressed
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSave:
+    """Where a running call stands (`media.snapshot`), so that another process can go on with it.
+
+    `left` is why its stream has ended, '' while it runs.
+    """
+
+    call_sid: str
+    stream: int
+    data: bytes
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftCall:
+    """A call as its last stream left it: `data` of the last snapshot, why it left, and how long ago."""
+
+    data: bytes
+    why: str
+    gap_ms: int
+    handover: Handover | None = None  # what became of the attempt to reach a person, if that is why it left

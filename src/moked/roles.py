@@ -50,13 +50,14 @@ from moked.rollout.guard import Limits
 from moked.rollout.live import Rollout, RolloutParts, Sink
 from moked.rollout.shadow import Metric
 from moked.server import Server
+from moked.serving import MediaProcesses
 from moked.settings import Settings, ensure_local_secret
 from moked.spool import Spool
 from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import WebParts, create_app
+from moked.web import WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +84,14 @@ class House:
     auth_token: str
     host: str
     port: int
+    processes: MediaProcesses
     pressure: Pressure
     number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
     node: Node | None = None
+    control: telephony.CallControl | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
 
@@ -106,13 +109,32 @@ class House:
     @property
     def media_url(self) -> str:
         """Where the carrier opens the media stream; its handshake is signed over this."""
-        scheme, address = urlsplit(self.settings.media_public_url or self.base_url)[:2]
-        return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.media_path(self.number)}"
+        return _media_url(self.settings.media_public_url or self.base_url, self.number)
+
+    def resume_url(self, call_sid: str) -> str:
+        """Where a call whose stream has ended goes on; '' where nobody takes calls. Asks around: not on the loop."""
+        if self.media is not None and not self.media.draining:
+            return self.media_url
+        return self.elsewhere(call_sid)
+
+    def elsewhere(self, call_sid: str = "") -> str:
+        """The stream's address at another process: one that reports itself, but not the one this call was left by, or
+        one of `MEDIA_URLS` that answers. '' if there is none."""
+        own = self.node.name if self.node is not None else ""
+        if found := self.crm.node_elsewhere(call_sid, but=own):
+            return found
+        address = self.processes.pick()
+        return _media_url(address) if address else ""
 
     @property
     def rest(self) -> bool:
         """Ends of calls can be commanded over the carrier's REST interface."""
         return bool(self.settings.twilio_account_sid and self.settings.twilio_auth_token)
+
+
+def _media_url(base: str, number: int = 0) -> str:
+    scheme, address = urlsplit(base)[:2]
+    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.media_path(number)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +232,22 @@ async def _drain(house: House, seconds: float) -> None:
         return
     await house.node.drain(seconds)  # first, so that no admitted call finds the door shut
     log.info("draining", extra={"active_calls": house.media.active, "seconds": seconds})
-    await house.media.drain(seconds)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_let_calls_go, house, house.media)
+        await house.media.drain(seconds)
+        tasks.cancel_scope.cancel()
+
+
+async def _let_calls_go(house: House, media: MediaServer) -> None:
+    """As soon as another process takes calls, ours go there. Run for ever, for those that were not ready to."""
+    while True:
+        if await to_thread.run_sync(house.elsewhere, abandon_on_cancel=True):
+            media.move()
+        await anyio.sleep(_ASK_AROUND_S)
+
+
+_ASK_AROUND_S = 0.5
+_REDIRECT_S = 10.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
@@ -225,10 +262,17 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
+    urls = settings.media_urls or settings.media_public_url or settings.public_base_url
+    processes = MediaProcesses([url for url in urls.split(",") if url])
+    stack.callback(processes.close)
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    return House(settings, business, business_id, crm, rollouts, bus, secret, host, port, pressure)
+    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    if house.rest:
+        control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
+        house.control = await stack.enter_async_context(control)
+    return house
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -248,11 +292,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
-    control = None
-    if house.rest:
-        control = await stack.enter_async_context(
-            telephony.CallControl(settings.twilio_account_sid, house.auth_token, settings.twilio_api_base_url or None)
-        )
     for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
@@ -272,9 +311,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         context=_context(house),
         journal=journal,
         bus=house.bus,
-        control=RestControl(control, house),
+        control=RestControl(house.control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
+        left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
         unheard=unheard,
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
@@ -504,14 +544,28 @@ def _web_parts(house: House) -> WebParts:
         public_base_url=lambda: house.base_url,
         transfer_number=business.transfer_number,
         person=person,
-        rest=house.rest,
         here=lambda: None if house.node is None else house.node.report(),
+        resume_ws_url=house.resume_url,
+        may_wait=lambda: house.media is None and "draining" not in house.missing,
+        redirect_call=_redirector(house),
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
         rollout_changed=_from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {})),
     )
+
+
+def _redirector(house: House) -> Callable[[str, str], None]:
+    """For threads of the web plane: the REST client lives on this loop."""
+    loop = asyncio.get_running_loop()
+
+    def redirect(call_sid: str, url: str) -> None:
+        if house.control is not None:
+            done = house.control.update_twiml(call_sid, telephony.redirect(url))
+            asyncio.run_coroutine_threadsafe(done, loop).result(_REDIRECT_S)
+
+    return redirect
 
 
 def _from_thread(work: Callable[[], None]) -> Callable[[], None]:
@@ -549,3 +603,15 @@ class RestControl:
         )
         await self._control.update_twiml(call_sid, telephony.dial(number, then, announce=False))
         return True
+
+    @property
+    def can_hold(self) -> bool:
+        return self._control is not None
+
+    async def hand_over(self, start: CallStart, number: str) -> None:
+        assert self._control is not None
+        base, sid = self._house.base_url, start.call_sid
+        answer, status = handover.answer_url(base, sid), handover.status_url(base, sid)
+        # On hold first: a busy line answers at once, and its word must not come before the caller waits.
+        if await self._control.update_twiml(sid, telephony.hold(handover.room(sid), f"{base}/webhook/held")):
+            await self._control.ring(number, start.called, answer=answer, status=status)

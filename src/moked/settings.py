@@ -55,6 +55,10 @@ def _public_url(value: str) -> str:
     return value
 
 
+def _public_urls(value: str) -> str:
+    return ",".join(_public_url(each.strip()) for each in value.split(",") if each.strip())
+
+
 def _database_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if value and (scheme not in _DATABASES or not separator or not rest):
@@ -153,6 +157,12 @@ class Settings(BaseSettings):
         "Hang up on answering machines and menus that call. Callers who read out a menu are rare, but they exist.",
         _YES_NO,
     )
+    media_urls: Annotated[str, AfterValidator(_public_urls)] = _is(
+        "",
+        "Where the media processes are reached, all of them, for whoever asks which one serves: the web role for the "
+        "next stream of a call, a draining media process before it lets its calls go. Empty: `MEDIA_PUBLIC_URL` alone.",
+        "addresses as in MEDIA_PUBLIC_URL, with commas between them",
+    )
     max_call_tokens: int = _is(
         500_000,
         "Tokens of the language model in one call; then the script takes the caller's details.",
@@ -168,7 +178,12 @@ class Settings(BaseSettings):
         le=10_000,
     )
     drain_seconds: int = _is(
-        30, "After SIGTERM running calls may finish for this long.", "seconds from 0 to 3600", ge=0, le=3600
+        30,
+        "After SIGTERM running calls may stay for this long: they go to another process as soon as one serves and "
+        "nobody is speaking, and what finds none may finish.",
+        "seconds from 0 to 3600",
+        ge=0,
+        le=3600,
     )
 
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], _folded("upper")] = _is(

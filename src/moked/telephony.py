@@ -1,8 +1,9 @@
 """Twilio's conventions: request signatures, TwiML, and commanding a running call. The only file that knows its SDK.
 
-A broken stream must never drop the caller in silence, so every document that opens one goes on with verbs after
-`<Connect>`: an apology, and a way on (`WayOn`): a person, or a voicemail. When the end of a call is commanded over REST
-they are reached only if the stream broke. Without REST credentials `<Connect action=...>` asks us what to do instead.
+A stream that ends must never drop the caller in silence, so every document that opens one goes on, after `<Connect>`,
+with `<Redirect>`: we are asked how the call goes on. Where nobody decided to end it, with a new stream to a process
+that serves; else with what was decided; and if nothing else is left with an apology, and a way on (`WayOn`): a person,
+or a voicemail. When the end of a call is commanded over REST that is reached only if the stream broke.
 """
 
 import base64
@@ -39,6 +40,10 @@ GOODBYE = "תודה, ולהתראות."
 THANKS_FOR_MESSAGE = "תודה, קיבלנו את ההודעה ונחזור אליכם בהקדם. להתראות."
 NOBODY_FREE = "לא הצלחתי להשיג נציג פנוי."
 ALL_BUSY = "תודה שהתקשרתם. כל הקווים שלנו תפוסים כרגע."
+ONE_MOMENT = "אני בודק אם יש נציג פנוי, רק רגע."
+INSTRUCTION = "מה למסור ללקוח? אפשר להגיד אחרי הצליל, ולסיים בסולמית."
+THANKS = "תודה."
+PRESS = "ללחוץ 1 כדי לקבל, 2 כדי להחזיר עם הנחיה."
 CANNOT_NOW = "תודה שהתקשרתם. לא נוכל לענות לכם ברגע זה, ואנחנו מתנצלים על כך."
 OFFER_THIS_NUMBER = "כדי שנחזור אליכם למספר שממנו התקשרתם, הקישו 1 וסולמית."
 OFFER_OTHER_NUMBER = "כדי שנחזור אליכם למספר אחר, הקישו אותו, ובסיום סולמית."
@@ -131,26 +136,32 @@ class WayOn:
     voice: str = VOICE
 
 
-def connect_stream(
-    ws_url: str, parameters: Mapping[str, str], status_callback: str, *, then: WayOn, action: str | None = None
-) -> str:
-    """Open the media stream; what follows it is the way on of a call that broke.
+def connect_stream(ws_url: str, parameters: Mapping[str, str], status_callback: str, *, resume: str) -> str:
+    """Open the media stream. When it ends and the call does not, `resume` is asked how it goes on.
 
     Raises `ValueError` for an address Twilio would refuse (31922 scheme, 31920 query string) and a parameter that is
-    too long. `action`: only where the end of a call cannot be commanded over REST.
+    too long.
     """
     parts = urlsplit(ws_url)
     if parts.scheme not in ("wss", "ws") or not parts.netloc or parts.query:
         raise ValueError(f"a media stream needs a wss:// address without a query string, not {ws_url!r}")
     response = VoiceResponse()
-    connect = Connect(action=action, method="POST") if action else Connect()
+    connect = Connect()
     stream = connect.stream(url=ws_url, status_callback=status_callback, status_callback_method="POST")
     for name, value in parameters.items():
         if len(name) + len(value) > _LONGEST_PARAMETER:
             raise ValueError(f"the stream parameter {name!r} is too long for Twilio")
         stream.parameter(name=name, value=value)
     response.append(connect)
-    _go_on(response, then, APOLOGY)
+    response.redirect(resume, method="POST")
+    return _text(response)
+
+
+def ask_again(url: str, *, after_s: int) -> str:
+    """Nobody serves just now: the caller waits in silence, and `url` is asked once more."""
+    response = VoiceResponse()
+    response.pause(length=after_s)
+    response.redirect(url, method="POST")
     return _text(response)
 
 
@@ -221,6 +232,46 @@ def say(text: str, *, voice: str = VOICE) -> str:
     response = VoiceResponse()
     _say(response, text, voice)
     response.hangup()
+    return _text(response)
+
+
+def hold(room: str, action: str, *, voice: str = VOICE) -> str:
+    """The caller waits for a person in the conference `room`, with Twilio's music; `action` hears when it is over."""
+    response = VoiceResponse()
+    _say(response, ONE_MOMENT, voice)
+    waiting = response.dial(action=action, method="POST")
+    waiting.conference(room, start_conference_on_enter=False, end_conference_on_exit=True, beep="false")
+    return _text(response)
+
+
+def brief(text: str, choice: str, *, voice: str = VOICE) -> str:
+    """Tell the person that was rung whom they get; the key they press, or none, goes to `choice`."""
+    response = VoiceResponse()
+    gather = response.gather(num_digits=1, timeout=5, action=choice, method="POST")
+    gather.say(text, language=LANGUAGE, voice=voice)
+    response.redirect(choice, method="POST")
+    return _text(response)
+
+
+def join(room: str) -> str:
+    """The person takes the call: whoever hangs up ends it for both."""
+    response = VoiceResponse()
+    response.dial().conference(room, start_conference_on_enter=True, end_conference_on_exit=True, beep="false")
+    return _text(response)
+
+
+def ask_instruction(action: str, *, voice: str = VOICE) -> str:
+    """The person sends the caller back and may say what to do; `action` gets the recording, or nothing."""
+    response = VoiceResponse()
+    _say(response, INSTRUCTION, voice)
+    response.record(action=action, method="POST", max_length=30, timeout=3, finish_on_key="#", play_beep=True)
+    response.redirect(action, method="POST")
+    return _text(response)
+
+
+def redirect(url: str) -> str:
+    response = VoiceResponse()
+    response.redirect(url, method="POST")
     return _text(response)
 
 
@@ -309,6 +360,19 @@ class CallControl:
             raise ValueError(f"Twilio takes {LONGEST_UPDATE} characters of TwiML in an update, not {len(twiml)}")
         return await self._update(call_sid, {"Twiml": twiml})
 
+    async def ring(self, to: str, caller_id: str, *, answer: str, status: str, timeout_s: int = 20) -> None:
+        """Call `to`; whoever answers gets the TwiML of `answer`, and `status` hears how the call ended. Never twice: a
+        second try after a lost answer would ring a second time."""
+        fields = {
+            "To": to,
+            "From": caller_id,
+            "Url": answer,
+            "StatusCallback": status,
+            "StatusCallbackEvent": "completed",
+            "Timeout": str(timeout_s),
+        }
+        await self._send(f"{self._calls}.json", fields)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 
@@ -332,8 +396,11 @@ class CallControl:
         return await self._post(call_sid, fields)
 
     async def _post(self, call_sid: str, fields: dict[str, str]) -> bool:
+        return await self._send(f"{self._calls}/{call_sid}.json", fields)
+
+    async def _send(self, url: str, fields: dict[str, str]) -> bool:
         try:
-            answer = await self._client.post(f"{self._calls}/{call_sid}.json", data=fields)
+            answer = await self._client.post(url, data=fields)
         except httpx2.TimeoutException as error:
             raise ProviderError("twilio", Failure.TIMEOUT, "no answer in time") from error
         except httpx2.TransportError as error:

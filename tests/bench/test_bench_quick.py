@@ -50,6 +50,13 @@ def test_barge_in(tmp_path):
     assert {"cough", "back-channel", "echo -20 dB"} <= set(result["false_alarms"])
 
 
+def test_migration(tmp_path):
+    result = run("migration", tmp_path)
+    for scene, calls in (("restart", 3), ("kill", 2)):
+        assert result[scene]["kept"] == result[scene]["calls"] == calls, result[scene]["not_kept"]
+        assert result[scene]["moves"] == result[scene]["gap_ms"]["count"] > 0
+
+
 def test_partials(tmp_path):
     result = run("partials", tmp_path)
     assert [(row["debounce_ms"], row["calls"]) for row in result["rows"]] == [(180, 1), (180, 2), (0, 1), (0, 2)]

@@ -11,11 +11,23 @@ from sqlalchemy.orm import Session
 
 from moked.crm import leads
 from moked.crm.leads import IllegalMove, NoLead, Origin, Stage
-from moked.crm.models import Call, CallEvent, Contact, Lead, StreamTicket, Task, Turn
+from moked.crm.models import Call, CallEvent, CallSnapshot, Contact, Lead, StreamTicket, Task, Turn
 from moked.crm.places import NodeReport
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
+from moked.records import (
+    CallEnd,
+    CallStart,
+    FieldSource,
+    LeadDraft,
+    LeftCall,
+    Outcome,
+    Segment,
+    SnapshotSave,
+    ToolUse,
+    TurnRecord,
+    Waterfall,
+)
 
 DANA = "+972501234567"
 OFFICE = "+97235551234"
@@ -245,7 +257,7 @@ def test_unknown_calls_do_no_harm(crm, business):
     crm.call_status("CA9", "completed", {})
     crm.touch(["CA9"])
     assert crm.finish_call(end("CA9")).lead_id is None
-    assert crm.next_step("CA9") == NextStep(Step.WAY_ON)
+    assert crm.resume_call("CA9", serves=True).step == NextStep(Step.WAY_ON)
     with pytest.raises(LookupError):
         crm.mint_ticket("CA9")
 
@@ -450,9 +462,87 @@ def test_what_comes_after_the_stream(crm, business, outcome, step):
     crm.open_call(start(), business)
     if outcome is not None:
         crm.finish_call(end(outcome=outcome))
-    assert crm.next_step("CA1").step is step
+    assert crm.resume_call("CA1", serves=False).step.step is step
     crm.set_next_step("CA1", NextStep(Step.TRANSFER, OFFICE))
-    assert crm.next_step("CA1") == NextStep(Step.TRANSFER, OFFICE)
+    assert crm.resume_call("CA1", serves=False).step == NextStep(Step.TRANSFER, OFFICE)
+
+
+# ---- between two streams
+
+
+def a_live_call(crm, business, sid="CA1"):
+    crm.redeem_ticket(crm.receive_call(start(sid), business).ticket, sid)
+
+
+def moves(crm, sid="CA1"):
+    """The carrier asks, and the next stream comes: its number, or why there is none."""
+    resumption = crm.resume_call(sid, serves=True)
+    return crm.redeem_ticket(resumption.ticket, sid).stream if resumption.ticket else resumption.refusal
+
+
+def test_a_call_goes_on_from_its_last_snapshot_and_an_older_stream_has_no_word(crm, business, engine, clock):
+    a_live_call(crm, business)
+    assert crm.left_call("CA1") is None
+    crm.save_snapshots([SnapshotSave("CA1", 0, b"one"), SnapshotSave("CA1", 0, b"two"), SnapshotSave("CA9", 0, b"x")])
+    crm.save_snapshots([SnapshotSave("CA1", 0, b"three", "disconnect")])
+    clock.forward(milliseconds=400)
+    assert moves(crm) == 1
+    assert crm.left_call("CA1") == LeftCall(b"three", "disconnect", 400)
+    # What the former process still says comes too late: its state, and its idea of an end.
+    crm.save_snapshots([SnapshotSave("CA1", 0, b"zombie")])
+    crm.finish_call(replace(end(outcome=Outcome.BROKEN), stream=0))
+    assert crm.left_call("CA1").data == b"three"
+    crm.save_snapshots([SnapshotSave("CA1", 1, b"four")])
+    assert crm.left_call("CA1") == LeftCall(b"four", "died", 0)
+    crm.finish_call(replace(end(), stream=1))
+    report = crm.call_report("CA1")
+    assert (report["outcome"], report["lead"]["name"]) == ("completed", "דנה לוי")
+    with Session(engine) as session:  # nothing personal is kept longer than it is needed
+        assert session.scalars(select(CallSnapshot)).all() == []
+
+
+def test_a_call_that_moves_in_circles_is_ended_and_one_that_talks_moves_five_times(crm, business, clock):
+    for sid in ("CA1", "CA2"):
+        a_live_call(crm, business, sid)
+    assert [moves(crm) for _ in range(3)] == [1, 2, "too_many_moves"]
+    assert crm.call_report("CA1")["detail"] == "too_many_moves"
+    streams = []
+    for number in range(6):
+        crm.add_turn("CA2", replace(TURN, number=number + 1))
+        clock.forward(seconds=3)
+        streams.append(moves(crm, "CA2"))
+    assert streams == [1, 2, 3, 4, 5, "too_many_moves"]
+
+
+def test_a_caller_waits_for_a_process_but_not_for_ever(crm, business, clock):
+    a_live_call(crm, business)
+    crm.save_snapshots([SnapshotSave("CA1", 0, b"one")])
+    for _ in range(20):
+        assert crm.resume_call("CA1", serves=False, may_wait=True).wait
+        assert crm.sweep_orphans(5) == []  # between two processes, not an orphan
+        clock.forward(seconds=1)
+    given_up = crm.resume_call("CA1", serves=False, may_wait=True)
+    assert (given_up.wait, given_up.step.step, given_up.refusal) == (False, Step.WAY_ON, "nobody_serves")
+    assert crm.call_report("CA1")["outcome"] == "broken"
+    assert crm.resume_call("CA1", serves=True).step.step is Step.WAY_ON
+
+
+def test_a_call_that_was_left_and_that_nobody_asks_about_is_over(crm, business, clock):
+    for sid in ("CA1", "CA2", "CA3"):
+        a_live_call(crm, business, sid)
+        crm.save_snapshots([SnapshotSave(sid, 0, b"one", "silent")])
+    crm.call_status("CA3", "completed", {})  # the caller hung up in the gap
+    assert crm.call_report("CA3")["detail"] == "silent"
+    moves(crm, "CA2")
+    crm.save_snapshots([SnapshotSave("CA2", 1, b"two")])
+    clock.forward(seconds=31)
+    crm.touch(["CA2"])
+    assert crm.sweep_orphans(90) == ["CA1"]
+    assert [crm.call_report(sid)["ended"] for sid in ("CA1", "CA2", "CA3")] == [True, False, True]
+    crm.call_status("CA2", "completed", {})  # its session is there to see it
+    assert not crm.call_report("CA2")["ended"]
+    crm.save_snapshots([SnapshotSave("CA2", 1, b"three", "disconnect")])
+    assert crm.call_report("CA2")["detail"] == "disconnect"
 
 
 # ---- many at once

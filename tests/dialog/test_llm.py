@@ -397,3 +397,21 @@ async def test_an_error_inside_the_stream_and_an_end_without_done_are_failures()
                         pass
             assert caught.value.kind is Failure.UNAVAILABLE
         await chat.close()
+
+
+async def test_an_agent_of_another_process_knows_what_this_one_saved(bench):
+    bench.emulator.brain = lambda body: (
+        Answer("תודה.")
+        if body["messages"][-1]["role"] == "tool"
+        else Answer(calls=(("save_lead", {"name": "דנה לוי"}),))
+    )
+    await bench.say("קוראים לי דנה לוי")
+    other = bench.house(CallContext("CA1", "+972502345678", NOON))
+    other.take_up(json.loads(json.dumps(bench.agent.keep())))
+    assert other.lead() == bench.agent.lead()
+    assert other.lead().name == "דנה לוי"
+    # The same turn answered once more saves what it says once more, from where it began.
+    other.reply(CallerTurn(1, "קוראים לי דנה לוי"), ()).commit()
+    assert other.lead().name == ""
+    with pytest.raises(ValueError, match=r"xpected|missing"):
+        other.take_up({"state": {}})

@@ -1,5 +1,6 @@
 """Whole calls with the scripted agent, as one would read them: who says what, and the lead that is left."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -728,3 +729,45 @@ def test_a_number_said_over_two_turns_is_quoted_as_two() -> None:
     ):
         call.agent.reply(CallerTurn(number, text), call.history.entries).commit()
     assert call.agent.lead().sources["phone"].quote == "אפס חמש אפס / שתיים שלוש ארבע חמש שש שבע שמונה"
+
+
+SENTENCES = (
+    "יש לי נזילה במטבח",
+    "קוראים לי דנה לוי",
+    "כן",
+    "לא",
+    "אפס חמש שתיים שלוש ארבע",
+    "מחר בבוקר",
+    "כמה זה עולה",
+    "תחזרו על זה בבקשה",
+    "אל תקליטו אותי",
+)
+
+
+@given(st.lists(st.sampled_from(SENTENCES), max_size=6), st.sampled_from(SENTENCES), st.booleans())
+def test_an_agent_of_another_process_goes_on_as_this_one_would(told, then, again):
+    """Wherever the call moves, and also when the turn being answered comes again."""
+    context = CallContext("CA1", MOBILE, datetime(2026, 11, 22, 10, tzinfo=ZoneInfo("Asia/Jerusalem")))
+    one, other = AGENTS(context), AGENTS(context)
+    one.greet().commit()
+    for number, text in enumerate(told, start=1):
+        one.reply(CallerTurn(number, text), ()).commit()
+    other.take_up(json.loads(json.dumps(one.keep())))
+    assert other.lead() == one.lead()
+    number = len(told) + (0 if again and told else 1)
+    turn = CallerTurn(number, then)
+    assert actions(other.reply(turn, ())) == actions(one.reply(turn, ()))
+
+
+def test_what_is_known_stays_when_the_owner_changed_the_script_and_nothing_else_can_be_taken_up():
+    context = CallContext("CA1", MOBILE, datetime(2026, 11, 22, 10, tzinfo=ZoneInfo("Asia/Jerusalem")))
+    one, other = AGENTS(context), AGENTS(context)
+    one.greet().commit()
+    one.reply(CallerTurn(1, "קוראים לי דנה לוי ויש לי נזילה"), ()).commit()
+    kept = one.keep()
+    other.take_up({**kept, "steps": ["need", "name"]})
+    assert other.lead() == one.lead()
+    assert spoken(actions(other.reply(CallerTurn(2, "כן"), ())))
+    for broken in (None, {}, {**kept, "state": {"step": "x"}}):
+        with pytest.raises(ValueError, match=r"xpected|missing"):
+            AGENTS(context).take_up(broken)

@@ -68,6 +68,7 @@ class EchoSession:
         self.careless = False  # about dead sockets
         self.finished = self.cancelled = False
         self.logged_as = ""
+        self.why = None
         EchoSession.made.append(self)
 
     def handle(self, event):
@@ -79,6 +80,11 @@ class EchoSession:
             self.waiting.append(self.outlet.media(event.audio))
         if isinstance(event, Stop | Gone):
             self.over.set()
+        self.news.set()
+
+    def move(self):
+        self.why = "moving"
+        self.over.set()
         self.news.set()
 
     async def run(self):
@@ -97,6 +103,7 @@ class EchoSession:
                             raise
                         await self.over.wait()
             await anyio.sleep(self.linger)
+            return self.why
         except anyio.get_cancelled_exc_class():
             self.cancelled = True
             raise
@@ -350,17 +357,29 @@ async def test_a_ticket_works_once():
         assert second.close == (1008, "ticket_used")
 
 
-async def test_one_socket_a_call():
+async def test_one_socket_a_call_and_the_newest_has_it():
     async with house() as home:
         first, session = await home.call()
         second = await home.connect()
         second.start(token="ticket-CA1-again")
-        await second.done.wait()
-        assert second.close == (1008, "duplicate_call")
-        first.media()
+        await first.done.wait()
+        assert (first.close, session.gone) == ((1008, "replaced"), [Gone("replaced")])
+        assert home.server.call_sids == ["CA1"]
+        second.media()
         await anyio.wait_all_tasks_blocked()
-        assert len(first.echoed) == 1
-        assert not session.finished
+        assert len(second.echoed) == 1
+        second.stop()
+        await second.done.wait()
+
+
+async def test_calls_are_let_go_to_another_process():
+    async with house() as home:
+        peer, session = await home.call()
+        await home.connect()  # no call yet: nothing to let go
+        home.server.move()
+        await peer.done.wait()
+        assert (peer.close, session.gone) == ((1001, "moving"), [])  # it knows
+        assert home.counted == []
 
 
 @pytest.mark.parametrize("broken", ["slow", "raises"])

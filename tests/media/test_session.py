@@ -22,7 +22,7 @@ from moked.media.speech import SpeechEnded, SpeechPaused, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
 from moked.pressure import Level, Pressure
-from moked.records import CallStart, LeadDraft, Outcome
+from moked.records import CallStart, Handover, LeadDraft, LeftCall, Outcome
 from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim
 from tests.virtual_time import VIRTUAL_TIME
 
@@ -91,6 +91,15 @@ class Agent:
 
     def lead(self):
         return self.draft
+
+    def handed_back(self, how):
+        return _Reply(self, how.value, (Say("הצוות יטפל בזה. במה עוד אפשר לעזור?"), Ask(Expect.OPEN)))
+
+    def keep(self):
+        return {"need": self.draft.need}
+
+    def take_up(self, kept):
+        self.draft = replace(self.draft, need=kept["need"])
 
 
 @dataclass
@@ -181,7 +190,7 @@ class Ear:
 
 class Store:
     def __init__(self):
-        self.turns, self.events, self.ends, self.leads = {}, [], [], []
+        self.turns, self.events, self.ends, self.leads, self.snapshots = {}, [], [], [], []
 
     def add_turn(self, sid, turn, lead=None):
         self.turns[turn.number] = turn
@@ -193,13 +202,21 @@ class Store:
     def finish_call(self, end):
         self.ends.append(end)
 
+    def save_snapshots(self, snapshots):
+        self.snapshots.extend(snapshots)
+
     def touch(self, sids):
         pass
 
 
 class Control:
+    can_hold = False
+
     def __init__(self):
         self.did = []
+
+    async def hand_over(self, start, number):
+        self.did.append(f"ring {number}")
 
     async def hang_up(self, sid):
         self.did.append("hang_up")
@@ -219,9 +236,12 @@ class Call:
         self.policy = TurnPolicy(**policy)
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
+        self.left = None  # what another stream of the call left
         self.second = self.spool = self.machine = None
         self.transfer_number = self.machine_message = ""
-        self.phrases = Phrases("סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר.")
+        self.phrases = Phrases(
+            "סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר.", "סליחה על ההפסקה.", "סליחה, מה אמרתם?"
+        )
         self.pressure = Pressure(0.03)
         self.clears = 0
 
@@ -305,6 +325,9 @@ class Call:
 
         from moked.media.journal import Journal
 
+        async def left(start):
+            return self.left
+
         journal = Journal(self.store, Path("/nonexistent/spill"))
         parts = SessionParts(
             agents=lambda context: self.agent,
@@ -316,6 +339,7 @@ class Call:
             bus=self.bus,
             control=self.control,
             phrases=self.phrases,
+            left=left,
             policy=self.policy,
             unheard=UnheardAgents(BUSINESS, SCRIPT),
             second=self.second,
@@ -327,7 +351,8 @@ class Call:
             pressure=self.pressure,
         )
         async with self.bus.running(), journal.running(), anyio.create_task_group() as self.tasks:
-            self.session = CallSession(parts, CallStart("CA1", "AC1", "+972502345678", "+97231234567"), self)
+            start = CallStart("CA1", "AC1", "+972502345678", "+97231234567", stream=0 if self.left is None else 1)
+            self.session = CallSession(parts, start, self)
             self.tasks.start_soon(line)
             async with anyio.create_task_group() as session:
                 session.start_soon(self.session.run)
@@ -525,16 +550,16 @@ async def test_last_words_that_come_late_are_not_taken_for_a_turn_to_answer():
     assert call.audio_ms(since=3000) == 0
 
 
-async def test_a_socket_that_dies_is_a_broken_call():
+async def test_a_socket_that_dies_ends_no_call():
     async with Call().on() as call:
         await call.until(3000)
         call.session.handle(Gone("disconnect"))
-    assert (call.end.outcome, call.end.detail) == (Outcome.BROKEN, "disconnect")
+    assert (call.store.ends, call.store.snapshots[-1].left) == ([], "disconnect")
     call = Call()
     call.dead = True
     async with call.on():
         pass
-    assert (call.end.outcome, call.end.detail) == (Outcome.BROKEN, "socket_dead")
+    assert (call.store.ends, call.store.snapshots[-1].left) == ([], "socket_dead")
 
 
 async def test_a_call_that_lasts_too_long_is_ended_politely():
@@ -566,7 +591,7 @@ async def test_silence_is_asked_about():
     assert call.store.turns[1].said == "אתם איתי?"
 
 
-async def test_a_cancelled_session_leaves_its_record():
+async def test_a_cancelled_session_leaves_its_call_to_others():
     async with anyio.create_task_group() as outer:
         call = Call()
 
@@ -577,7 +602,7 @@ async def test_a_cancelled_session_leaves_its_record():
         outer.start_soon(hold)
         await anyio.sleep(2)
         outer.cancel_scope.cancel()
-    assert call.end.outcome is Outcome.BROKEN
+    assert (call.store.ends, call.store.snapshots[-1].left) == ([], "session_failed")
 
 
 def test_the_playout_default_lead_fits_the_design():
@@ -600,6 +625,125 @@ async def test_a_late_final_with_more_words_mends_the_turn_and_loses_nothing():
         await call.hangs_up(9000)
     assert call.store.turns[1].caller_text == "אני רוצה לדעת כמה זה עולה"
     assert sorted(call.store.turns) == [0, 1]
+
+
+# ---- a call that goes on in another process
+
+
+def goes_on(call, lines=None, *, why="", gap_ms=300):
+    """The same call at another process, after the first was left, or killed at its last snapshot."""
+    last = call.store.snapshots[-1]
+    after = Call(lines or {})
+    after.left = LeftCall(last.data, why or last.left or "died", gap_ms)
+    after.store.turns = dict(call.store.turns)
+    return after
+
+
+async def test_a_call_moves_between_two_turns_and_nobody_notices():
+    async with Call({"אני צריך עזרה": (Say("בשמחה. מה השם?"), Ask(Expect.NAME))}).on() as first:
+        await first.says(3000, 3600, "אני צריך עזרה")
+        await first.until(4100)
+        first.session.move()  # the answer is being spoken: not now
+        await first.until(4300)
+        assert not first.store.snapshots[-1].left
+    assert (first.store.snapshots[-1].left, first.store.ends) == ("moving", [])
+    assert first.store.turns[1].heard == "בשמחה. מה השם?"
+    second = goes_on(first)
+    async with second.on():
+        await second.until(200)
+        assert second.audio_ms() == 0
+        assert second.recognizer.expecting == "name"
+        await second.says(600, 1200, "דנה לוי")
+        await second.hangs_up(4000)
+    turn, history = second.agent.asked[0]
+    assert (turn.number, turn.text) == (2, "דנה לוי")
+    assert [entry.text for entry in history] == [
+        "שלום, במה אפשר לעזור?", "אני צריך עזרה", "בשמחה. מה השם?",
+    ]  # fmt: skip
+    assert sorted(second.store.turns) == [0, 1, 2]
+    assert second.store.turns[2].started_ms > first.store.turns[1].ended_ms  # one clock
+    assert (second.end.outcome, second.end.stream) == (Outcome.CALLER_HUNG_UP, 1)
+    assert "moved" in second.store.events
+
+
+async def test_a_socket_that_dies_in_our_sentence_is_apologised_for_and_the_sentence_said_again():
+    answer = (Say("המחיר הוא מאתיים שקלים בערך. מתי נוח לכם שנגיע?"), Ask(Expect.TIME))
+    async with Call({"כמה זה עולה": answer}).on() as first:
+        await first.says(3000, 3600, "כמה זה עולה")
+        await first.until(6300)
+        first.session.handle(Gone("disconnect"))
+    heard = first.store.turns[1].heard
+    assert heard.startswith("המחיר הוא מאתיים")
+    assert not heard.endswith("?")
+    second = goes_on(first)
+    async with second.on():
+        await second.until(9000)
+        await second.says(9000, 9600, "מחר")
+        await second.hangs_up(12000)
+    turn = second.store.turns[1]
+    assert (turn.caller_text, turn.cut) == ("כמה זה עולה", False)
+    assert turn.heard.startswith(heard)
+    assert turn.heard.endswith("סליחה על ההפסקה. המחיר הוא מאתיים שקלים בערך. מתי נוח לכם שנגיע?")
+    assert second.agent.committed == ["מחר"]  # the turn before it was not decided again
+    assert second.agent.asked[0][0].number == 2
+
+
+async def test_a_process_killed_while_it_thinks_is_replaced_by_one_that_answers():
+    async with Call({"כמה זה עולה": (30.0, Say("מאתיים."))}).on() as first:
+        await first.says(3000, 3600, "כמה זה עולה")
+        await first.until(5000)
+        second = goes_on(first, {"כמה זה עולה": (Say("מאתיים שקלים."),)})
+        await first.hangs_up(5001)
+    async with second.on():
+        await second.until(2500)
+        await second.hangs_up(2600)
+    assert second.agent.asked[0][0].number == 1
+    assert second.agent.asked[0][0].text == "כמה זה עולה"
+    assert second.store.turns[1].heard == "מאתיים שקלים."
+
+
+async def test_a_final_that_came_is_kept_and_answered():
+    async with Call(hold_ms=1400).on() as first:
+        await first.until(3070)
+        first.ear.on_speech(SpeechStarted(3000))
+        first.recognizer.sink(Final("יש לי נזילה", 3000, 3600, 0.9, "google"))
+        await first.until(3700)
+        second = goes_on(first)
+        await first.hangs_up(3701)
+    async with second.on():
+        await second.says(300, 900, "במטבח")
+        await second.hangs_up(4000)
+    assert second.agent.asked[-1][0].text == "יש לי נזילה במטבח"
+    assert second.store.turns[1].caller_text == "יש לי נזילה במטבח"
+
+
+async def test_what_was_to_follow_the_reply_follows_it_in_the_next_process():
+    async with Call({"ביי": (Say("תודה ולהתראות."), EndCall("done"))}).on() as first:
+        await first.says(3000, 3600, "ביי")
+        await first.until(4700)
+        first.session.handle(Gone("disconnect"))
+    second = goes_on(first)
+    async with second.on():
+        pass
+    assert (second.end.outcome, second.end.detail) == (Outcome.COMPLETED, "done")
+    assert second.control.did == ["hang_up"]
+
+
+async def test_a_call_that_is_replaced_says_nothing_more():
+    async with Call().on() as call:
+        await call.until(3000)
+        call.session.handle(Gone("replaced"))
+    assert call.store.ends == []
+    assert not call.store.snapshots[-1].left
+
+
+async def test_nothing_to_go_on_from_is_a_call_from_the_beginning():
+    call = Call()
+    call.left = LeftCall(b"{}", "died", 500)
+    async with call.on():
+        await call.until(3000)
+        await call.hangs_up(3001)
+    assert call.agent.committed == ["greet"]
 
 
 # --- when nobody can hear the caller
@@ -835,3 +979,40 @@ async def test_the_spool_follows_the_call_and_ends_where_the_caller_says_so(text
     else:
         assert "recording_refused" in call.store.events
         assert spool.audio <= 4000 * 8  # from the words on nothing more: the interim was enough
+
+
+# ---- a person is asked
+
+
+async def asks_for_a_person(refuse=False):
+    call = Call({"נציג": (Say("אני מעביר אתכם."), Transfer("+97235550000", "caller_asked"))})
+    call.control.can_hold = True
+    if refuse:
+
+        async def hand_over(start, number):
+            raise ProviderError("twilio", Failure.CONFIG, "that number may not be called")
+
+        call.control.hand_over = hand_over
+    async with call.on():
+        await call.says(3000, 3600, "נציג")
+        await call.until(9000)
+    return call
+
+
+async def test_a_caller_waits_for_a_person_and_the_call_is_not_over():
+    first = await asks_for_a_person()
+    assert (first.control.did, first.store.ends) == (["ring +97235550000"], [])
+    assert first.store.snapshots[-1].left == "handover"
+    second = goes_on(first, gap_ms=20_000)
+    second.left = replace(second.left, handover=Handover.SENT_BACK)
+    async with second.on():
+        await second.until(4000)
+        await second.hangs_up(4001)
+    assert second.store.turns[1].heard.endswith("הצוות יטפל בזה. במה עוד אפשר לעזור?")
+    assert second.agent.committed == ["sent_back"]
+
+
+async def test_when_nobody_can_be_rung_the_caller_is_dialled_through():
+    call = await asks_for_a_person(refuse=True)
+    assert call.control.did == ["+97235550000"]
+    assert call.end.outcome is Outcome.TRANSFERRED

@@ -16,12 +16,15 @@ import itertools
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 
 import anyio
+import numpy as np
 
+from moked.audio import to_float
 from moked.dialog import Ask, Expect, Say
-from moked.media.ear import Ear, level_db
+from moked.media.ear import Ear
 from moked.media.session import Phrases
 from moked.media.speech import SpeechEnded, SpeechPaused, SpeechStarted
 from moked.media.twilio import Dtmf
+from moked.media.vad import CONTEXT, levels_db
 from moked.simulate.wire import PlayBuffer
 from moked.stt import Final, Interim
 from tests.media.test_session import MS_A_LETTER, Call
@@ -216,6 +219,11 @@ class Scene(Call):
         return [after.start_ms - before.end_ms for before, after in itertools.pairwise(parts)]
 
 
+def level_db(sound):
+    """Loudness of one window in dB below full scale."""
+    return float(levels_db(sound[np.newaxis])[0])
+
+
 class LoudSlot:
     """A detector that takes what is loud for speech."""
 
@@ -223,7 +231,8 @@ class LoudSlot:
         self.on_result = on_result
 
     def submit(self, window):
-        self.on_result(0.9 if level_db(window) > -50 else 0.01)
+        level = level_db(to_float(window[CONTEXT:]))
+        self.on_result(0.9 if level > -50 else 0.01, level)
 
     def close(self):
         pass

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moked.simulate.twiml import APOLOGY, MAX_DOCUMENTS, ConnectStream, Fetch, Finish, Finished, TwimlRun, World
+from moked.simulate.twiml import APOLOGY, MAX_DOCUMENTS, ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun, World
 
 URL = "https://host.co.il/webhook/incoming_call"
 STREAM = '<Stream url="wss://host.co.il/media"><Parameter name="token" value="x"/></Stream>'
@@ -41,6 +41,7 @@ def test_connect_gives_the_stream_with_everything_about_it() -> None:
 def test_after_connect_the_next_verbs_run() -> None:
     twiml = run(f"<Connect>{STREAM}</Connect><Say>סליחה,\n  תקלה</Say><Pause length='2'/><Hangup/><Say>never</Say>")
     assert isinstance(twiml.step(), ConnectStream)
+    assert twiml.step() == Rest(2)
     assert twiml.step() == Finished(Finish.HUNG_UP)
     assert told(twiml)[1:] == [("say", "סליחה, תקלה"), ("pause", "2 s"), ("hangup", "")]
 

@@ -35,7 +35,7 @@ def parameters(answer):
 )
 @pytest.mark.parametrize(
     "name",
-    ["incoming_call", "callback_request", "call_status", "stream_status", "after_stream", "dial_result", "voicemail"],
+    ["incoming_call", "callback_request", "call_status", "stream_status", "resume", "dial_result", "voicemail"],
 )
 def test_unsigned_is_refused_logged_and_counted(office, caplog, name, headers, reason):
     with caplog.at_level(logging.WARNING):
@@ -91,22 +91,15 @@ def test_other_methods_and_giants_are_refused_in_plain_text(office):
 
 def test_an_incoming_call_opens_the_stream(office):
     answer = office.post("incoming_call")
-    assert tags(answer) == ["Connect", "Say", "Say", "Record", "Say", "Hangup"]
-    connect = verbs(answer)[0]
-    assert connect.get("action") == f"{BASE}/webhook/after_stream"
+    assert tags(answer) == ["Connect", "Redirect"]
+    connect, redirect = verbs(answer)
+    assert (connect.attrib, redirect.text) == ({}, f"{BASE}/webhook/resume")
     assert connect[0].get("url") == "wss://phone.example.com/media/twilio"
     assert connect[0].get("statusCallback") == f"{BASE}/webhook/stream_status"
     given = parameters(answer)
     assert (given["caller"], given["called"]) == ("+972501234567", "+97235551234")
     assert office.crm.redeem_ticket(given["token"], "CA1") == CallStart("CA1", "AC1", "+972501234567", "+97235551234")
     assert office.counted == [("incoming_call", "admitted")]
-
-
-def test_with_rest_credentials_the_stream_needs_no_action_but_keeps_the_way_on(office):
-    office.options.update(rest=True, transfer_number="+97235551234")
-    answer = office.post("incoming_call")
-    assert verbs(answer)[0].attrib == {}
-    assert tags(answer) == ["Connect", "Say", "Dial"]
 
 
 def test_twilio_may_ask_again_and_gets_a_fresh_ticket(office):
@@ -141,15 +134,40 @@ def test_after_the_stream_the_call_goes_on_as_it_ended(office, outcome, expected
     office.post("incoming_call")
     if outcome:
         office.crm.finish_call(CallEnd("CA1", outcome, "x", 1, LeadDraft()))
-    answer = office.post("after_stream")
+    answer = office.post("resume")
     assert tags(answer) == expected
     assert (telephony.APOLOGY in answer.text) == (outcome in (Outcome.BROKEN, None))
+
+
+def test_a_call_whose_stream_ends_goes_on_where_somebody_serves(office):
+    office.options["transfer_number"] = "+97235551234"
+    first = parameters(office.post("incoming_call"))["token"]
+    office.crm.redeem_ticket(first, "CA1")
+    office.options["may_wait"] = lambda: True
+    waiting = office.post("resume")
+    assert [(verb.tag, verb.get("length") or verb.text) for verb in verbs(waiting)] == [
+        ("Pause", "1"), ("Redirect", f"{BASE}/webhook/resume"),
+    ]  # fmt: skip
+    office.options["resume_ws_url"] = lambda sid: "wss://two.example.com/media/twilio"
+    answer = office.post("resume")
+    assert tags(answer) == ["Connect", "Redirect"]
+    assert verbs(answer)[0][0].get("url") == "wss://two.example.com/media/twilio"
+    start = office.crm.redeem_ticket(parameters(answer)["token"], "CA1")
+    assert (start.stream, start.caller) == (1, "+972501234567")
+    assert [office.counted[at] for at in (1, 2)] == [("resume", "wait"), ("resume", "resumed")]
+    assert tags(office.post("resume")) == ["Connect", "Redirect"]
+    third = office.post("resume")  # within a second, and nothing was said: it moves in circles
+    assert tags(third) == ["Say", "Dial"]
+    assert telephony.APOLOGY in third.text
+    report = office.crm.call_report("CA1")
+    assert (report["outcome"], report["detail"]) == ("broken", "too_many_moves")
+    assert tags(office.post("resume")) == ["Say", "Dial"]
 
 
 def test_a_planned_step_comes_before_the_record_of_the_end(office):
     office.post("incoming_call")
     office.crm.set_next_step("CA1", NextStep(Step.TRANSFER, "+97239999999"))
-    assert verbs(office.post("after_stream"))[1].text == "+97239999999"
+    assert verbs(office.post("after_stream"))[1].text == "+97239999999"  # its former name
     office.crm.set_next_step("CA1", NextStep(Step.HANG_UP))
     assert tags(office.post("after_stream")) == ["Hangup"]
     office.crm.set_next_step("CA1", NextStep(Step.TRANSFER))  # to nobody: never silence
@@ -194,7 +212,7 @@ def test_status_callbacks_are_stored_once(office, caplog):
     ("name", "fields", "expected"),
     [
         ("incoming_call", {}, ["Say", "Say", "Record", "Say", "Hangup"]),
-        ("after_stream", {}, ["Say", "Say", "Record", "Say", "Hangup"]),
+        ("resume", {}, ["Say", "Say", "Record", "Say", "Hangup"]),
         ("dial_result", {"DialCallStatus": "busy"}, ["Say", "Say", "Record", "Say", "Hangup"]),
         ("voicemail", {"RecordingUrl": "https://x"}, ["Say", "Hangup"]),
         ("callback_request", {"Digits": "1"}, ["Say", "Record", "Say", "Hangup"]),
@@ -204,7 +222,7 @@ def test_when_the_database_is_away_the_caller_still_hears_hebrew(office, monkeyp
     def away(*args, **kwargs):
         raise OSError("disk I/O error")
 
-    for method in ("receive_call", "next_step", "add_event", "call_status", "request_callback"):
+    for method in ("receive_call", "resume_call", "add_event", "call_status", "request_callback"):
         monkeypatch.setattr(office.crm, method, away, raising=True)
     answer = office.post(name, **fields)
     assert tags(answer) == expected

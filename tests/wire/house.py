@@ -23,6 +23,7 @@ import httpx2
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
 from emulators.llm import LlmEmulator
+from emulators.second_leg import Manner, Person
 from emulators.twilio_rest import TwilioRest
 from moked import parts, roles
 from moked.crm.service import Crm
@@ -93,6 +94,7 @@ class Home:
     llm: LlmEmulator | None
     rest: TwilioRest | None
     calls: dict[str, SimulatedCall] = field(default_factory=dict)
+    person: Person | None = None
 
     @property
     def base_url(self) -> str:
@@ -212,9 +214,11 @@ async def house(
     llm: LlmEmulator | None = None,
     rest: bool = False,
     second: GoogleSpeech | None = None,
+    person: Manner | None = None,
     **values: Any,
 ) -> AsyncIterator[Home]:
-    """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials.
+    """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials, `person`:
+    and who is rung by it.
 
     `second`: what takes over in Whisper's place, and hears as exactly as the first; inside `stand_ins_for_whisper`.
     """
@@ -229,13 +233,29 @@ async def house(
         calls: dict[str, SimulatedCall] = {}
         carrier = None
         if rest:
-            carrier = TwilioRest(ACCOUNT, TOKEN, on_update=lambda sid, form: _tell(calls, sid, form))
+            people = await stack.enter_async_context(anyio.create_task_group())
+            told: list[Person] = []
+            carrier = TwilioRest(
+                ACCOUNT,
+                TOKEN,
+                on_update=lambda sid, form: _tell(calls, sid, form),
+                on_create=lambda sid, form: people.start_soon(told[0].rings, sid, form),
+            )
             values["twilio_api_base_url"] = await stack.enter_async_context(carrier.running())
             values |= {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN}
         if second is not None:
             stand_ins[values["speech_emulator_host"]] = await stack.enter_async_context(second.running())
         running = await stack.enter_async_context(serve(settings(folder, **values)))
-        yield Home(running, speech, voice, llm, carrier, calls)
+        home = Home(running, speech, voice, llm, carrier, calls)
+        if carrier is not None:
+            home.person = Person(
+                person or Manner.NO_ANSWER,
+                home.setup(),
+                joined=lambda room: calls[room.removeprefix("moked-")].connected(),
+                left=lambda room: calls[room.removeprefix("moked-")].conference_over(),
+            )
+            told.append(home.person)
+        yield home
 
 
 def _tell(calls: Mapping[str, SimulatedCall], sid: str, form: Mapping[str, str]) -> None:

@@ -200,7 +200,9 @@ async def garbage_in_the_call(peer):
             for _ in range(30):
                 for bad in ("{nonsense", "[]", json.dumps({"event": "media", "media": {"payload": "%%%"}})):
                     await socket.send(bad)
-        return await end_of(socket)
+        end = await end_of(socket)
+    await peer.goes()
+    return end
 
 
 async def a_little_garbage_in_the_call(peer):
@@ -221,7 +223,9 @@ async def ten_megabytes(peer):
         await socket.recv()
         with suppress(ConnectionClosed):
             await socket.send("x" * 10 * 1024 * 1024)
-        return (await end_of(socket))[0]
+        end = await end_of(socket)
+    await peer.goes()
+    return end[0]
 
 
 async def wrong_stream_sid(peer):
@@ -231,7 +235,9 @@ async def wrong_stream_sid(peer):
         with suppress(ConnectionClosed):
             for _ in range(60):
                 await socket.send(foreign.media(SILENT_FRAME))
-        return await end_of(socket)
+        end = await end_of(socket)
+    await peer.goes()
+    return end
 
 
 async def no_start(peer):
@@ -248,6 +254,7 @@ async def sudden_death(peer):
     async with peer.talking() as (socket, _):
         await socket.recv()
         socket.transport.abort()
+    await peer.goes()
     return "gone"
 
 
@@ -257,7 +264,9 @@ async def half_open(peer):
     async with peer.socket() as socket:
         for message in peer.stream().opening():
             await socket.send(message)
-        return await end_of(socket)
+        end = await end_of(socket)
+    await peer.goes()
+    return end
 
 
 async def two_starts(peer):

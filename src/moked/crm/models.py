@@ -6,7 +6,8 @@
                    |-< turn          one exchange, with its latency waterfall
                    |-< transcript_segment   the same words by a better engine, after the call
                    |-< call_event    what the carrier reported, and what happened after the stream
-                   '-< stream_ticket single-use permission to open the media stream
+                   |-< stream_ticket single-use permission to open the media stream
+                   '-- call_snapshot where the conversation stands, while it runs
 
     media_node   a media process and its load: of no business, and gone soon after the process
 
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Enum,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     TypeDecorator,
@@ -336,6 +338,24 @@ class CallEvent(Base):
     key: Mapped[str | None] = mapped_column(SafeText(128))
     at: Mapped[datetime]
     data: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class CallSnapshot(Base):
+    """Where a running call stands, so that another process can go on with it; gone when the call has ended.
+
+    `stream` is the newest media stream of the call: what an older one still writes is refused. `left_at`: that stream
+    has ended and the call has not, because of `left_why`.
+    """
+
+    __tablename__ = "call_snapshot"
+
+    call_id: Mapped[int] = mapped_column(ForeignKey("call.id", ondelete="CASCADE"), primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    stream: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary())
+    saved_at: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+    left_why: Mapped[str] = mapped_column(SafeText(32), default="")
 
 
 class StreamTicket(Base):

@@ -2,6 +2,7 @@
 
     webhook   receive_call -> a place and a ticket | refused, with its lead
     media     redeem_ticket -> add_turn, touch ... -> finish_call -> lead, or the reason why not
+              save_snapshots ... the stream ends -> resume_call -> redeem_ticket -> left_call: another process goes on
     carrier   call_status, add_event ('voicemail' and 'dial_result' may still change what an ended call left)
     anybody   sweep_orphans: what nobody serves any more is finished as broken, from what was stored so far
 
@@ -13,7 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -22,7 +23,7 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import nodes, report, tickets
+from moked.crm import moves, nodes, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
@@ -30,7 +31,18 @@ from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
 from moked.crm.settle import CALLBACK_REQUEST, DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
-from moked.records import CallEnd, CallStart, LeadDraft, Outcome, Segment, TurnRecord
+from moked.records import (
+    HANDOVER,
+    CallEnd,
+    CallStart,
+    Handover,
+    LeadDraft,
+    LeftCall,
+    Outcome,
+    Segment,
+    SnapshotSave,
+    TurnRecord,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +53,7 @@ it."""
 _NEVER_CAME = "stream_never_came"
 _ORPHANED = "orphaned"
 _PROVISIONAL = (_NEVER_CAME, _ORPHANED)  # endings that others concluded; the session's own replaces them
+_CALL_STATUS = "call_status"
 _OVER = ("completed", "busy", "failed", "no-answer", "canceled")  # CallStatus values after which nothing comes
 
 
@@ -70,6 +83,16 @@ class NextStep:
 
     step: Step
     number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """How a call goes on whose stream has ended: with another stream (`ticket`), after a `wait`, or with `step`."""
+
+    step: NextStep
+    ticket: str = ""
+    wait: bool = False
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +237,8 @@ class Crm:
             start = tickets.redeem(session, token, call_sid, now=now)
             if isinstance(start, TicketRefusal):
                 return start
+            if start.stream:
+                moves.taken_over(session, call_sid, start.stream)
             opened = _changed(
                 session,
                 update(Call)
@@ -264,6 +289,17 @@ class Crm:
         with self._read.begin() as session:
             return nodes.live(session, now=self._clock())
 
+    def node_elsewhere(self, call_sid: str, *, but: str = "") -> str:
+        """The address of the least loaded media process that takes calls: not `but`, nor the one that had this call."""
+        with self._read.begin() as session:
+            had = session.scalar(select(Call.node).where(Call.sid == call_sid))
+            there = [
+                node
+                for node in nodes.live(session, now=self._clock())
+                if node.accepting and not node.draining and node.name not in (but, had)
+            ]
+        return min(there, key=lambda node: node.active / max(1, node.capacity)).address if there else ""
+
     def touch(self, call_sids: Iterable[str]) -> None:
         """Heartbeat of the calls this process serves."""
         with self._writing() as session:
@@ -273,6 +309,20 @@ class Crm:
                 .where(Call.sid.in_(list(call_sids)), Call.ended_at.is_(None))
                 .values(heartbeat_at=self._clock()),
             )
+
+    def save_snapshots(self, snapshots: Sequence[SnapshotSave]) -> None:
+        """Where running calls stand; the last one of each counts. A stream that was replaced has no word any more."""
+        with self._writing() as session:
+            moves.save(session, snapshots, now=self._clock())
+            for sid in dict.fromkeys(one.call_sid for one in snapshots if one.left):
+                call = self._locked(session, sid)
+                if call is not None and call.ended_at is None and self._carrier_is_done(session, call):
+                    self._finish(session, call, self._abandoned(session, call))
+
+    def left_call(self, call_sid: str) -> LeftCall | None:
+        """The call as its last stream left it."""
+        with self._read.begin() as session:
+            return moves.left(session, call_sid, now=self._clock())
 
     def add_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft | None = None) -> None:
         """Store a turn, or its newer version (by `ended_ms`).
@@ -334,7 +384,8 @@ class Crm:
                 self._settle(session, call, learn=True)
 
     def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
-        """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`.
+        """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`; over between two
+        streams: as what ended the first.
 
         A live call is left to its session, which sees the socket close, and to the sweep.
         """
@@ -343,9 +394,11 @@ class Crm:
             if call is None:
                 log.warning("status of an unknown call", extra={"call_sid": call_sid, "status": status})
                 return
-            self._event(session, call, "call_status", {"status": status, **data}, key)
-            if status in _OVER and call.status is CallState.OPEN:
-                self._finish(session, call, self._abandoned(call))
+            self._event(session, call, _CALL_STATUS, {"status": status, **data}, key)
+            if status in _OVER and call.ended_at is None:
+                between = moves.state(session, call)
+                if call.status is CallState.OPEN or (between is not None and between.left_at is not None):
+                    self._finish(session, call, self._abandoned(session, call))
 
     # ---- how it goes on, and ends
 
@@ -357,21 +410,59 @@ class Crm:
                 update(Call).where(Call.sid == call_sid).values(next_step=step.step.value, transfer_to=step.number),
             )
 
-    def next_step(self, call_sid: str) -> NextStep:
-        """What to do with a call whose stream has closed. Not decided, not ended well, not known: it broke."""
+    def draft_of(self, call_sid: str) -> LeadDraft | None:
+        """What a running call has told so far; None where it does not run."""
         with self._read.begin() as session:
-            call = session.scalars(select(Call).where(Call.sid == call_sid)).one_or_none()
+            call = session.scalars(select(Call).where(Call.sid == call_sid, Call.ended_at.is_(None))).one_or_none()
             if call is None:
-                return NextStep(Step.WAY_ON)
-            if call.next_step:
-                return NextStep(Step(call.next_step), call.transfer_to)
-            match call.outcome:
-                case Outcome.COMPLETED | Outcome.CALLER_HUNG_UP | Outcome.REFUSED:
-                    return NextStep(Step.HANG_UP)
-                case Outcome.TRANSFERRED:
-                    return NextStep(Step.TRANSFER, call.transfer_to)
-                case Outcome.BROKEN | Outcome.NO_STREAM | None:
-                    return NextStep(Step.WAY_ON)
+                return None
+            return msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
+
+    def handed_over(self, call_sid: str, how: Handover, data: dict[str, Any]) -> bool:
+        """What became of the attempt to reach a person, once an attempt; False for anything but its first answer.
+
+        Taken ends the call for us. Sent back with an instruction, the lead says so.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            kept = moves.state(session, call) if call is not None else None
+            if call is None or call.ended_at is not None or kept is None or kept.left_why != HANDOVER:
+                return False
+            key = str(kept.stream)
+            told = select(CallEvent.id).where(
+                CallEvent.call_id == call.id, CallEvent.kind == moves.HANDED_OVER, CallEvent.key == key
+            )
+            if session.scalar(told) is not None:
+                return False
+            self._event(session, call, moves.HANDED_OVER, {"how": how.value, **data}, key)
+            call.heartbeat_at = self._clock()
+            if how is Handover.TAKEN:
+                end = replace(self._abandoned(session, call), outcome=Outcome.TRANSFERRED, detail="taken")
+                self._finish(session, call, end)
+            return True
+
+    def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
+        """The carrier asks what to do with a call whose stream has ended. Where nobody decided to end it, it goes on.
+
+        `serves`: some media process takes calls now; `may_wait`: one will soon. A call that moves in circles, or that
+        nobody can serve, is ended as broken: the answer is the way on.
+        """
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                return Resumption(NextStep(Step.WAY_ON), refusal="unknown")
+            if call.next_step or call.ended_at is not None:
+                return Resumption(_step(call), refusal="ended")
+            now = self._clock()
+            asked = moves.ask(session, call, serves=serves, may_wait=may_wait, now=now)
+            if asked.refusal:
+                end = replace(self._abandoned(session, call), outcome=Outcome.BROKEN, detail=asked.refusal)
+                self._finish(session, call, end)
+                return Resumption(NextStep(Step.WAY_ON), refusal=asked.refusal)
+            if asked.wait:
+                return Resumption(NextStep(Step.WAY_ON), wait=True)
+            ticket = tickets.mint(session, call, ttl_s=ttl_s, now=now, stream=asked.stream)
+            return Resumption(NextStep(Step.WAY_ON), ticket=ticket)
 
     def finish_call(self, end: CallEnd) -> LeadResult:
         """End the call and give it its contact, its lead or the reason why not, and its follow-up task; once.
@@ -383,13 +474,18 @@ class Crm:
             if call is None:
                 log.error("end of an unknown call", extra={"call_sid": end.call_sid, "outcome": end.outcome.value})
                 return LeadResult(end.call_sid)
+            kept = moves.state(session, call)
+            if kept is not None and kept.stream > end.stream:
+                log.warning("end of a call that has moved on", extra={"call_sid": end.call_sid, "detail": end.detail})
+                return LeadResult(end.call_sid)
             concluded = call.detail in _PROVISIONAL and end.detail not in _PROVISIONAL
             if call.ended_at is not None and not concluded:
                 return stored_result(session, call)
             return self._finish(session, call, end)
 
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
-        """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
+        """Finish calls without a heartbeat for `older_than_s`, and those whose stream ended `moves.GRACE_S` ago and
+        that nobody has gone on with; each in its own transaction; returns their SIDs.
 
         A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets and nodes
         go too.
@@ -401,13 +497,16 @@ class Crm:
                 .where(Call.ended_at.is_(None), Call.heartbeat_at < limit)
                 .order_by(Call.heartbeat_at)  # as the index of unended calls has them: no look at all calls
             ).all()
+            left = moves.abandoned(session, now=self._clock())
         finished = []
-        for sid in suspects:
+        for sid in dict.fromkeys([*suspects, *left]):
             with self._writing() as session:
                 call = self._locked(session, sid)
-                if call is None or call.ended_at is not None or call.heartbeat_at >= limit:
-                    continue  # somebody else was faster, or it came back to life
-                self._finish(session, call, self._abandoned(call))
+                if call is None or call.ended_at is not None or moves.waits_for_a_person(session, call, self._clock()):
+                    continue  # somebody else was faster, or it is nobody's turn
+                if call.heartbeat_at >= limit and sid not in moves.abandoned(session, now=self._clock()):
+                    continue  # it came back to life
+                self._finish(session, call, self._abandoned(session, call))
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
@@ -491,13 +590,22 @@ class Crm:
             .on_conflict_do_nothing(index_elements=["call_id", "kind", "key"])
         )
 
-    def _abandoned(self, call: Call) -> CallEnd:
+    def _carrier_is_done(self, session: Session, call: Call) -> bool:
+        """The carrier has said that the call is over, and nobody comes to ask how it goes on."""
+        told = select(CallEvent.data).where(CallEvent.call_id == call.id, CallEvent.kind == _CALL_STATUS)
+        return any(data.get("status") in _OVER for data in session.scalars(told))
+
+    def _abandoned(self, session: Session, call: Call) -> CallEnd:
         draft = msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
         if call.status is CallState.OPEN:
             return CallEnd(call.sid, Outcome.NO_STREAM, _NEVER_CAME, 0, draft)
         lasted = call.heartbeat_at - (call.answered_at or call.started_at)
         duration = int(lasted / timedelta(milliseconds=1))
-        return CallEnd(call.sid, Outcome.BROKEN, _ORPHANED, duration, draft, ended_at=call.heartbeat_at)
+        kept = moves.state(session, call)
+        detail = kept.left_why if kept is not None and kept.left_at is not None else _ORPHANED
+        if detail == HANDOVER:  # on hold: who waits for a person and is gone has hung up
+            return CallEnd(call.sid, Outcome.CALLER_HUNG_UP, "on_hold", duration, draft)
+        return CallEnd(call.sid, Outcome.BROKEN, detail, duration, draft, ended_at=call.heartbeat_at)
 
     def _finish(self, session: Session, call: Call, end: CallEnd) -> LeadResult:
         now = self._clock()
@@ -510,6 +618,7 @@ class Crm:
         if end.lead != LeadDraft():
             call.draft = msgspec.to_builtins(end.lead)
         session.flush()
+        moves.forget(session, call)
         return self._settle(session, call, learn=True)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
@@ -521,6 +630,19 @@ class Crm:
         now = self._clock()
         opening = self._next_opening(now) if self._next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
+
+
+def _step(call: Call) -> NextStep:
+    """What to do with a call whose stream has closed. Not decided, not ended well: it broke."""
+    if call.next_step:
+        return NextStep(Step(call.next_step), call.transfer_to)
+    match call.outcome:
+        case Outcome.COMPLETED | Outcome.CALLER_HUNG_UP | Outcome.REFUSED:
+            return NextStep(Step.HANG_UP)
+        case Outcome.TRANSFERRED:
+            return NextStep(Step.TRANSFER, call.transfer_to)
+        case Outcome.BROKEN | Outcome.NO_STREAM | None:
+            return NextStep(Step.WAY_ON)
 
 
 def _changed(session: Session, statement: Any) -> int:

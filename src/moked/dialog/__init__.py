@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-from moked.records import LeadDraft, ToolUse
+from moked.records import Handover, LeadDraft, ToolUse
 
 
 class Expect(StrEnum):
@@ -141,8 +141,17 @@ class Agent(Protocol):
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         """Prepare the answer to `turn`. `history` holds everything heard before it, without the turn itself."""
 
+    def handed_back(self, how: Handover) -> Reply:
+        """The caller was to be connected to a person and is not: say so, and go on."""
+
     def lead(self) -> LeadDraft:
         """What was learned so far; asked for at any moment, also after a break."""
+
+    def keep(self) -> Any:
+        """Where it stands, as plain JSON values: what an agent of another process needs to go on."""
+
+    def take_up(self, kept: Any) -> None:
+        """Go on from what `keep` gave. Raises `ValueError` for what cannot be used, and is as new then."""
 
 
 class Unheard(Agent, Protocol):

@@ -15,7 +15,7 @@ lines of the script (`deaf_*`, `hearing_back`), whichever agent the call has, an
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from moked.crm.phone import national, to_e164
 from moked.dialog import (
@@ -38,7 +38,7 @@ from moked.dialog.business import Business
 from moked.dialog.intake_state import ASKED_FOR_PERSON, YES
 from moked.dialog.script import Prepared
 from moked.dialog.scriptfile import Script, Slot
-from moked.records import FieldSource, LeadDraft
+from moked.records import FieldSource, Handover, LeadDraft
 
 CALLBACK: Final = "unheard_callback"
 """`EndCall` reason: the number to call back was typed, or is the caller's own."""
@@ -113,6 +113,16 @@ class UnheardAgent:
             sources={**known.sources, "phone": source},
             unheard=True,
         )
+
+    def handed_back(self, how: Handover) -> Reply:
+        return self._agent.handed_back(how)
+
+    def keep(self) -> Any:
+        """What was typed is in the lead; who hears the caller in another process begins with the call's own agent."""
+        return self._agent.keep()
+
+    def take_up(self, kept: Any) -> None:
+        self._agent.take_up(kept)
 
     # --- decisions: (state after it, what to say and do)
 

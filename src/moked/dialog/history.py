@@ -58,6 +58,11 @@ class History:
         return self._entries
 
     @property
+    def turns(self) -> tuple[tuple[int, str, str, bool], ...]:
+        """Each turn's number, the caller's words, what was heard of the answer, whether it was cut; oldest first."""
+        return tuple((number, turn.caller, turn.heard, turn.cut) for number, turn in self._turns.items())
+
+    @property
     def caller_words(self) -> tuple[str, ...]:
         """Only what the caller said, oldest first."""
         return tuple(turn.caller for turn in self._turns.values() if turn.caller)

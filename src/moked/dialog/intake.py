@@ -47,6 +47,7 @@ from moked.dialog.intake_state import (
 from moked.dialog.scriptfile import Line, Script, Slot, Step
 from moked.dialog.second_hearing import SLOTS, disputed
 from moked.dialog.words import find, phrases, words
+from moked.records import Handover
 
 Decided = tuple[State, tuple[Action, ...]]
 
@@ -75,6 +76,13 @@ _MANY_WORDS: Final = 4
 _ENOUGH: Final = 2  # times to ask for the missing part of an address
 _LONGEST_NOTE: Final = 500
 
+HANDED_BACK: Final = {
+    Handover.UNANSWERED: "לא הצלחתי להשיג נציג כרגע, אבל אפשר להשאיר לי את הפרטים ויחזרו אליכם.",
+    Handover.SENT_BACK: "דיברתי עם הצוות. הם יטפלו בזה ויחזרו אליכם.",
+    Handover.TAKEN: "השיחה עם הנציג הסתיימה.",
+}
+"""What the caller is told who waited for a person."""
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -93,6 +101,11 @@ def greet(desk: Desk, state: State) -> Decided:
 def answer(desk: Desk, state: State, turn: CallerTurn, history: Sequence[Entry]) -> Decided:
     """The answer to `turn`; `history` is what was heard before it."""
     return _Turn(desk, state, turn).answer(history)
+
+
+def back(desk: Desk, state: State, number: int, how: Handover) -> Decided:
+    """The person that turn `number` was to be connected to did not take the call: what is still missing is asked."""
+    return _Turn(desk, state, CallerTurn(number)).back(HANDED_BACK[how])
 
 
 def take_over(desk: Desk, state: State, turn: CallerTurn, opening: str) -> Decided:
@@ -119,6 +132,12 @@ class _Turn:
         self._said.append(self._business.greeting)
         if NAME in self._state.known:
             self._say(self._script.line("welcome_back"))
+        self._go_on()
+        return self._decided()
+
+    def back(self, why: str) -> Decided:
+        self._said.append(why)
+        self._set(ended=False)
         self._go_on()
         return self._decided()
 

@@ -11,12 +11,14 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import anyio
+import msgspec
 
 from moked import metrics
 from moked.dialog import (
@@ -35,11 +37,12 @@ from moked.dialog import (
 )
 from moked.dialog.business import Business, gendered
 from moked.dialog.chat import PROVIDER, Chat, Chunk, Delta
+from moked.dialog.intake import HANDED_BACK
 from moked.dialog.rations import Spent
 from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
-from moked.records import LeadDraft, ToolUse
+from moked.records import Handover, LeadDraft, ToolUse
 from moked.stt.transcripts import normalise
 
 log = logging.getLogger(__name__)
@@ -147,8 +150,20 @@ class LlmAgent:
 
         return _Answer(lambda: self._converse(turn, history, committed), commit)
 
+    def handed_back(self, how: Handover) -> Reply:
+        """The fixed sentence; what the caller says to it goes to the model, which has heard it in the history."""
+        return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
+
     def lead(self) -> LeadDraft:
         return self._tools.lead
+
+    def keep(self) -> Any:
+        return msgspec.to_builtins(_Kept(self._tools.lead, self._before, self._last, self._silences))
+
+    def take_up(self, kept: Any) -> None:
+        given = msgspec.convert(kept, _Kept)
+        self._tools.lead, self._before = given.lead, given.before
+        self._last, self._silences = given.last, given.silences
 
     def _nudge(self) -> Reply:
         said = self._silences
@@ -291,6 +306,16 @@ _GO_ON: Final = "התשובה נקטעה באמצע, ומה שנכתב כבר נ
 
 def _whole_sentence(said: str) -> bool:
     return said.rstrip().endswith((".", "?", "!"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of an agent is not in the history. `before` is the lead as it was before turn `last`."""
+
+    lead: LeadDraft
+    before: LeadDraft
+    last: int
+    silences: int
 
 
 class _Answer:

@@ -12,14 +12,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from moked import metrics
 from moked.dialog import Agent, AgentFactory, CallContext, CallerTurn, Entry, Reply, Say, Transfer
 from moked.dialog.business import Business, gendered
 from moked.dialog.script import Prepared, ScriptAgent, ScriptAgents
-from moked.records import LeadDraft
+from moked.records import Handover, LeadDraft
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,13 @@ class RationedAgents:
         return self.business.transfer_number if self.business.is_open(self._clock()) else ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    model: Any
+    relief: Any
+    relieved_at: int
+
+
 class RationedAgent:
     """One call's."""
 
@@ -119,6 +128,22 @@ class RationedAgent:
 
     def lead(self) -> LeadDraft:
         return self._model.lead() if self._relief is None else self._relief.lead()
+
+    def handed_back(self, how: Handover) -> Reply:
+        return (self._model if self._relief is None else self._relief).handed_back(how)
+
+    def keep(self) -> Any:
+        relief = None if self._relief is None else self._relief.keep()
+        return {"model": self._model.keep(), "relief": relief, "relieved_at": self._relieved_at}
+
+    def take_up(self, kept: Any) -> None:
+        """What was spent is not counted on: a call that moves has its rations anew, five times at most."""
+        given = msgspec.convert(kept, _Kept)
+        self._model.take_up(given.model)
+        if given.relief is not None:
+            relief = self._house.script.take_over(self._context, self._model.lead())
+            relief.take_up(given.relief)
+            self._relief, self._relieved_at = relief, given.relieved_at
 
     def _relieve(self, turn: CallerTurn, gone: str) -> Reply:
         relief = self._house.script.take_over(self._context, self._model.lead())

@@ -7,15 +7,18 @@ number (the caller went on before anything was heard) is decided from the state 
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, addresses, intake
 from moked.dialog.business import Business
 from moked.dialog.intake_state import NAME, Known, State, lead, resumed
 from moked.dialog.scriptfile import Script, load_script
 from moked.dialog.spoken_phone import DIGIT_WORDS
-from moked.records import LeadDraft
+from moked.records import Handover, LeadDraft
 
 _ANSWERS = (
     "thanks", "confirm", "more", "city", "street", "house", "slowly", "keyed", "wrong", "invalid", "keys", "fix",
@@ -60,6 +63,8 @@ def _phrases(business: Business, script: Script) -> Iterator[str]:
             yield from step.line(key).fixed()
     for key in ("goodbye", "bye"):
         yield from script.line(key).fixed()
+    if business.transfer_number:
+        yield from intake.HANDED_BACK.values()
     for step in script.steps:
         for line in step.again:
             yield from line.fixed()
@@ -103,6 +108,9 @@ class ScriptAgent:
         decided = intake.answer(self._desk, before, turn, history)
         return self._prepared(before, decided, turn.number)
 
+    def handed_back(self, how: Handover) -> Reply:
+        return self._prepared(self._state, intake.back(self._desk, self._state, self._last, how), self._last)
+
     def go_on(self, opening: str, turn: CallerTurn, committed: Callable[[], None]) -> Reply:
         """Say `opening` and ask for what is still unknown. The words of `turn` were for somebody else: they are noted.
 
@@ -120,6 +128,21 @@ class ScriptAgent:
     def lead(self) -> LeadDraft:
         return lead(self._state)
 
+    def keep(self) -> Any:
+        return msgspec.to_builtins(_Kept(self._state, self._before, self._last, self._steps))
+
+    def take_up(self, kept: Any) -> None:
+        """The owner may have changed the script meanwhile: then what is known stays, and the steps are gone through
+        from the first."""
+        given = msgspec.convert(kept, _Kept)
+        if given.steps != self._steps:
+            given = replace(given, state=_from_the_first(given.state), before=_from_the_first(given.before))
+        self._state, self._before, self._last = given.state, given.before, given.last
+
+    @property
+    def _steps(self) -> tuple[str, ...]:
+        return tuple(step.id for step in self._desk.script.steps)
+
     def _prepared(self, before: State, decided: intake.Decided, number: int) -> "Prepared":
         after, actions = decided
 
@@ -127,6 +150,18 @@ class ScriptAgent:
             self._before, self._state, self._last = before, after, number
 
         return Prepared(actions, commit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    state: State
+    before: State
+    last: int
+    steps: tuple[str, ...]
+
+
+def _from_the_first(state: State) -> State:
+    return replace(state, step=0, tries=0, given_up=frozenset(), asked=())
 
 
 class Prepared:

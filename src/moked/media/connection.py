@@ -10,13 +10,14 @@ so that the carrier can go on with the TwiML after <Connect> while we still writ
     stop, done, disconnect                                     1000, 1000, none: how calls should end
     no_start                                                   1008: no `start` in time
     wrong_format, wrong_track                                  1008: not mu-law 8 kHz mono of the caller
-    no_token, wrong_account, duplicate_call                    1008
+    no_token, wrong_account                                    1008
     ticket_unknown, ticket_used, ticket_expired, ticket_...    1008: the ticket's own reason
     ticket_unavailable, session_failed                         1011: ours to repair
     too_many_bad, oversized                                    1008, 1009
     silent                                                     1008: no audio for 3 s; Twilio sends silence as audio
     send_stuck                                                 1011: the peer takes nothing for 5 s
-    drain                                                      1012
+    drain, moving, replaced                                    1012, 1001, 1008: another process, or another socket of
+                                                               this one, goes on with the call
 """
 
 import contextlib
@@ -41,7 +42,11 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 INTERNAL: Final = 1011
 
-_AS_IT_SHOULD: Final = frozenset({"stop", "done", "disconnect"})
+GOING_AWAY: Final = 1001
+MOVING: Final = "moving"
+REPLACED: Final = "replaced"
+
+_AS_IT_SHOULD: Final = frozenset({"stop", "done", "disconnect", MOVING, REPLACED})
 # What the server below us closed for, by the code it tells us.
 _CLOSED_BELOW: Final = {1002: "protocol_error", 1007: "not_utf8", 1009: "oversized", 1012: "shutdown"}
 
@@ -62,8 +67,12 @@ class Session(Protocol):
         When `run` returned or raised, nothing more is handed in.
         """
 
-    async def run(self) -> None:
-        """Serve the call; return when the socket should close. Cancelled when it goes on too long after the end."""
+    def move(self) -> None:
+        """Another process goes on with the call: return from `run` as soon as nobody is speaking. Never waits."""
+
+    async def run(self) -> str | None:
+        """Serve the call; return when the socket should close, and why, if not because all is "done". Cancelled when
+        it goes on too long after the end."""
 
 
 class Outlet(Protocol):
@@ -142,6 +151,7 @@ class Connection:
         self._dead = False  # nothing can be sent any more
         self._heard_at = 0.0
         self._finished = anyio.Event()
+        self._session: Session | None = None
         self._bad = 0
         self._bad_logged: set[str] = set()
 
@@ -180,6 +190,11 @@ class Connection:
             self._ended = code, reason
             self._waiting.cancel()
 
+    def move(self) -> None:
+        """Let the call go to another process at its next quiet moment. Never waits."""
+        if self._session is not None:
+            self._session.move()
+
     async def serve(self) -> None:
         """Returns when the socket is closed and the session, if there was one, has finished."""
         start = await self._wait_for_start()
@@ -187,13 +202,17 @@ class Connection:
         if start is None or call is None:
             await self._close()
         else:
+            former = self._calls.get(start.call_sid)
+            if former is not None:  # the carrier has one stream a call: that one is dead, whatever its socket says
+                former.end(POLICY, REPLACED)
             self._calls[start.call_sid] = self
             token = call_id.set(start.call_sid)
             try:
                 await self._converse(start, call)
             finally:
                 call_id.reset(token)
-                del self._calls[start.call_sid]
+                if self._calls.get(start.call_sid) is self:
+                    del self._calls[start.call_sid]
 
     async def _wait_for_start(self) -> Start | None:
         with anyio.move_on_after(self._limits.start_s) as self._waiting:
@@ -220,8 +239,6 @@ class Connection:
                 else:
                     if not isinstance(answer, CallStart):
                         self.end(POLICY, f"ticket_{answer.reason}")
-                    elif start.call_sid in self._calls:
-                        self.end(POLICY, "duplicate_call")
                     elif self._ended is None:
                         return answer
             self.end(INTERNAL, "ticket_unavailable")
@@ -235,6 +252,7 @@ class Connection:
             self.end(INTERNAL, "session_failed")
             await self._close()
             return
+        self._session = session
         log.info("call connected", extra={"stream_sid": start.stream_sid})
         self._heard_at = anyio.current_time()
         async with anyio.create_task_group() as tasks:
@@ -259,14 +277,15 @@ class Connection:
             log.error("session did not finish in time")
 
     async def _run(self, session: Session) -> None:
+        why = "done"
         try:
-            await session.run()
+            why = await session.run() or why
         except Exception as error:  # this call is lost; the others are not
             if not (self._dead and isinstance(error, anyio.BrokenResourceError)):  # our own, about the dead socket
                 log.exception("session failed")
             self.end(INTERNAL, "session_failed")
         else:
-            self.end(NORMAL, "done")
+            self.end(GOING_AWAY if why == MOVING else NORMAL, why)
         finally:
             self._finished.set()
 

@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ import anyio
 import msgspec
 from anyio import to_thread
 
-from moked.records import CallEnd, LeadDraft, TurnRecord
+from moked.records import CallEnd, LeadDraft, SnapshotSave, TurnRecord
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,14 @@ class Store(Protocol):
 
     def finish_call(self, end: CallEnd) -> object: ...
 
+    def save_snapshots(self, snapshots: Sequence[SnapshotSave]) -> None: ...
+
     def touch(self, call_sids: list[str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    kind: str  # 'turn', 'event', 'end'
+    kind: str  # 'turn', 'event', 'end', 'snapshot'
     call_sid: str
     data: dict[str, Any]
 
@@ -85,6 +87,10 @@ class Journal:
 
     def put_end(self, end: CallEnd) -> None:
         self._put(_Entry("end", end.call_sid, asdict(end)))
+
+    def put_snapshot(self, snapshot: SnapshotSave) -> None:
+        """Where a call stands. Only the newest is worth writing, and only at once: nothing of it is ever spilt."""
+        self._put(_Entry("snapshot", snapshot.call_sid, {"snapshot": snapshot}))
 
     async def flush(self) -> None:
         done = anyio.Event()
@@ -166,6 +172,18 @@ class Journal:
                 marker.set()
 
     def _write_batch(self, batch: list[_Entry]) -> None:
+        # After the turns they tell of, before the ends: a call that has ended keeps none.
+        snapshots = [entry.data["snapshot"] for entry in batch if entry.kind == "snapshot"]
+        rest = [entry for entry in batch if entry.kind != "snapshot"]
+        self._write_each([entry for entry in rest if entry.kind != "end"])
+        if snapshots:
+            try:
+                self._store.save_snapshots(snapshots)
+            except Exception as error:  # the next one comes soon; without any the caller hears an apology at worst
+                log.warning("snapshots could not be written", extra={"error": str(error)})
+        self._write_each([entry for entry in rest if entry.kind == "end"])
+
+    def _write_each(self, batch: list[_Entry]) -> None:
         for entry in batch:
             for delay in (*_RETRY_DELAYS, None):
                 try:
@@ -194,6 +212,9 @@ class Journal:
                 raise AssertionError(other)
 
     def _keep(self, entries: list[_Entry]) -> None:
+        entries = [entry for entry in entries if entry.kind != "snapshot"]
+        if not entries:
+            return
         with self._file:
             self._spilt = True
             self._spill.parent.mkdir(parents=True, exist_ok=True)

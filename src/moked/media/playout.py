@@ -96,6 +96,7 @@ class Playout:
         self._open_marks: dict[str, int] = {}
         self._confirmed = 0  # position that a mark says was played
         self._reply = 0
+        self._reply_start = 0
         self._ended: int | None = None  # reply whose audio is complete in the queue
         self._held = False
         self.paused = False  # the carrier has nothing of ours to play
@@ -107,6 +108,7 @@ class Playout:
     def begin_reply(self, reply: int) -> None:
         """Audio added from here on belongs to `reply`; what was known of former ones is forgotten."""
         self._reply = reply
+        self._reply_start = self._position_end
         self._ended = None
         self._clauses.clear()
         self._clause_start = self._position_end
@@ -147,6 +149,11 @@ class Playout:
     def room_ms(self) -> int:
         """How much more audio fits before the producer should wait."""
         return max(0, self._capacity - self._queued) // SAMPLES_PER_MS
+
+    @property
+    def reply_ms(self) -> int:
+        """How long the current reply's audio is, as far as it is made."""
+        return (self._position_end - self._reply_start) // SAMPLES_PER_MS
 
     # --- time
 

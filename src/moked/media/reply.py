@@ -56,6 +56,7 @@ class ReplyRun:
         self.turn = begin.turn
         self.scope = anyio.CancelScope()
         self.said = ""
+        self.before = ""  # what of this answer was heard from another process
         self.expect: Expect | None = None
         self.after: Transfer | EndCall | None = None
         self.tools: list[ToolUse] = []

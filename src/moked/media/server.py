@@ -132,6 +132,11 @@ class MediaServer:
                 self._empty.set()
                 self._empty = anyio.Event()
 
+    def move(self) -> None:
+        """Another process serves: let every call go there at its next quiet moment."""
+        for connection in self._inside:
+            connection.move()
+
     async def drain(self, seconds: float) -> int:
         """Take no more calls, wait up to `seconds` for those inside, then close the rest and return their number."""
         self.draining = True

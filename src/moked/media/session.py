@@ -9,14 +9,16 @@ the socket), and one task a reply. Whoever has news calls a door; doors never wa
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from moked import metrics
@@ -25,6 +27,7 @@ from moked.bus import Bus
 from moked.dialog import (
     Agent,
     AgentFactory,
+    Ask,
     CallContext,
     CallerTurn,
     EndCall,
@@ -41,7 +44,8 @@ from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
 from moked.media import filler, turns
 from moked.media import playout as out
-from moked.media.connection import Gone, Outlet
+from moked.media import snapshot as snapshots
+from moked.media.connection import MOVING, REPLACED, Gone, Outlet
 from moked.media.ear import Ear
 from moked.media.echo import OwnWords
 from moked.media.filler import FillerPolicy, Fillers
@@ -50,12 +54,25 @@ from moked.media.machine import Machine, MachineDetector
 from moked.media.playout import Playout
 from moked.media.reply import Broken, FixedReply, Prefaced, ReplyRun
 from moked.media.second_pass import SecondHearing, SecondPass
+from moked.media.snapshot import LastReply, PastTurn, Snapshot
 from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
 from moked.pressure import Pressure
-from moked.records import CallEnd, CallStart, Decision, LeadDraft, Outcome, TurnRecord, Waterfall
+from moked.records import (
+    HANDOVER,
+    CallEnd,
+    CallStart,
+    Decision,
+    Handover,
+    LeadDraft,
+    LeftCall,
+    Outcome,
+    SnapshotSave,
+    TurnRecord,
+    Waterfall,
+)
 from moked.spool import CallSpool
 from moked.stt import (
     PLANNED_MOVES,
@@ -80,6 +97,13 @@ class Control(Protocol):
 
     async def transfer(self, call_sid: str, number: str) -> bool: ...
 
+    @property
+    def can_hold(self) -> bool:
+        """The caller can wait while a person is asked, and come back to us."""
+
+    async def hand_over(self, start: CallStart, number: str) -> None:
+        """Let the caller wait and ring `number`. Raises `ProviderError` when nobody could be rung."""
+
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
@@ -88,6 +112,8 @@ class Phrases:
     sorry_again: str
     sorry_broken: str
     too_long: str
+    back: str = ""  # after a pause in the line, before we go on
+    say_again: str = ""  # the caller's words were lost in it
     last_minute: str = ""
     fillers: tuple[str, ...] = ()  # while the answer is not there yet
     long_fillers: tuple[str, ...] = ()
@@ -95,8 +121,11 @@ class Phrases:
     def __iter__(self) -> Iterator[str]:
         """All of them, most urgent first."""
         yield from (self.sorry_again, *self.fillers, self.sorry_broken, self.too_long, *self.long_fillers)
-        if self.last_minute:
-            yield self.last_minute
+        yield from filter(None, (self.back, self.say_again, self.last_minute))
+
+
+async def _nobody_left(start: CallStart) -> LeftCall | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +143,7 @@ class SessionParts:
     phrases: Phrases
     policy: TurnPolicy
     unheard: Callable[[CallContext, Agent], Unheard]
+    left: Callable[[CallStart], Awaitable[LeftCall | None]] = _nobody_left
     second: SecondHearing | None = None
     spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
@@ -126,6 +156,7 @@ class SessionParts:
     on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
+_SAVE_MS = 1000  # at most so often while the caller's words change
 _SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to words that were taken already
 _JUDGED_S = 0.5
 _VAD_BEHIND_MS = 64  # two windows: no word hides in them
@@ -135,6 +166,21 @@ _FAREWELL_S = 15.0
 _LEARN_S = 3.0
 _LAST_MINUTE_MS = 60_000
 _BEEP_WAIT_MS = 12_000  # after a mailbox's words
+
+
+@dataclass(frozen=True, slots=True)
+class _Resumed:
+    """The rest of an answer, of which `heard` was heard from another process."""
+
+    reply: Reply
+    heard: str
+
+
+def _rest(last: LastReply, expect: Expect, *sentences: str) -> Reply:
+    """The sentences, each perhaps in the cache, and what was to come after the reply."""
+    said = [Say(text if number == 0 else f" {text}") for number, text in enumerate(sentences)]
+    after = [Transfer(last.number, last.end)] if last.number else [EndCall(last.end)] if last.end else []
+    return FixedReply(*said, Ask(expect), *after)
 
 
 class CallSession:
@@ -167,7 +213,8 @@ class CallSession:
         self._machine = parts.machine() if parts.machine is not None else None
         self._machine_window = b""
         self._beep_until: int | None = None  # a mailbox speaks: its beep is waited for
-        self._spool = parts.spool(start.call_sid) if parts.spool is not None else None
+        # One that moves has none, neither before nor after it: half a transcript would pass for a whole one.
+        self._spool = parts.spool(start.call_sid) if parts.spool is not None and not start.stream else None
         self._expect = Expect.OPEN  # what the caller was asked for last
         self._agent: Agent | None = None
         self._tasks: TaskGroup | None = None
@@ -186,6 +233,14 @@ class CallSession:
         self._turn_engine = ""
         self._minute_told = False
         self._aside = False  # the words taken last were a back-channel, and belong to no turn
+        self._handed_over = False  # a person was asked already: the next time without asking
+        self._left = ""  # why the call goes on without us
+        self._moving = False
+        self._resumed: _Resumed | None = None  # what we say first in a call that was begun elsewhere
+        self._last: LastReply | None = None
+        self._known: LeadDraft | None = None  # to an agent that ours could not take over from
+        self._save_due: int | None = None
+        self._saved_at = 0
         self._context: CallContext | None = None
         self._unheard: Unheard | None = None  # has the call while nobody hears the caller
         self._deaf = False
@@ -217,15 +272,21 @@ class CallSession:
                 self._act(self._turns.dtmf(now, digit))
             case Stop():
                 self._finish(Outcome.CALLER_HUNG_UP, "carrier_stop")
-            case Gone(reason):  # no `stop`: the caller may still be there, so the carrier must find a way on
-                self._finish(Outcome.BROKEN, reason)
+            case Gone(reason):  # no `stop`: the caller may still be there, and the carrier asks how to go on
+                self._leave(reason)
             case Connected() | Start() | Bad():
                 pass  # the server has dealt with it
+
+    def move(self) -> None:
+        """Another process goes on with the call: leave it when nobody is speaking."""
+        self._moving = True
+        self._nudge()
 
     def _on_speech(self, event: SpeechEvent) -> None:
         now = self._clock()
         if self._machine is not None and not isinstance(event, SpeechPaused):
             self._machine.speech(self._call_time(now, event.at_ms), begins=isinstance(event, SpeechStarted))
+        self._save_by(self._saved_at + _SAVE_MS)
         match event:
             case SpeechStarted(at_ms):
                 self._recognizer.speech_started(at_ms)
@@ -269,6 +330,8 @@ class CallSession:
                     self._log.interim(transcript.text, transcript.engine)
                 else:
                     self._log.final(transcript.text, transcript.engine)
+                    self._save_by(now)  # it will not come again
+        self._save_by(self._saved_at + _SAVE_MS)
         self._mind_recording(transcript.text)
         if self._machine is not None:
             self._machine_found(now, self._machine.heard(now, transcript.text))
@@ -364,18 +427,23 @@ class CallSession:
 
     # --- the call
 
-    async def run(self) -> None:
-        """Serve the call; returns when the socket should close. Every end is recorded, also a cancelled or broken
-        one."""
+    async def run(self) -> str:
+        """Serve the call; returns when the socket should close, and why. Every end is recorded; a call that we leave
+        without one, also because this task is cancelled or breaks, is left so that another stream can go on with it."""
         outcome, detail = Outcome.BROKEN, "internal_error"
         try:
             async with self._parts.journal.call(self._start.call_sid), anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._listen)
                 self._context = context = await self._parts.context(self._start)
+                left = await self._parts.left(self._start) if self._start.stream else None
                 self._agent = self._parts.agents(context)
-                self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
-                self._act(self._turns.greet(self._clock()))
+                snapshot = snapshots.decode(left.data) if left is not None else None
+                if left is not None and snapshot is not None:
+                    self._take_over(left, snapshot)
+                else:
+                    self._log.publish("call.started", caller=self._start.caller, simulated=self._start.simulated)
+                    self._act(self._turns.greet(self._clock()))
                 if self._deaf:  # before there was an agent
                     self._unheard = self._parts.unheard(context, self._agent)
                     self._act(self._turns.hearing_lost(self._clock()))
@@ -388,7 +456,8 @@ class CallSession:
                     await self._say_goodbye_at_the_limit()
                 assert self._end is not None
                 outcome, detail = self._end
-                await self._last_words()
+                if not self._left:
+                    await self._last_words()
                 tasks.cancel_scope.cancel()
             if outcome in (Outcome.COMPLETED, Outcome.TRANSFERRED):
                 await self._record_end(outcome, detail)  # first: the carrier may ask us what to do next at once
@@ -396,13 +465,19 @@ class CallSession:
         except BaseException:
             if self._end is not None:
                 outcome, detail = self._end
+            elif self._agent is not None:
+                self._leave("session_failed")
             raise
         finally:
             self._ear.close()
             if self._spool is not None:
                 self._spool.close()
             with anyio.CancelScope(shield=True):
-                await self._record_end(outcome, detail)
+                if self._left:
+                    await self._record_leaving()
+                else:
+                    await self._record_end(outcome, detail)
+        return self._left or "done"
 
     async def _record_end(self, outcome: Outcome, detail: str) -> None:
         if self._recorded:
@@ -417,12 +492,38 @@ class CallSession:
             lead=self._lead(),
             engines=tuple(dict.fromkeys(self._engines)),
             ended_at=datetime.now(UTC),
+            stream=self._start.stream,
         )
         self._parts.journal.put_end(end)
         with anyio.move_on_after(_CONTROL_S):
             await self._parts.journal.flush()
         self._log.publish("call.ended", outcome=outcome.value, detail=detail)
         log.info("call ended", extra={"outcome": outcome.value, "detail": detail, "duration_ms": end.duration_ms})
+
+    async def _record_leaving(self) -> None:
+        """Before the socket is closed, where it is not yet: the carrier asks at once."""
+        if self._recorded:
+            return
+        self._recorded = True
+        with anyio.move_on_after(_CONTROL_S):
+            await self._parts.journal.flush()
+        if self._left == HANDOVER and not await self._rung():
+            self._left, self._recorded = "", False
+            await self._record_end(Outcome.TRANSFERRED, "not_announced")
+            await self._let_go()
+            return
+        log.info("call left", extra={"why": self._left, "at_ms": self._clock()})
+
+    async def _rung(self) -> bool:
+        """The person's telephone rings, and the caller waits; False: they must be connected without a word."""
+        assert isinstance(self._after, Transfer)
+        try:
+            with anyio.fail_after(_CONTROL_S):
+                await self._parts.control.hand_over(self._start, self._after.number)
+        except (ProviderError, TimeoutError) as error:
+            log.warning("nobody could be rung", extra={"error": str(error)})
+            return False
+        return True
 
     async def _let_go(self) -> None:
         """Hang up or transfer by the carrier's REST interface; without one, closing the socket lets the TwiML
@@ -469,7 +570,22 @@ class CallSession:
 
     def _lead(self) -> LeadDraft:
         agent = self._unheard if self._deaf and self._unheard is not None else self._agent
-        return agent.lead() if agent is not None else LeadDraft()
+        lead = agent.lead() if agent is not None else LeadDraft()
+        return lead if self._known is None else snapshots.filled(lead, self._known)
+
+    def _leave(self, why: str) -> None:
+        """Our stream ends, the call does not."""
+        if self._end is not None:
+            return
+        self._close_open_reply()
+        if self._spool is not None:
+            self._spool.discard()
+            self._spool = None
+        if why != REPLACED:  # the other one has the call already
+            self._save(left=why)
+        self._left = why
+        self._end = (Outcome.BROKEN, why)
+        self._over.set()
 
     def _finish(self, outcome: Outcome, detail: str) -> None:
         if self._end is None:
@@ -482,8 +598,14 @@ class CallSession:
         for run in self._runs.values():
             if run.committed:
                 heard = self._playout.heard(self._clock())
-                self._history.heard(run.turn, heard.text, cut=not heard.complete)
-                self._log.over(run, heard.text, cut=not heard.complete, ended=True)
+                self._heard(run, heard, cut=not heard.complete, ended=True)
+
+    def _heard(self, run: ReplyRun, heard: out.Heard, *, cut: bool, ended: bool = False) -> None:
+        """So much of the reply reached the caller, and no more will: from us, after what another process had said."""
+        text = f"{run.before} {heard.text}".strip()
+        self._history.heard(run.turn, text, cut=cut)
+        self._log.over(run, text, cut=cut, ended=ended)
+        self._note_last(run.turn, heard=heard.text)
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
@@ -543,7 +665,9 @@ class CallSession:
 
     def _begin(self, begin: turns.Begin) -> None:
         assert self._agent is not None
-        if begin.turn == 0:
+        if self._resumed is not None:
+            reply = self._resumed.reply
+        elif begin.turn == 0:
             reply = self._agent.greet()
         else:
             self._mind_recording(begin.text)
@@ -603,14 +727,15 @@ class CallSession:
         now = self._clock()
         self._log.said(run)
         if run.expect is not None:
-            self._recognizer.expect(run.expect.value)
             self._expect = run.expect
+            self._recognizer.expect(run.expect.value)
             self._act(self._turns.expect(now, run.expect))
         self._after = run.after
         if run.first_audio_ms is None and not run.fillers:
             self._reply_over(run, now)
         else:
             self._playout.end_reply()
+            self._save()
         self._nudge()
 
     def _reply_failed(self, run: ReplyRun, errors: BaseExceptionGroup[ProviderError]) -> None:
@@ -648,6 +773,11 @@ class CallSession:
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
         ended = now - commit.silence_ms if commit.turn else None
+        if commit.reason == "resumed" and self._last is not None:
+            if self._resumed is not None:
+                self._commit_rest(run, self._resumed, self._last)
+                return
+            ended = self._last.record.waterfall.speech_end_ms
         record = TurnRecord(
             number=commit.turn,
             caller_text=begin.text,
@@ -676,6 +806,8 @@ class CallSession:
             self._machine.answered()
         self._second.committed(commit.turn)
         self._log.committed(record, run.number, waterfall)  # after it: what the agent learned goes on record with it
+        self._last = LastReply(replace(record, waterfall=waterfall), silent=begin.silent)
+        self._save()
         log.debug("turn committed", extra={"turn": commit.turn, "reason": commit.reason, "hold_ms": commit.silence_ms})
 
     def _fill(self, now: int) -> None:
@@ -695,6 +827,19 @@ class CallSession:
         else:
             self._fillers.over()
 
+    def _commit_rest(self, run: ReplyRun, resumed: _Resumed, last: LastReply) -> None:
+        """The rest of an answer whose turn is on record."""
+        self._resumed = None
+        run.before = resumed.heard
+        self._after = None
+        self._playout.begin_reply(run.number)
+        run.commit(self._playout)
+        sent_ms = last.record.waterfall.sent_ms if last.begun_ms is None else last.begun_ms
+        record = replace(last.record, waterfall=replace(last.record.waterfall, sent_ms=sent_ms))
+        self._log.reopened(record, run.number)
+        self._last = LastReply(record, silent=last.silent)
+        self._save()
+
     def _cancel(self, reply: int, reason: str) -> None:
         run = self._runs.pop(reply, None)
         if run is None:
@@ -704,6 +849,7 @@ class CallSession:
             self._fillers.over()
         if run.committed and not reason.startswith("barge_in"):
             self._history.withdraw(run.turn)
+            self._note_last(run.turn, over=True)
             self._log.withdrawn(reopened=reason.startswith("went_on"))
 
     def _clear_carrier(self) -> None:
@@ -720,17 +866,128 @@ class CallSession:
         metrics.interruptions.labels("taken").inc()
         run = self._runs.get(reply)
         if run is not None:
-            self._history.heard(run.turn, heard.text, cut=True)
-            self._log.over(run, heard.text, cut=True)
+            self._heard(run, heard, cut=True)
+            self._note_last(run.turn, said=run.said, over=True)
+            self._save()
         self._after = None
 
     def _reply_over(self, run: ReplyRun, now: int) -> None:
         heard = self._playout.heard(now)
         self._own_words.heard(now, run.number, heard.text)
         self._runs.pop(run.number, None)
-        self._history.heard(run.turn, heard.text, cut=False)
-        self._log.over(run, heard.text, cut=False)
+        self._heard(run, heard, cut=False)
+        self._note_last(run.turn, said=run.said, over=True)
         self._act(self._turns.reply_finished(now, run.number))
+        self._save()
+
+    # --- a call that goes on in another process
+
+    def _save(self, *, left: str = "") -> None:
+        """Put down where the call stands."""
+        if self._agent is None:
+            return
+        now, floor = self._clock(), self._turns
+        self._save_due, self._saved_at = None, now
+        last = self._last
+        if last is not None and not last.over:
+            last = self._last = self._as_it_is(last)
+        snapshot = Snapshot(
+            at=time.time(),
+            clock_ms=now,
+            turn=floor.turn,
+            replies=floor.replies,
+            expect=self._expect.value,
+            cut_in=floor.cut_in,
+            speaking=floor.caller_speaking,
+            words=f"{floor.carried} {self._text.text}".strip(),
+            failures=self._failures,
+            past=tuple(PastTurn(*turn) for turn in self._history.turns),
+            last=last,
+            agent=self._agent.keep(),
+            lead=self._lead(),
+            engines=tuple(dict.fromkeys(self._engines)),
+        )
+        save = SnapshotSave(self._start.call_sid, self._start.stream, snapshots.encode(snapshot), left)
+        self._parts.journal.put_snapshot(save)
+
+    def _as_it_is(self, last: LastReply) -> LastReply:
+        """The reply that is being made or heard, as far as it is."""
+        run = next((run for run in self._runs.values() if run.committed and run.turn == last.record.number), None)
+        if run is None:
+            return last
+        after = run.after
+        return msgspec.structs.replace(
+            last,
+            said=run.said,
+            made=run.done,
+            audio_ms=self._playout.reply_ms,
+            number=after.number if isinstance(after, Transfer) else "",
+            end=after.reason if after is not None else "",
+        )
+
+    def _note_last(self, turn: int, **changes: Any) -> None:
+        """What became of the answer to `turn`, if it is the last one."""
+        if self._last is not None and self._last.record.number == turn:
+            self._last = msgspec.structs.replace(self._last, **changes)
+
+    def _save_by(self, at: int) -> None:
+        self._save_due = at if self._save_due is None else min(at, self._save_due)
+
+    def _take_over(self, left: LeftCall, snapshot: Snapshot) -> None:
+        """Go on with a call that another stream has left."""
+        assert self._agent is not None
+        age_ms = max(left.gap_ms, int((time.time() - snapshot.at) * 1000))
+        self._t0 -= (snapshot.clock_ms + age_ms) / 1000
+        now, last = self._clock(), snapshot.last
+        first = snapshots.first(snapshot, left.why, left.gap_ms, time.time())
+        try:
+            self._agent.take_up(snapshot.agent)
+        except ValueError as error:
+            log.warning("the agent cannot use what was kept", extra={"error": str(error)})
+            self._known = snapshot.lead
+        for turn in snapshot.past:
+            self._history.caller(turn.number, turn.caller)
+            self._history.heard(turn.number, turn.heard, cut=turn.cut)
+        self._engines, self._failures = list(snapshot.engines), snapshot.failures
+        self._expect, self._last = Expect(snapshot.expect), last
+        self._recognizer.expect(snapshot.expect)
+        self._log.taken_over(left, self._start.stream, type(first).__name__)
+        self._turns.resume(
+            now, turn=snapshot.turn, replies=snapshot.replies, cut_in=snapshot.cut_in, words=snapshot.words
+        )
+        self._turns.expect(now, self._expect)
+        if last is None:
+            self._act(self._turns.greet(now))
+            return
+        self._save()
+        if left.why == HANDOVER:
+            self._handed_over = True
+            reply = self._agent.handed_back(left.handover or Handover.UNANSWERED)
+            heard = next((turn.heard for turn in snapshot.past if turn.number == last.record.number), "")
+            self._speak_to(now, last, reply, heard)
+            return
+        match first:
+            case snapshots.AnswerAgain():
+                self._speak_to(now, last, None, "")
+            case snapshots.GoOn(rest, heard):
+                back = (self._parts.phrases.back, *snapshots.sentences(rest))
+                self._speak_to(now, last, _rest(last, self._expect, *back), heard)
+            case snapshots.AllHeard(heard):
+                self._speak_to(now, last, _rest(last, self._expect), heard)
+            case snapshots.SayAgain(heard):
+                self._speak_to(now, last, FixedReply(Say(self._parts.phrases.say_again), Ask(self._expect)), heard)
+            case snapshots.Silent():
+                self._act(self._turns.tick(now))
+
+    def _speak_to(self, now: int, last: LastReply, rest: Reply | None, heard: str) -> None:
+        """Say the `rest` of the answer to the last turn, of which `heard` was heard; None: the agent's whole answer."""
+        self._resumed = None if rest is None else _Resumed(rest, heard)
+        record, begun = last.record, rest is not None
+        self._act(
+            self._turns.go_on(
+                now, record.number, text=record.caller_text, dtmf=record.dtmf, silent=last.silent, begun=begun
+            )
+        )
 
     # --- the driver: the one task that writes to the socket
 
@@ -738,7 +995,7 @@ class CallSession:
         try:
             await self._drive_on()
         except anyio.BrokenResourceError:
-            self._finish(Outcome.BROKEN, "socket_dead")
+            self._leave("socket_dead")
 
     async def _drive_on(self) -> None:
         while not self._over.is_set():
@@ -769,13 +1026,18 @@ class CallSession:
                     run = self._runs.get(first_of)
                     if run is None or run.first_audio_ms is not None:  # a filler is no answer
                         self._log.sent(self._clock())
+                        self._first_sent(first_of)
                     self._act(self._turns.reply_audible(self._clock(), first_of))
                     first_of = None
             self._leave_when_heard(self._clock())
+            if self._moving and self._turns.quiet and not self._runs and not self._closing:
+                self._leave(MOVING)
+            if self._save_due is not None and self._save_due <= now and self._end is None:
+                self._save()
             await self._sleep_until_news(wake)
 
     async def _sleep_until_news(self, wake: anyio.Event) -> None:
-        times = [self._turns.deadline, self._playout.deadline, self._fillers.due]
+        times = [self._turns.deadline, self._playout.deadline, self._fillers.due, self._save_due]
         if self._after is not None and not self._runs:
             times.append(self._playout.confirm_deadline)
         due = min((time for time in times if time is not None), default=None)
@@ -791,6 +1053,12 @@ class CallSession:
             if timer is not None:
                 timer.cancel()
 
+    def _first_sent(self, reply: int) -> None:
+        run = self._runs.get(reply)
+        if run is not None:
+            self._note_last(run.turn, begun_ms=self._clock())
+            self._save()
+
     def _leave_when_heard(self, now: int) -> None:
         if self._after is None or self._runs or not self._playout.confirmed(now):
             return
@@ -799,6 +1067,8 @@ class CallSession:
                 self._finish(Outcome.BROKEN, reason)
             case EndCall(reason):
                 self._finish(Outcome.COMPLETED, reason)
+            case Transfer() if self._parts.control.can_hold and not self._handed_over:
+                self._leave(HANDOVER)
             case Transfer(_, reason):
                 self._finish(Outcome.TRANSFERRED, reason)
 

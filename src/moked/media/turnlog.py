@@ -13,7 +13,7 @@ from moked import metrics
 from moked.bus import Bus
 from moked.media.journal import Journal
 from moked.media.reply import ReplyRun
-from moked.records import Decision, LeadDraft, TurnRecord, Waterfall
+from moked.records import Decision, LeadDraft, LeftCall, TurnRecord, Waterfall
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,19 @@ class TurnLog:
         if record.number:
             self.publish("turn.committed", turn=record.number, text=record.caller_text, dtmf=record.dtmf)
 
+    def reopened(self, record: TurnRecord, reply: int) -> None:
+        """The turn is on record, and its answer goes on after another process began it."""
+        self._open = _OpenTurn(record, reply, record.waterfall)
+
+    def taken_over(self, left: LeftCall, stream: int, first: str) -> None:
+        """The call has moved to this process."""
+        told = {"why": left.why, "gap_ms": left.gap_ms, "stream": stream}
+        metrics.calls_moved.labels(left.why).inc()
+        metrics.move_gap.observe(left.gap_ms / 1000)
+        self.event("moved", first=first, **told)
+        self.publish("call.moved", **told)
+        log.info("call taken over", extra={"first": first, **told})
+
     def caller_corrected(self, number: int, text: str) -> None:
         """A final came late: the turn's words on record are these."""
         if self._open is not None and self._open.record.number == number:
@@ -134,7 +147,7 @@ class TurnLog:
         record = replace(
             turn.record,
             decision=decision,
-            said=run.said.strip(),
+            said=f"{run.before} {run.said}".strip(),
             heard=heard,
             cut=cut,
             ended_ms=self._clock(),

@@ -210,6 +210,21 @@ class TurnTaking:
         return self._carried
 
     @property
+    def replies(self) -> int:
+        """How many replies were begun."""
+        return self._replies
+
+    @property
+    def cut_in(self) -> bool:
+        """The open turn began in the middle of our words."""
+        return self._cut_in
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody speaks, nothing is being answered, and no words wait for an answer."""
+        return self._reply is None and not self._speaking and not self.text and not self._dtmf
+
+    @property
     def text(self) -> str:
         """The open turn's words so far."""
         return _join(self._carried, self._text)
@@ -222,6 +237,22 @@ class TurnTaking:
         self._reply = _Reply(self._replies, 0, committed=True)
         self._waiting_since = now
         return (Begin(self._replies, 0), Commit(self._replies, 0, "greeting", 0))
+
+    def resume(self, now: int, *, turn: int, replies: int, cut_in: bool, words: str) -> None:
+        """Go on where another process stopped: the caller has the floor. `words` of the open turn are heard already."""
+        self._turn, self._replies, self._cut_in = turn, replies, cut_in
+        self._carried = words
+        self._text_at = self._waiting_since = now
+
+    def go_on(self, now: int, turn: int, *, text: str, dtmf: str, silent: bool, begun: bool) -> Sequence[Action]:
+        """Speak to `turn`, which is committed already. `begun`: its answer was partly heard, so that the caller's next
+        words are the next turn; else they still belong to this one."""
+        self._replies += 1
+        reply = self._reply = _Reply(self._replies, turn, "" if begun else text, committed=True)
+        reply.audible_at = now if begun else None
+        self._turn, self._waiting_since = turn, now
+        begin = Begin(self._replies, turn, text, dtmf, silent)
+        return (begin, Commit(self._replies, turn, "resumed", 0))
 
     def expect(self, now: int, what: Expect) -> Sequence[Action]:
         """The committed reply asks for `what`."""

@@ -27,10 +27,11 @@ from moked.simulate.measure import AgentVoice, turns
 from moked.simulate.media import CallClock, MediaRun, NotOpened, open_socket
 from moked.simulate.result import CallResult, Ended, StreamEnd, StreamRun
 from moked.simulate.scenario import Caller, Speak, Step, render
-from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, TwimlRun
+from moked.simulate.twiml import ConnectStream, Fetch, Finish, Finished, Rest, TwimlRun, Wait
 from moked.simulate.wire import CarrierStream, CarrierWarning, Heard, MarkEcho
 
 _PATIENCE_OUTSIDE_S = 30  # for webhooks and the TwiML around the stream, beyond the call's own limit
+_FRAME_S = 0.02
 _LAST_EVENTS_S = 1  # for the live events that are on their way when the call is over
 
 
@@ -61,6 +62,7 @@ class SimulatedCall:
         self._clock = CallClock()
         self._rest: Mapping[str, str] | None = None
         self._over = False
+        self._released = False
         self._listening = False
         self._told_all = anyio.Event()
         self._streams: list[StreamRun] = []
@@ -79,6 +81,14 @@ class SimulatedCall:
             return False
         self._rest = dict(params)
         return True
+
+    def connected(self) -> None:
+        """Somebody came into the conference that the caller waits in."""
+        self._twiml.transferred = True
+
+    def conference_over(self) -> None:
+        """The one that the caller is in."""
+        self._released = True
 
     async def run(self) -> CallResult:
         """Place the call, act out the scenario, hang up, and fetch the server's report."""
@@ -128,8 +138,29 @@ class SimulatedCall:
                         return Ended.TIME_LIMIT, f"{self._setup.max_s:g} s"
                 case Fetch() as step:
                     await self._fetch(carrier, step)
+                case Rest(seconds):
+                    await self._rest_for(seconds, caller)
+                    if caller.hung_up:
+                        return Ended.CALLER_HUNG_UP, caller.hung_up
+                case Wait():
+                    await self._hold(caller)
                 case Finished(how=finish, detail=detail):
                     return self._how_it_ended(finish), detail or finish.value
+
+    async def _rest_for(self, seconds: float, caller: Caller) -> None:
+        """A pause passes, unless the REST API has other plans or the caller has had enough."""
+        with anyio.move_on_after(seconds):
+            while self._rest is None and not caller.hung_up:
+                await anyio.sleep(_FRAME_S)
+                caller.catch_up(self._clock.now())
+
+    async def _hold(self, caller: Caller) -> None:
+        """In a conference, listening to music, until it is over or the REST API takes the call elsewhere."""
+        self._released = False
+        with anyio.move_on_after(self._setup.max_s):
+            while self._rest is None and not self._released:
+                await anyio.sleep(_FRAME_S)
+        caller.listen_until(self._clock.now())
 
     def _how_it_ended(self, finish: Finish) -> Ended:
         match finish:
@@ -193,6 +224,7 @@ class SimulatedCall:
             taken_away=lambda: self._rest is not None,
             limit_ms=int(self._setup.max_s * 1000),
         )
+        caller.catch_up(started)
         tell("stream-started")
         try:
             how = await media.run()

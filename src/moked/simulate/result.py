@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,12 @@ class CallResult:
             agent=((part.start_sample, part.audio) for part in self.heard),
             ms=self.duration_ms,
         )
+
+    @property
+    def gaps_ms(self) -> tuple[int, ...]:
+        """How long nobody served the call, each time one stream had ended and another was to come."""
+        opened = [stream for stream in self.streams if stream.how is not StreamEnd.NOT_OPENED]
+        return tuple(after.started_ms - before.ended_ms for before, after in pairwise(opened))
 
     @property
     def after_stream(self) -> tuple[Experienced, ...]:

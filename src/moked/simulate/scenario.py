@@ -115,6 +115,8 @@ class Caller:
         self._lines: list[Line] = []
         self._said: list[tuple[int, bytes]] = []
         self.hung_up = ""
+        self.acted_until = 0
+        """Call ms up to which frames were asked for."""
 
     @property
     def echo(self) -> EchoPath | None:
@@ -132,6 +134,7 @@ class Caller:
 
     def frame(self, now: int) -> tuple[bytes, str]:
         """The caller's 20 ms from `now` on, and the keys pressed at `now`, usually none."""
+        self.acted_until = now + FRAME_MS
         keys = self._act(now) if self._line is None and not self.hung_up else ""
         if self._line is None:
             return SILENT_FRAME, keys
@@ -142,6 +145,16 @@ class Caller:
             self._over(now + FRAME_MS)
             audio = audio.ljust(FRAME_BYTES, SILENCE)
         return audio, keys
+
+    def catch_up(self, now: int) -> None:
+        """Live on to `now` while no stream is open: what is said and pressed reaches nobody."""
+        while 0 < self.acted_until <= now - FRAME_MS and not self.hung_up:
+            self.frame(self.acted_until)
+
+    def listen_until(self, now: int) -> None:
+        """On hold to `now`: what the agent says after it is what the next line answers."""
+        self.acted_until = now
+        self._since = self._spoke = max(self._spoke, now)
 
     def _act(self, now: int) -> str:
         """Begin every step whose time has come; returns a key to press."""

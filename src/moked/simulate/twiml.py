@@ -1,8 +1,8 @@
 """A small interpreter of TwiML (pure): what Twilio does with a webhook's answer, verb by verb.
 
-It stops where somebody must act: open a media stream (`ConnectStream`), request another document (`Fetch`), or end the
-call (`Finished`). What the caller would hear on the way is collected in `trace`; nothing waits, so a spoken sentence
-and a pause take no time.
+It stops where somebody must act: open a media stream (`ConnectStream`), request another document (`Fetch`), let a
+`<Pause>` pass (`Rest`), or end the call (`Finished`). What the caller would hear on the way is collected in `trace`; a
+spoken sentence takes no time here.
 
     load(document) -> step() -> ConnectStream -> (the stream ends) -> step() -> Fetch -> load(...) -> ... -> Finished
 
@@ -51,6 +51,13 @@ class Fetch:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Nothing happens for so long, in seconds."""
+
+    seconds: int
+
+
 class Finish(StrEnum):
     HUNG_UP = "hung_up"  # a <Hangup>
     NO_MORE_VERBS = "no_more_verbs"
@@ -64,7 +71,15 @@ class Finished:
     detail: str = ""
 
 
-Step = ConnectStream | Fetch | Finished
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """In a conference, until it is over or the REST API takes the call elsewhere; then `step` goes on."""
+
+    room: str
+    starts: bool  # this one brings it to life: who waits in it is connected now
+
+
+Step = ConnectStream | Fetch | Rest | Wait | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +178,9 @@ class TwimlRun:
             case "Say" | "Play":
                 self._tell(verb.tag, _text(verb))
             case "Pause":
-                self._tell("Pause", f"{verb.get('length', '1')} s")
+                length = verb.get("length", "1")
+                self._tell("Pause", f"{length} s")
+                return Rest(int(length)) if length.isdecimal() else Rest(1)
             case "Connect":
                 return self._connect(verb)
             case "Redirect":
@@ -221,6 +238,12 @@ class TwimlRun:
         return urlunsplit((scheme, parts.netloc, parts.path, "", ""))
 
     def _dial(self, verb: ET.Element) -> Step | None:
+        conference = verb.find("Conference")
+        if conference is not None:
+            self._tell("Conference", _text(conference))
+            if "action" in verb.attrib:
+                self._after_stream = Fetch(self._absolute(verb.attrib["action"]), verb.get("method", "POST"))
+            return Wait(_text(conference), conference.get("startConferenceOnEnter", "true") == "true")
         numbers = [text for text in (_own_text(verb), *(_text(noun) for noun in verb)) if text]
         status = self._world.dial_status
         self._tell("Dial", f"{', '.join(numbers)} ({status})")

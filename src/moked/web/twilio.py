@@ -1,8 +1,9 @@
 """Twilio's webhooks. A view parses, calls one service function, and answers; nothing here decides about leads.
 
-    incoming_call -> <Connect><Stream>, and a way on if the stream breaks      | all busy: keys, or a message
+    incoming_call -> <Connect><Stream>, then <Redirect> to `resume`            | all busy: keys, or a message
+    resume        -> <Connect><Stream> to whoever serves now | wait a moment, ask again
+                     | hang up | a person | apology and way on
     callback_request -> we call this number, or that one                       (the keys of who was refused)
-    after_stream  -> hang up | a person | apology and way on                   (only without REST credentials)
     dial_result   -> hang up | nobody free, leave a message
     voicemail     -> thanks
     call_status, stream_status -> stored
@@ -25,6 +26,7 @@ from moked.crm.service import Step
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
 from moked.records import CallStart
 from moked.telephony import CallbackOffer, WayOn
+from moked.web import handover
 from moked.web.parts import WebParts
 from moked.web.signed import plain, refused
 
@@ -35,6 +37,7 @@ SIMULATED = "MokedSimulated"
 
 _SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_ADDRESS = 128
+_WAIT_S = 1  # between two questions whether somebody serves
 _TRIES = 3  # to type a number; then a message may be left
 _UNNEEDED = ("CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called")  # the call has them already
 
@@ -72,10 +75,9 @@ def blueprint(parts: WebParts) -> Blueprint:
             return _twiml(
                 telephony.connect_stream(
                     reception.media_url,
-                    {"token": reception.ticket, "caller": start.caller, "called": start.called},
+                    {"token": reception.ticket, **_parties()},
                     _url(parts, "stream_status"),
-                    then=then,
-                    action=None if parts.rest else _url(parts, "after_stream"),
+                    resume=_url(parts, "resume"),
                 )
             )
         if reception.refusal == "ended":  # Twilio asks again about a call we gave up: it must not end in silence
@@ -106,10 +108,27 @@ def blueprint(parts: WebParts) -> Blueprint:
             return _twiml(telephony.voicemail(offer.then, telephony.NOT_A_NUMBER))
         return _twiml(telephony.refuse(offer, telephony.NOT_A_NUMBER))
 
-    @views.post("/after_stream")
-    def after_stream() -> Response:
-        then = _way_on(parts)
-        go = parts.crm.next_step(request.form["CallSid"])
+    @views.post("/resume")
+    @views.post("/after_stream")  # its former name: calls that began before an update ask by it
+    def resume() -> Response:
+        then, sid = _way_on(parts), request.form["CallSid"]
+        media_url = parts.resume_ws_url(sid)
+        go_on = parts.crm.resume_call(sid, serves=bool(media_url), may_wait=parts.may_wait())
+        answer = "resumed" if go_on.ticket else "wait" if go_on.wait else go_on.refusal
+        parts.count("resume", answer)
+        log.info("the stream of a call has ended", extra={"call_sid": sid, "answer": answer})
+        if go_on.ticket:
+            return _twiml(
+                telephony.connect_stream(
+                    media_url,
+                    {"token": go_on.ticket, **_parties()},
+                    _url(parts, "stream_status"),
+                    resume=_url(parts, "resume"),
+                )
+            )
+        if go_on.wait:
+            return _twiml(telephony.ask_again(_url(parts, "resume"), after_s=_WAIT_S))
+        go = go_on.step
         match go.step:
             case Step.HANG_UP:
                 return _twiml(telephony.hang_up())
@@ -117,6 +136,8 @@ def blueprint(parts: WebParts) -> Blueprint:
                 return _twiml(telephony.dial(number, then))
             case Step.TRANSFER | Step.WAY_ON:
                 return _twiml(telephony.way_on(then))
+
+    handover.add_views(views, parts)
 
     @views.post("/dial_result")
     def dial_result() -> Response:
@@ -165,7 +186,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         name = (request.endpoint or "").rpartition(".")[2]
         parts.count("webhook_failed", name)
         log.error("webhook failed", exc_info=error, extra={"endpoint": name, "call_sid": request.form.get("CallSid")})
-        if name in ("call_status", "stream_status"):  # nobody listens: let Twilio's debugger show it
+        if name in ("call_status", "stream_status", "owner_status"):  # nobody listens: let Twilio's debugger show it
             return plain("The report could not be stored.", 503)
         return _twiml(_last_words(parts, name))
 
@@ -196,6 +217,12 @@ def _start() -> CallStart:
         direction=form.get("Direction", "inbound")[:16],
         simulated=form.get(SIMULATED, "").lower() == "true",
     )
+
+
+def _parties() -> dict[str, str]:
+    """For whoever looks at the stream's start message."""
+    start = _start()
+    return {"caller": start.caller, "called": start.called}
 
 
 def _way_on(parts: WebParts) -> WayOn:
