@@ -59,7 +59,8 @@ DENSITY_NOTES: Final = """
 - **added**: a turn's response minus the median response to the same line when one call was alone in the same run. The
   emulated delays and the end-of-turn hold are in both and cancel out; the phase of frames and batches does not, so one
   call alone has an added p95 above zero. `p95 / alone` is the ratio of the two p95.
-- **holes**: gaps in the agent's speech inside a clause, where only we can have been late.
+- **holes**: gaps in the agent's speech inside a clause, where only we can have been late; **over 60 ms**: those that a
+  caller would hear as such. None is allowed at a level that counts as held.
 - **CPU a call**: processor time of the server process, all threads, over the wall time, by calls; in percent of a core.
 - **MB a call**: growth of the resident memory since before the first call, by calls; caches of the whole process are
   in it, so it falls with the number of calls.
@@ -70,15 +71,17 @@ DENSITY_NOTES: Final = """
   bench has the kernel's favour: `nice` is not enough where the kernel schedules login groups (sched_autogroup)
   (`/proc/sys/kernel/sched_autogroup_enabled`); `echo -12 > /proc/self/autogroup` in the shell that starts it is.
 
-What limits it: processor time, about 9 ms a second for each call, and no part of it stands out. Half goes to moving
-fifty messages a second in and five requests a second out (web socket, gRPC, and the task switches between them), the
-rest to the detector, the language model's client and the records. The lock of the interpreter is the ceiling: one
-process uses one core, so a second core wants a second process (`moked serve --role media`). The tail comes before the
-mean: once the core is nine tenths busy, replies queue behind one another.
+What limits it: processor time, about 6 to 7 ms a second for each call, and no part of it stands out: the event loop's
+own turns (sockets, timers, task switches), the recogniser's messages, the detector's network, the language model's
+words and the records. The lock of the interpreter is the ceiling: one process uses one core, so a second core wants a
+second process (`--processes`). The tail comes before the mean: once the core is nine tenths busy, replies queue behind
+one another.
 
 What was in the way and is not any more: full garbage collections of 120 to 140 ms (`moked/interpreter.py`), the switch
 interval of the interpreter, tool schemas made anew for every request to the model, the model's client imported during
-the first call, and a task switch in recognition for every single frame.
+the first call; a queue, a task switch and two system calls for every message of a socket, a wake-up of recognition for
+every second frame, a client library's objects for every word of the model, and numbers made window by window
+([decision 21](decisions/0021-density.md)).
 
 Limits of these figures: every provider is on the same machine, without network delay, jitter or loss; there is no TLS;
 nobody watches a call live; callers do not cut in; the emulated model answers two short sentences. The response of one
@@ -238,9 +241,9 @@ def barge_in(result: Row) -> str:
 def density(result: Row) -> str:
     alone = result["levels"][0]
     lines = [
-        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | CPU a call | server cores |"
-        " MB a call | loop lag p95 | generator cores | late p95 | others |",
-        "|---:|" + "---:|" * 14,
+        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | over 60 ms | CPU a call |"
+        " server cores | MB a call | loop lag p95 | generator cores | late p95 | others |",
+        "|---:|" + "---:|" * 15,
     ]
     for row in result["levels"]:
         added, base = row["added"] or {}, (alone["added"] or {}).get("p95")
@@ -248,7 +251,8 @@ def density(result: Row) -> str:
         lines.append(
             f"| {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} | **{added.get('p95', '-')}** |"
             f" {added.get('p99', '-')} | {ratio} | {(row['response'] or {}).get('p95', '-')} |"
-            f" {row['late_audio']['holes']} | {row['cpu_per_call_percent']} % | {row['server_cores']} |"
+            f" {row['late_audio']['holes']} | {row['late_audio'].get('over_60', '-')} |"
+            f" {row['cpu_per_call_percent']} % | {row['server_cores']} |"
             f" {row['mb_per_call']} | {row['loop_lag_p95_ms']:g} | {row['generator']['cores']} |"
             f" {(row['generator']['loop_late_ms'] or {}).get('p95', '-')} | {row['other_work_cores']} |"
         )
@@ -256,7 +260,8 @@ def density(result: Row) -> str:
     failed = sum(row["failed"] + row["unanswered"] for row in result["levels"])
     lines += [
         "",
-        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms: **{result['held']} calls**."
+        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms and no late audio over 60 ms:"
+        f" **{result['held']} calls**, {result['setting'].get('processes', 1)} media process(es)."
         f" Calls that failed and lines that got no answer: {failed}. The agent spoke"
         f" {round(100 * speaks)} % of the time. Times in ms. Idle server:"
         f" {result['idle_mb']} MB.",

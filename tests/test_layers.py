@@ -98,13 +98,12 @@ SDK_FILES: dict[str, set[str]] = {
     "google.cloud.texttospeech": {"tts/google.py"},
     "google.cloud.texttospeech_v1": {"tts/google.py"},
     "onnxruntime": {"media/vad.py", "tts/kokoro_child.py"},
-    "openai": {"dialog/llm.py"},
     "phonenumbers": {"crm/phone.py"},
     "prometheus_client": {"metrics.py"},
     "pydantic_settings": {"settings.py"},
     "redis": {"bus.py"},
     "twilio": {"telephony.py"},
-    "websockets": {"simulate/media.py"},
+    "websockets": {"media/frames.py", "simulate/media.py"},
 }
 
 # Alembic's own scripts, which it runs itself.

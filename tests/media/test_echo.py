@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.audio import from_float, to_float
-from moked.media.ear import Ear, level_db
+from moked.media.ear import Ear
 from moked.media.echo import EchoGuard, OwnWords
 from moked.media.speech import SpeechEnded, SpeechStarted
 from moked.simulate.echo import EchoPath
-from tests.scenario.stage import LoudSlot
+from tests.scenario.stage import LoudSlot, level_db
 
 MS = 8
 

@@ -380,6 +380,20 @@ async def test_a_move_in_a_pause_does_not_hold_up_the_answer(reason, answered):
     assert committed == ["greet", "יש לי נזילה"][: 1 + answered]
 
 
+async def test_the_driver_sleeps_until_there_is_something_to_do(monkeypatch):
+    rounds = []
+    after_each = CallSession._leave_when_heard
+    monkeypatch.setattr(
+        CallSession, "_leave_when_heard", lambda self, now: (rounds.append(now), after_each(self, now))[1]
+    )
+    async with Call().on() as call:
+        await call.until(3000)
+        spoken = len(rounds)
+        await call.hangs_up(6000)
+    assert spoken < 60  # the greeting: a chunk each 100 ms, its marks and its end
+    assert len(rounds) - spoken < 10  # three seconds of nothing
+
+
 async def test_a_sentence_from_the_cache_keeps_the_space_before_it():
     async with Call({"מה?": (Say("הבנתי אתכם היטב. "), Say("סליחה, רק רגע."))}).on() as call:
         await call.says(3000, 3600, "מה?")

@@ -3,38 +3,32 @@
     feed(mu-law) -> 32 ms windows -> detector slot (batched over all calls) -> SpeechGate -> on_speech
 
 It glues things that know nothing of each other: the detector, which answers a little later, the gate, which counts
-windows and wants to know how loud each was, and the echo guard, which knows how loud our own voice can come back.
-`received_ms` is therefore ahead of what the gate has judged, by some ten milliseconds. Where the guard learns in the
-middle of a stretch that all of it was echo, the stretch is taken back: it ends where it began.
+windows, and the echo guard, which knows how loud our own voice can come back. `received_ms` is therefore ahead of what
+the gate has judged, by some ten milliseconds. Audio is cut here and nothing else: the detector makes numbers of it, for
+all calls at once. Where the guard learns in the middle of a stretch that all of it was echo, the stretch is taken back:
+it ends where it began.
 """
 
-import math
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
-
-import numpy as np
+from typing import Final, Protocol
 
 from moked import audio
 from moked.media.echo import EchoGuard
 from moked.media.speech import WINDOW_MS, WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
-from moked.media.vad import Floats, OnResult
+from moked.media.vad import CONTEXT, OnResult
 
 
 class Slot(Protocol):
     """A call's place at the detector: `moked.media.vad.VadSlot`, or a script in tests."""
 
-    def submit(self, window: Floats) -> None: ...
+    def submit(self, row: bytes) -> None: ...
 
     def close(self) -> None: ...
 
 
 SlotSource = Callable[[OnResult], Slot]
 
-
-def level_db(window: Floats) -> float:
-    """Loudness in dB below full scale; -90 for digital silence."""
-    return 10.0 * math.log10(float(np.dot(window, window)) / len(window) + 1e-9)
+_BEFORE: Final = audio.SILENCE * CONTEXT  # the call's first window has nothing before it
 
 
 class Ear:
@@ -46,29 +40,19 @@ class Ear:
         self._gate = SpeechGate(policy)
         self._on_speech = on_speech
         self._slot = slot_source(self._result)
-        self._levels: deque[tuple[float, int]] = deque()  # of the windows without a result yet: the slot bounds them
-        self._echo = EchoGuard()
-        self._rest = b""  # less than a window
+        self._rest = _BEFORE  # the end of the last window, and less than a window after it
         self._received = 0  # samples
+        self._echo = EchoGuard()
 
     def feed(self, mulaw: bytes) -> None:
         """The next audio of the call, in order, any length. Never waits."""
         self._received += len(mulaw)
         heard = self._rest + mulaw
-        whole = len(heard) - len(heard) % WINDOW_SAMPLES
-        self._rest = heard[whole:]
-        if not whole:
-            return
-        samples = audio.to_float(heard[:whole])
-        at = (self._received - len(heard)) // audio.SAMPLES_PER_MS
-        for start in range(0, whole, WINDOW_SAMPLES):
-            window = samples[start : start + WINDOW_SAMPLES]
-            level = level_db(window)
-            at += WINDOW_MS
-            self._levels.append((level, at))
-            self._slot.submit(window)
-            if self._echo.heard(at, level) and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
-                self._tell(self._gate.retract())
+        at, last = 0, len(heard) - WINDOW_SAMPLES - CONTEXT
+        while at <= last:
+            self._slot.submit(heard[at : at + CONTEXT + WINDOW_SAMPLES])
+            at += WINDOW_SAMPLES
+        self._rest = heard[at:]
 
     def close(self) -> None:
         """Nothing is heard after this, also not what was fed before and not yet judged."""
@@ -111,9 +95,12 @@ class Ear:
         """The end of the last voiced window, in call audio time; 0 before the first."""
         return self._gate.last_voiced_ms
 
-    def _result(self, probability: float | None) -> None:
-        level, at = self._levels.popleft()
-        self._tell(self._gate.feed(probability, level, self._echo.floor_db(at)))
+    def _result(self, probability: float | None, level_db: float) -> None:
+        at = self._gate.now_ms + WINDOW_MS
+        learned = self._echo.heard(at, level_db)
+        self._tell(self._gate.feed(probability, level_db, self._echo.floor_db(at)))
+        if learned and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
+            self._tell(self._gate.retract())
 
     def _tell(self, event: SpeechEvent | None) -> None:
         if event is not None:

@@ -78,6 +78,7 @@ class SpeechGate:
         "_run",
         "_stuck",
         "_unbroken_ms",
+        "_windows",
         "last_voiced_ms",
         "now_ms",
         "speaking",
@@ -86,7 +87,9 @@ class SpeechGate:
 
     def __init__(self, policy: SpeechPolicy | None = None) -> None:
         self._policy = policy = policy or SpeechPolicy()
-        self._background = deque([policy.faintest_db], maxlen=policy.background_windows)
+        # The quietest of the last windows is the first of those that no later one is quieter than: (number, level).
+        self._background = deque([(0, policy.faintest_db)])
+        self._windows = 0
         self.now_ms = 0  # the end of the last window
         self.speaking = False
         self.voiced_ms = 0
@@ -107,8 +110,8 @@ class SpeechGate:
         """
         policy = self._policy
         self.now_ms += WINDOW_MS
-        above_db = level_db - max(min(self._background), policy.faintest_db)
-        self._background.append(level_db)
+        above_db = level_db - max(self._background[0][1], policy.faintest_db)
+        self._remember(level_db)
         if probability is None:
             return None
         if level_db <= floor_db:
@@ -131,6 +134,15 @@ class SpeechGate:
         self.voiced_ms = 0
         self.last_voiced_ms = self._first_ms
         return SpeechEnded(self._first_ms)
+
+    def _remember(self, level_db: float) -> None:
+        background = self._background
+        self._windows += 1
+        while background and background[-1][1] >= level_db:
+            background.pop()
+        background.append((self._windows, level_db))
+        if background[0][0] <= self._windows - self._policy.background_windows:
+            background.popleft()
 
     def _silent(self, voiced: bool) -> SpeechStarted | None:
         if not voiced:
