@@ -40,9 +40,10 @@ class Ear:
         self._gate = SpeechGate(policy)
         self._on_speech = on_speech
         self._slot = slot_source(self._result)
+        self._echo = EchoGuard()
+        self._at = 0  # call ms at the end of the last window that was judged
         self._rest = _BEFORE  # the end of the last window, and less than a window after it
         self._received = 0  # samples
-        self._echo = EchoGuard()
 
     def feed(self, mulaw: bytes) -> None:
         """The next audio of the call, in order, any length. Never waits."""
@@ -96,11 +97,10 @@ class Ear:
         return self._gate.last_voiced_ms
 
     def _result(self, probability: float | None, level_db: float) -> None:
-        at = self._gate.now_ms + WINDOW_MS
-        learned = self._echo.heard(at, level_db)
-        self._tell(self._gate.feed(probability, level_db, self._echo.floor_db(at)))
-        if learned and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
+        self._at += WINDOW_MS
+        if self._echo.heard(self._at, level_db) and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
             self._tell(self._gate.retract())
+        self._tell(self._gate.feed(probability, level_db, self._echo.floor_db(self._at)))
 
     def _tell(self, event: SpeechEvent | None) -> None:
         if event is not None:

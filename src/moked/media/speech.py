@@ -120,6 +120,15 @@ class SpeechGate:
             return self._speaking(probability >= policy.end and above_db >= policy.end_above_db)
         return self._silent(probability >= policy.start and above_db >= policy.start_above_db)
 
+    def _remember(self, level_db: float) -> None:
+        background = self._background
+        self._windows += 1
+        while background and background[-1][1] >= level_db:
+            background.pop()
+        background.append((self._windows, level_db))
+        if background[0][0] <= self._windows - self._policy.background_windows:
+            background.popleft()
+
     @property
     def since_ms(self) -> int:
         """Where the current stretch began."""
@@ -134,15 +143,6 @@ class SpeechGate:
         self.voiced_ms = 0
         self.last_voiced_ms = self._first_ms
         return SpeechEnded(self._first_ms)
-
-    def _remember(self, level_db: float) -> None:
-        background = self._background
-        self._windows += 1
-        while background and background[-1][1] >= level_db:
-            background.pop()
-        background.append((self._windows, level_db))
-        if background[0][0] <= self._windows - self._policy.background_windows:
-            background.popleft()
 
     def _silent(self, voiced: bool) -> SpeechStarted | None:
         if not voiced:
