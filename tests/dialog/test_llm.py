@@ -193,7 +193,7 @@ async def test_one_fast_retry_saves_the_turn(bench):
 @pytest.mark.parametrize("fault", [Fault(cut_after=2), Fault(stall_after=2)])
 @pytest.mark.parametrize("again", ["אחת שתיים שלוש ארבע.", "שלוש ארבע."])
 async def test_an_answer_that_breaks_off_goes_on_and_repeats_nothing(bench, monkeypatch, fault, again):
-    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    monkeypatch.setattr("moked.dialog.chat._BETWEEN_WORDS_S", 0.1)
     answers = iter(["אחת שתיים שלוש ארבע.", again])
     bench.emulator.brain = lambda body: Answer(next(answers))
     bench.emulator.faults.append(fault)
@@ -202,7 +202,7 @@ async def test_an_answer_that_breaks_off_goes_on_and_repeats_nothing(bench, monk
 
 
 async def test_an_answer_that_breaks_off_twice_ends_with_its_last_whole_sentence_or_fails(bench, monkeypatch):
-    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    monkeypatch.setattr("moked.dialog.chat._BETWEEN_WORDS_S", 0.1)
     bench.emulator.brain = lambda body: Answer("מחר בבוקר. אולי גם מחרתיים.")
     bench.emulator.faults += [Fault(stall_after=2), Fault(stall_after=2)]
     assert words(await bench.say("שלום")).strip() == "מחר בבוקר."

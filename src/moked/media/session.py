@@ -901,6 +901,7 @@ class CallSession:
             speaking=floor.caller_speaking,
             words=f"{floor.carried} {self._text.text}".strip(),
             failures=self._failures,
+            minute_told=self._minute_told,
             past=tuple(PastTurn(*turn) for turn in self._history.turns),
             last=last,
             agent=self._agent.keep(),
@@ -949,6 +950,7 @@ class CallSession:
             self._history.caller(turn.number, turn.caller)
             self._history.heard(turn.number, turn.heard, cut=turn.cut)
         self._engines, self._failures = list(snapshot.engines), snapshot.failures
+        self._minute_told = snapshot.minute_told
         self._expect, self._last = Expect(snapshot.expect), last
         self._recognizer.expect(snapshot.expect)
         self._log.taken_over(left, self._start.stream, type(first).__name__)

@@ -71,6 +71,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     speaking: bool = False
     words: str = ""
     failures: int = 0
+    minute_told: bool = False
     past: tuple[PastTurn, ...] = ()
     last: LastReply | None = None
     agent: Any = None
