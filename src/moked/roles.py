@@ -22,6 +22,9 @@ from anyio import to_thread
 from moked import asgi, metrics, parts, telephony, weights
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
+from moked.crm.access import Access
+from moked.crm.desk import Desk
+from moked.crm.edits import Edits
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -46,12 +49,13 @@ from moked.rollout.live import Rollout, RolloutParts, Sink
 from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.settings import Settings, ensure_local_secret
+from moked.setup_link import SetupLink
 from moked.spool import Spool
 from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import WebParts, create_app
+from moked.web import DeskParts, WebParts, create_app
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class House:
     media: MediaServer | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
+    setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     @property
     def base_url(self) -> str:
@@ -127,7 +132,10 @@ async def serve(
         tasks.start_soon(metrics.watch_loop_lag)
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
-        flask = create_app(_web_parts(house)) if role in (Role.ALL, Role.WEB) else None
+        flask = None
+        if role in (Role.ALL, Role.WEB):
+            desk = await to_thread.run_sync(_desk, house, stack)
+            flask = create_app(_web_parts(house, desk))
         if role in (Role.ALL, Role.WORKER):
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
@@ -183,6 +191,17 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
     return House(settings, business, business_id, crm, Rollouts(engine, business_id), bus, secret, host, port)
+
+
+def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
+    """The pages' own connections: a heavy list must not use up those that calls are stored on."""
+    engine = db.connect(house.settings.database)
+    stack.callback(engine.dispose)
+    setup = SetupLink(house.settings.data_dir)
+    access = Access(engine)
+    if not access.anybody():
+        house.setup_token = setup.make()
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -426,7 +445,7 @@ def _count_media(name: str, **labels: str) -> None:
             metrics.queue_drops.labels(name).inc()
 
 
-def _web_parts(house: House) -> WebParts:
+def _web_parts(house: House, desk: DeskParts) -> WebParts:
     media = house.media
 
     def admit() -> bool:
@@ -445,6 +464,7 @@ def _web_parts(house: House) -> WebParts:
         admit=admit,
         draining=lambda: house.draining,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
+        desk=desk,
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
