@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import pairwise
 
 import pyotp
 import pytest
@@ -325,6 +326,6 @@ def test_roles_include_one_another():
     allowed = [
         permissions.ALLOWED[role] for role in (UserRole.VIEWER, UserRole.AGENT, UserRole.MANAGER, UserRole.OWNER)
     ]
-    assert all(less < more for less, more in zip(allowed, allowed[1:], strict=False))
+    assert all(less < more for less, more in pairwise(allowed))
     assert permissions.ALLOWED.keys() == set(UserRole)
     assert allowed[-1] == set(Permission)

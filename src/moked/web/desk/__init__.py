@@ -29,7 +29,8 @@ from moked.web.parts import DeskParts, WebParts
 __all__ = ["blueprint", "error_page", "is_page"]
 
 _HERE = Path(__file__).parent
-_STATIC_FOR_S = 365 * 24 * 3600  # addresses carry a digest of the file: they may be kept
+_STATIC_FOR_S = 365 * 24 * 3600  # an address with a digest of its file may be kept
+_FONTS_FOR_S = 24 * 3600  # those the style names have none
 
 
 def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
@@ -45,8 +46,9 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     def static(name: str) -> Response:
         from flask import send_from_directory
 
-        answer = send_from_directory(_HERE / "static", name, max_age=_STATIC_FOR_S)
-        answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
+        answer = send_from_directory(_HERE / "static", name, max_age=_FONTS_FOR_S)
+        if request.args.get("v"):
+            answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
         return answer
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
