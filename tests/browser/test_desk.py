@@ -80,9 +80,8 @@ def test_a_lead_is_moved_with_the_keyboard_alone(furnished):
     page.locator(f"[data-lead='{lead}'] a").first.focus()
     for _ in range(2):
         page.keyboard.press("Tab")  # past the telephone number, to the stages
-    for _ in range(2):
-        page.keyboard.press("ArrowDown")
-    page.keyboard.press("Tab")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter", "Tab"):  # open, two stages on, take it, to the button
+        page.keyboard.press(key)
     with page.expect_navigation():
         page.keyboard.press("Enter")
     assert page.locator(f"[data-stage=meeting] [data-lead='{lead}']").is_visible()
