@@ -2,8 +2,8 @@
 
     python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--out bench/results]
 
-Pages are asked for through the real Flask app with a session, without a network; SQLite in a temporary folder, or the empty
-database given. CPU beside wall time: the second grows with whatever else the machine does.
+Pages are asked for through the real Flask app with a session, without a network; SQLite in a temporary folder, or the
+empty database given. CPU beside wall time: the second grows with whatever else the machine does.
 """
 
 import argparse
@@ -59,13 +59,10 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                 tables[Lead].append(
                     {"id": i, "contact_id": i, "source_call_sid": f"CA{i}", "summary": "x" * 120, **lead, **both}
                 )
-                tables[Call].append(
-                    {
-                        "id": i, "sid": f"CA{i}", "contact_id": i, "lead_id": i, "caller": phone, "called": "+97231234567",
-                        "direction": "inbound", "status": CallState.ENDED, "started_at": at, "ended_at": at,
-                        "heartbeat_at": at, "duration_ms": 100_000, "outcome": Outcome.COMPLETED, **shared,
-                    }
-                )  # fmt: skip
+                call = {"sid": f"CA{i}", "caller": phone, "called": "+97231234567", "direction": "inbound"}
+                over = {"status": CallState.ENDED, "outcome": Outcome.COMPLETED, "duration_ms": 100_000}
+                times = {"started_at": at, "ended_at": at, "heartbeat_at": at}
+                tables[Call].append({"id": i, "contact_id": i, "lead_id": i, **call, **over, **times, **shared})
                 done = {"done_at": at if i % 3 else None}
                 task = {"lead_id": i, "call_id": i, "kind": TaskKind.CALLBACK, "due_at": at, "created_at": at}
                 tables[Task].append({**task, **done, **shared})
