@@ -341,6 +341,7 @@ def _found(text: str, phone: Any, *columns: Any) -> list[ColumnElement[bool]]:
     by_words = [
         and_(*(or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in wanted.words))
         for _ in columns[:1]  # words cannot be found where there are only numbers
+        if wanted.words
     ]
     return [or_(false(), *by_words, *by_number)]
 

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 
 _NUMBER = re.compile(r"[\d\s()+*./-]+")
 _LONGEST, _MOST_WORDS = 100, 6
+_SURELY_NUMBER = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """All `words` must be found, each anywhere; or one of `numbers`, digits inside an E.164 number."""
+    """All `words` must be found, each anywhere; or one of `numbers`, digits inside an E.164 number. Four digits and
+    more are looked for in numbers alone, so `words` is empty then.
+    """
 
     words: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.words)
+        return bool(self.words or self.numbers)
 
 
 def read(text: str) -> Wanted:
@@ -33,6 +36,8 @@ def read(text: str) -> Wanted:
         numbers.append(digits[2:])
     elif digits.startswith("0") and len(digits) > 1:
         numbers.append("972" + digits[1:])  # as it is stored: without the zero, with the country
+    if len(digits) >= _SURELY_NUMBER:
+        words = ()
     return Wanted(words, tuple(number for number in numbers if number))
 
 

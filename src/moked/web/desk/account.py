@@ -1,6 +1,6 @@
 """One's own account (password, second factor, sessions), everybody's accounts, and the audit log."""
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from moked.crm import passwords
@@ -93,7 +93,7 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             token = desk.access.invite(actor(), email, request.form.get("name", ""), role)
         except Refused as refusal:
             return everybody(str(refusal), email=email[:200])
-        return everybody(link=url_for("desk.join", token=token, _external=True), email=email.strip().lower())
+        return everybody(link=_invitation(token), email=email.strip().lower())
 
     @views.post("/users/<int:user_id>/link")
     @needs(Permission.USERS)
@@ -102,7 +102,7 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             token = desk.access.invite_again(actor(), user_id)
         except LookupError:
             abort(404)
-        return everybody(link=url_for("desk.join", token=token, _external=True))
+        return everybody(link=_invitation(token))
 
     @views.post("/users/<int:user_id>")
     @needs(Permission.USERS)
@@ -124,3 +124,8 @@ def add(views: Blueprint, desk: DeskParts) -> None:
         page = asked.page()
         rows, last = desk.access.audit_log(actor().business_id, page)
         return render_template("desk/audit.html", section="audit", rows=rows, number=min(page, last), last=last)
+
+
+def _invitation(token: str) -> str:
+    """As people reach us: behind a proxy that ends https, the request itself says http."""
+    return f"{g.base_url}{url_for('desk.join', token=token)}"

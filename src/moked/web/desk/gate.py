@@ -87,6 +87,8 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
         if g.actor is None:
             g.session_token = ""
             g.form_secret = g.form_secret or passwords.token()
+        public = parts.public_base_url()
+        g.base_url = public if urlsplit(public).netloc == request.host else request.host_url.rstrip("/")
         view = current_app.view_functions[request.endpoint or ""]
         needed = getattr(view, "needed", None)
         if needed is None:
