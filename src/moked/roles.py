@@ -20,6 +20,7 @@ import anyio
 from anyio import to_thread
 
 from moked import asgi, metrics, parts, telephony, weights
+from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
@@ -132,10 +133,10 @@ async def serve(
         tasks.start_soon(metrics.watch_loop_lag)
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
-        flask = None
+        flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             desk = await to_thread.run_sync(_desk, house, stack)
-            flask = create_app(_web_parts(house, desk))
+            flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER):
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
@@ -144,6 +145,8 @@ async def serve(
             media=house.media,
             flask=flask,
             bus=house.bus if house.media is not None else None,
+            board=house.bus if watched is not None else None,
+            board_of=watched or (lambda session: None),
             events_allowed=lambda path, signature: any(
                 telephony.signature_valid(house.auth_token, base + path, {}, signature)
                 for base in filter(None, (house.base_url, settings.media_public_url))
@@ -244,7 +247,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         ear=ear,
         context=_context(house),
         journal=journal,
-        bus=house.bus,
+        bus=BoardBus(house.bus, house.business_id),
         control=RestControl(control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),

@@ -13,6 +13,8 @@ from argon2 import PasswordHasher
 from playwright.sync_api import sync_playwright
 
 from moked import asgi
+from moked.board import BoardBus
+from moked.bus import MemoryBus
 from moked.crm import db, passwords
 from tests.serving import serving
 from tests.web.desk_office import DeskOffice, furnish
@@ -61,10 +63,13 @@ def site(chromium, tmp_path, monkeypatch):
     engine = db.connect(f"sqlite:///{tmp_path}/moked.db")
     db.migrate(engine)
     office = DeskOffice(engine, tmp_path)
-    app = asgi.build(ready=dict, flask=office.app)
+    bus = MemoryBus()
+    app = asgi.build(ready=dict, flask=office.app, board=bus, board_of=office.access.board_of)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(app)) as url:
         office.base = url
         found = Site(office, url, chromium)
+        calls = BoardBus(bus, office.business)
+        found.tell = lambda sid, event, **data: portal.call(calls.publish, f"call:{sid}", event, data)
         yield found
         for context in found.contexts:
             context.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from moked import asgi
 from moked.crm.permissions import UserRole
 from tests.web.desk_office import PASSWORD
 
@@ -196,6 +197,42 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(furnished, size, theme
                 faults.append((name, "wider than the window", ""))
     furnished.complaints[:] = [one for one in furnished.complaints if "404" not in one]  # two pages that are not there
     assert faults == []
+
+
+def test_a_call_is_watched_word_by_word(furnished):
+    page = furnished.page(OWNER, viewport=DESKTOP)
+    with page.expect_response("**/board/events"):
+        page.goto("/board")
+    page.wait_for_timeout(300)  # until the stream is open
+    furnished.tell("CA95", "call.started", caller="+972501112222", simulated=False)
+    call = page.locator("[data-call=CA95]")
+    call.get_by_text("050-111-2222").wait_for()
+    furnished.tell("CA95", "turn.partial", text="המזגן")
+    call.get_by_text("המזגן", exact=True).wait_for()
+    furnished.tell("CA95", "turn.partial", text="המזגן <i>מטפטף</i>")
+    call.get_by_text("המזגן <i>מטפטף</i>").wait_for()
+    assert call.get_by_text("המזגן", exact=True).count() == 0
+    furnished.tell("CA95", "turn.committed", turn=1, text="המזגן מטפטף", dtmf="")
+    furnished.tell("CA95", "reply.text", turn=1, text="מתי נוח שנגיע, ולאן?")
+    furnished.tell("CA95", "reply.heard", turn=1, text="מתי נוח", cut=True)
+    furnished.tell("CA95", "turn.latency", turn=1, waterfall={}, response_ms=640)
+    call.get_by_text("התשובה האחרונה: 0.64 שניות").wait_for()
+    assert call.locator("li").all_inner_texts() == ["הפונה: המזגן מטפטף", "הסוכן: מתי נוח"]
+    furnished.tell("CA95", "call.ended", outcome="completed", detail="")
+    call.wait_for(state="detached")
+    assert page.locator("[data-call=CA92]").is_visible()  # which is still running, and came with the page
+
+
+def test_a_viewer_whose_stream_breaks_misses_nothing(furnished, monkeypatch):
+    monkeypatch.setattr(asgi, "BOARD_STREAM_S", -1)  # every stream ends with its first event
+    page = furnished.page(OWNER, viewport=DESKTOP)
+    with page.expect_response("**/board/events"):
+        page.goto("/board")
+    page.wait_for_timeout(300)
+    for turn in range(1, 4):
+        furnished.tell("CA96", "turn.committed", turn=turn, text=f"משפט {turn}", dtmf="")
+    page.locator("[data-call=CA96] li").nth(2).wait_for()
+    assert page.locator("[data-call=CA96] li").all_inner_texts() == [f"הפונה: משפט {turn}" for turn in range(1, 4)]
 
 
 def test_the_board_weighs_little(furnished):

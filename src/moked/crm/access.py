@@ -21,7 +21,7 @@ from moked.crm import audit, passwords
 from moked.crm.audit import Actor
 from moked.crm.db import READ_ONLY
 from moked.crm.models import AuditEntry, Business, LoginAttempt, UserAccount, UserSession
-from moked.crm.permissions import UserRole
+from moked.crm.permissions import Permission, UserRole, may
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +140,11 @@ class Access:
                 if (again := session.get(UserSession, opened.id)) is not None:
                     again.seen_at = now
         return Actor.of(user, business, opened.id)
+
+    def board_of(self, token: str) -> int | None:
+        """The business whose live calls this session may watch."""
+        found = self.actor(token) if token else None
+        return found.business_id if found is not None and may(found.role, Permission.VIEW) else None
 
     def log_out(self, by: Actor) -> None:
         with self._writing() as session:

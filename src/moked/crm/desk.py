@@ -4,7 +4,7 @@ Every query asks for the business of whoever asks: another's row is as if it wer
 are plain snapshots, to be shown and forgotten.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -37,6 +37,7 @@ PAGE = 50
 COLUMN = 30
 """Cards of a stage on the board; the rest is in the list."""
 _TIMELINE = 100
+_SPOKEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,10 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The figures of the front page."""
+    """The figures of the front page. `spoken`: the last turns of the live calls, by the call's id."""
 
     live: Sequence[CallRow]
+    spoken: Mapping[int, Sequence[Turn]]
     recent: Sequence[CallRow]
     due: Sequence[tuple[Task, Lead]]
     calls: int
@@ -146,6 +148,7 @@ class Desk:
             ).all()
             return Today(
                 live=self._call_rows(session, live),
+                spoken=_last_turns(session, [call.id for call in live]),
                 recent=self._call_rows(session, recent),
                 due=[(task, lead) for task, lead in due],
                 calls=_count(session, Call, ours, Call.started_at >= start),
@@ -359,6 +362,13 @@ def _one(session: Session, table: type[Row], business_id: int, row_id: int) -> R
 
 def _count(session: Session, table: Any, *rules: Any) -> int:
     return session.scalar(select(func.count()).select_from(table).where(*rules)) or 0
+
+
+def _last_turns(session: Session, call_ids: Sequence[int]) -> dict[int, list[Turn]]:
+    found: dict[int, list[Turn]] = {}
+    for turn in session.scalars(select(Turn).where(Turn.call_id.in_(call_ids)).order_by(Turn.number)):
+        found.setdefault(turn.call_id, []).append(turn)
+    return {call_id: turns[-_SPOKEN:] for call_id, turns in found.items()}
 
 
 def _middle(values: list[int]) -> int | None:
