@@ -176,7 +176,9 @@ class Desk:
                         .where(*rules, Lead.stage == stage)
                         .order_by(Lead.updated_at.desc(), Lead.id.desc())
                         .limit(COLUMN)
-                    ).all(),
+                    ).all()
+                    if stage in counts
+                    else [],
                     counts.get(stage, 0),
                     1,
                 )
@@ -299,10 +301,13 @@ class Desk:
 
     def _page(self, table: type[Row], rules: Sequence[Any], order: Sequence[Any], page: int) -> Page[Row]:
         with self._reading() as session:
-            total = _count(session, table, *rules)
-            last = max(1, -(-total // PAGE))
-            number = min(max(page, 1), last)
             query: Any = select(table).where(*rules).order_by(*order)
+            if page <= 1:  # what fits on one page is counted by looking at it: a search for a rare word reads all once
+                rows = session.scalars(query.limit(PAGE + 1)).all()
+                total = len(rows) if len(rows) <= PAGE else _count(session, table, *rules)
+                return Page(rows[:PAGE], total, 1)
+            total = _count(session, table, *rules)
+            number = min(page, max(1, -(-total // PAGE)))
             return Page(session.scalars(query.limit(PAGE).offset((number - 1) * PAGE)).all(), total, number)
 
     def _call_rows(self, session: Session, calls: Sequence[Call]) -> list[CallRow]:

@@ -1,5 +1,5 @@
-"""The desk: what the people of a business work with all day. Server-rendered pages; scripts add
-dragging and the live board.
+"""The desk: what the people of a business work with all day. Server-rendered pages; scripts add dragging
+and the live board.
 
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
