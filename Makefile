@@ -30,10 +30,11 @@ check: dev ## lint and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: dev ## latency and density against the emulators, accuracy of Hebrew; results in bench/results
+bench: dev ## latency, density and overload against the emulators, accuracy of Hebrew; results in bench/results
 	$(BIN)/moked models install --all
 	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.density
+	$(BIN)/python -m bench.overload
 	$(BIN)/python -m bench.whisper_fallback
 	$(BIN)/python -m bench.accuracy
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.pauses import FILES
+from bench.pauses import table as cut_off_table
 from bench.stage import RESULTS, ROOT
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
@@ -31,6 +33,15 @@ LATENCY_NOTES: Final = """
   apart. With `--hard` its final always brings words that no interim had, so that what was begun on an interim is begun
   again. The first clause also waits for its words: five tokens, 80 ms at 50 tokens a second.
 - Limits of these figures: loopback, no TLS, one caller's voice without noise, providers whose delay never varies.
+"""
+
+PAUSES_NOTES: Final = """
+- `python -m bench.pauses`: turns of callers written for it, with the places and lengths (0.3 to 1.2 s) of their
+  hesitations, dictated numbers and addresses among them, on virtual time against the real turn taking. The held-out
+  turns were written before the rules and looked at only as a figure.
+- **cut off**: the reply was audible before the caller had finished. **response**: from the caller's last sound to the
+  reply's first, with words that come 40 to 90 ms after the recognizer's 200 ms steps and 450 ms for model and voice;
+  *unbroken* turns are those without a hesitation, of callers who have none.
 """
 
 DENSITY_NOTES: Final = """
@@ -110,6 +121,65 @@ def whisper_fallback(result: Row) -> str:
     return "\n".join(lines)
 
 
+PHONE_NUMBERS_NOTES: Final = """
+- Digits recorded by people (GCompris-voices), joined with random gaps of 60 to 350 ms and levels, 8 kHz mu-law, the
+  embedded Whisper base (int8). The net ([How a dictated number is heard](explanation/numbers.md)) was taught with
+  synthetic voices alone, and its thresholds were set on those. Totals on these recordings were looked at between
+  versions; nothing was fitted to them.
+- **exact**: the decoder's text, correctly spelt number words only. **snap**: the same text, each word snapped to the
+  nearest number word; that snap was written after seeing what Whisper makes of these recordings. **constrained**: the
+  decoder may only write number words, the first valid number of five hypotheses. **net**: what the product does.
+- **dialogue**: the scripted agent asks, reads back, is corrected; numbers in a row and in groups with pauses, after a
+  "no" digit by digit, through the real `Cutter`. "Yes" and "no" are text. Right is the right number, confirmed, within
+  the script's tries, without the keypad. **by net alone**: no hearing of it was left to the decoder's text. **net, no
+  snap**: what was left to it counted only where it is spelt right, so that nothing in it was tuned on these recordings.
+- **CPU**: processor time of one utterance in one thread, median.
+- The same ten recordings make all numbers; a figure says how numbers and joins vary, not how people do.
+"""
+
+
+def phone_numbers(result: Row) -> str:
+    lines = ["| condition | way | whole numbers right | digit errors | wrong by digit |", "|---|---|---:|---:|---|"]
+    for condition, ways in result["hearings"].items():
+        for way, row in ways.items():
+            wrong = ", ".join(f"{digit}: {count}" for digit, count in row["by_digit"].items()) or "-"
+            lines.append(
+                f"| {condition} | {way} | {row['right']} of {row['numbers']} | {100 * row['digit_errors']:.1f} % |"
+                f" {wrong} |"
+            )
+    lines += [
+        "",
+        "| dialogues | hearing | right | by net alone | turns about the number |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for condition, ways in result["dialogues"].items():
+        for way, row in ways.items():
+            lines.append(
+                f"| {condition} | {way} | **{row['right']} of {row['dialogues']}** | {row['right_by_net_alone']} |"
+                f" {row['turns']} |"
+            )
+    cpu = ", ".join(f"{way} {took} s" for way, took in result["cpu_s_an_utterance"].items())
+    lines += ["", f"CPU an utterance: {cpu}."]
+    if "free_answers" in result:
+        answers = result["free_answers"]
+        lines[-1] += (
+            f" Answers that are no number, in two synthetic voices: {answers['same']} of {answers['answers']} heard as"
+            " without the net."
+        )
+    return "\n".join(lines)
+
+
+OVERLOAD_NOTES: Final = """
+- **as many as places**: every place of the server is taken. **twice as many**: as many callers more keep calling, are
+  told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
+- Refused calls are the webhook's: one or two requests each, which the same core answers. Figures as under Density.
+"""
+
+
+def pauses(result: Row) -> str:
+    return cut_off_table({name: result[name] for name in FILES})
+
+
 def latency(result: Row) -> str:
     rows = [("response", "ms"), ("greeting", "ms"), ("barge_in", "ms"), ("partials", "ms")]
     names = {"barge_in": "barge-in", "partials": "between interims"}
@@ -158,6 +228,31 @@ def density(result: Row) -> str:
     ]
     if result.get("profile"):
         lines += ["", "### Where the server's time goes", "", _profile(result["profile"])]
+    return "\n".join(lines)
+
+
+def overload(result: Row) -> str:
+    crowd = result["crowd"]
+    lines = ["| | calls | turns | added p50 | p95 | response p95 | holes | server cores | loop lag p95 | others |"]
+    lines.append("|---|" + "---:|" * 9)
+    for name, row in (("as many as places", result["without"]), ("twice as many", result["overload"])):
+        added = row["added"] or {}
+        lines.append(
+            f"| {name} | {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} |"
+            f" **{added.get('p95', '-')}** | {(row['response'] or {}).get('p95', '-')} | {row['late_audio']['holes']} |"
+            f" {row['server_cores']} | {row['loop_lag_p95_ms']:g} | {row['other_work_cores']} |"
+        )
+    rows = (result["without"], result["overload"])
+    lost = sum(row["lost_places"] + row["failed"] + row["unanswered"] for row in rows)
+    lines += [
+        "",
+        f"{result['places']} places; {crowd['callers']} more callers called {crowd['calls']} times:"
+        f" {crowd['refused_percent']} % were refused, {crowd['polite_percent']} % of those in Hebrew and with their"
+        f" call-back taken, in {(crowd['refusal_ms'] or {}).get('p50', '-')} ms (p50; p95"
+        f" {(crowd['refusal_ms'] or {}).get('p95', '-')}) for all requests of the call. Added p95 of those served:"
+        f" {result['p95_overload_to_without']} times what it was without the crowd. Served calls that were refused,"
+        f" failed or got no answer: {lost}. Times in ms.",
+    ]
     return "\n".join(lines)
 
 
@@ -223,9 +318,12 @@ def write() -> None:
     parts = [HEAD]
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
+        ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
+        ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),
     ):
         path = RESULTS / f"{name}.json"
         if path.exists():

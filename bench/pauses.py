@@ -1,6 +1,6 @@
 """Is the caller cut off in a hesitation, and how long do they wait when they have finished? Hebrew turns, no audio.
 
-    python -m bench.pauses [--set tune|heldout|both] [--rounds 5] [--show 20] [--out bench/results]
+    python -m bench.pauses [--set tune|heldout|both] [--rounds 10] [--show 20] [--out bench/results]
 
 `bench/data/pauses*.tsv` hold turns of callers with the places and lengths of their hesitations (0.3 to 1.2 s), dictated
 telephone numbers and addresses among them, and turns without any. The real `TurnTaking` gets them as a call does: the
@@ -291,7 +291,7 @@ def table(results: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pauses", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--set", choices=("tune", "heldout", "both"), default="both")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--show", type=int, default=0, help="print so many of the cut-off turns of the tuning set")
     parser.add_argument("--out", type=Path, help=f"folder of the result; default {RESULTS}")
     options = parser.parse_args()

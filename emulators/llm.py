@@ -55,6 +55,7 @@ class LlmEmulator:
     tokens_per_s: float = 50.0
     api_key: str = ""
     quirks: str = ""
+    usage: int = 0  # tokens told at the end of each answer; 0: this server tells nothing
     faults: deque[Fault] = field(default_factory=deque)
     requests: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=200))
     served: int = 0
@@ -110,6 +111,8 @@ class LlmEmulator:
                     yield _chunk(model, {"tool_calls": [delta]})
             finish = "tool_calls" if answer.calls and self.quirks != "gemini" else "stop"
             yield _chunk(model, {}, finish)
+            if self.usage:
+                yield _chunk(model, None, usage=self.usage)
             yield b"data: [DONE]\n\n"
             done = True
             self.served += 1
@@ -135,14 +138,17 @@ class LlmEmulator:
         ]
 
 
-def _chunk(model: str, delta: dict[str, Any], finish: str | None = None) -> bytes:
-    body = {
+def _chunk(model: str, delta: dict[str, Any] | None, finish: str | None = None, usage: int = 0) -> bytes:
+    """`delta` None: a chunk without choices, as the one that tells the usage."""
+    body: dict[str, Any] = {
         "id": "chatcmpl-emulated",
         "object": "chat.completion.chunk",
         "created": 0,
         "model": model,
-        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        "choices": [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}],
     }
+    if usage:
+        body["usage"] = {"prompt_tokens": usage - 1, "completion_tokens": 1, "total_tokens": usage}
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
 
 

@@ -19,6 +19,7 @@ TO_PERSON = WayOn(
     dial_action="https://h/webhook/dial_result",
     transfer_number="+97235551234",
 )
+OFFER = telephony.CallbackOffer("https://h/webhook/callback_request?asked=1", THEN, number_known=True, person=True)
 
 text = st.text(max_size=12)
 urls = st.sampled_from(
@@ -153,8 +154,9 @@ def test_a_parameter_too_long_for_twilio_is_refused_here():
         (telephony.hang_up(), ["Hangup"]),
         (telephony.say("שלום"), ["Say", "Hangup"]),
         (telephony.dial("+97235551234", THEN), ["Say", "Dial"]),
-        (telephony.refuse(THEN, number_known=True), ["Say", "Hangup"]),
-        (telephony.refuse(THEN, number_known=False), ["Say", "Say", "Record", "Say", "Hangup"]),
+        (telephony.refuse(OFFER), ["Gather", "Say", "Record", "Say", "Hangup"]),
+        (telephony.callback_promised(OFFER), ["Say", "Hangup"]),
+        (telephony.callback_promised(OFFER, "+972502345678"), ["Gather", "Say", "Hangup"]),
         (telephony.voicemail(THEN, telephony.NOBODY_FREE), ["Say", "Say", "Record", "Say", "Hangup"]),
         (telephony.way_on(TO_PERSON), ["Say", "Dial"]),
     ],

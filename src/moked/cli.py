@@ -156,7 +156,9 @@ def call(
     caller: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+972502345678",
     called: Annotated[str, typer.Option("--to", help="The business's number.")] = "+97231234567",
     cut_in: Annotated[str, typer.Option(help="Say this while the agent speaks, after the last line.")] = "",
-    keys: Annotated[str, typer.Option(help="Press these keys at the end, for example 0502345678#.")] = "",
+    keys: Annotated[
+        str, typer.Option(help="Press these keys at the end, or where a busy line asks for keys: 0502345678#.")
+    ] = "",
     voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
     save: Annotated[Path | None, typer.Option(help="Keep the call as a stereo WAV: caller left, agent right.")] = None,
     language: Annotated[str, typer.Option(help="Language of the report: en or he.")] = "en",
@@ -173,7 +175,7 @@ def call(
         steps = anyio.run(
             rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
         )
-    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, keys=keys)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)

@@ -6,6 +6,7 @@ so that no stranger can fill the memory of the process or of the metrics server.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import anyio
@@ -196,6 +197,16 @@ loop_lag_peak = Gauge(
 loop_lag_seconds = Histogram(
     "moked_loop_lag_seconds", "How late the event loop ran a timer.", buckets=_LAG_SECONDS, registry=REGISTRY
 )
+pressure_level = Gauge(
+    "moked_pressure_level", "How hard pressed the process is: 0 calm, 1 busy, 2 full (no new calls).", registry=REGISTRY
+)
+call_limits = Words(
+    "moked_call_limits",
+    "Calls that reached a limit of their own: seconds, tokens or tools.",
+    ["limit"],
+    registry=REGISTRY,
+)
+llm_tokens = Counter("moked_llm_tokens", "Tokens of the language model, in and out.", registry=REGISTRY)
 
 
 def render() -> tuple[bytes, str]:
@@ -204,7 +215,7 @@ def render() -> tuple[bytes, str]:
 
 
 class LoopLag:
-    """Measures how late the event loop is. `peak_s` is the worst of the last `window_s`, for admission."""
+    """Measures how late the event loop is. `peak_s` is the worst of the last `window_s`."""
 
     def __init__(self, window_s: float = 5.0) -> None:
         self._window_s = window_s
@@ -215,13 +226,16 @@ class LoopLag:
     def peak_s(self) -> float:
         return max(self._slots)
 
-    async def watch(self, interval: float = 0.1) -> None:
-        """Run for ever beside the calls; `interval` in seconds."""
+    async def watch(self, interval: float = 0.1, tell: Callable[[float, float], None] | None = None) -> None:
+        """Run for ever beside the calls; `interval` in seconds. `tell` gets every measurement: (now, lag)."""
         while True:
             due = anyio.current_time() + interval
             await anyio.sleep(interval)
             now = anyio.current_time()
-            self.note(now, max(0.0, now - due))
+            lag = max(0.0, now - due)
+            self.note(now, lag)
+            if tell is not None:
+                tell(now, lag)
 
     def note(self, now: float, lag: float) -> None:
         if now - self._slot_start >= self._window_s / 2:
@@ -236,6 +250,6 @@ class LoopLag:
 loop_lag = LoopLag()
 
 
-async def watch_loop_lag(interval: float = 0.1) -> None:
+async def watch_loop_lag(interval: float = 0.1, tell: Callable[[float, float], None] | None = None) -> None:
     """Keep `loop_lag` and its metrics up to date; one task a process."""
-    await loop_lag.watch(interval)
+    await loop_lag.watch(interval, tell)

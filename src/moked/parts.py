@@ -17,6 +17,7 @@ from moked.dialog import AgentFactory
 from moked.dialog.business import Business
 from moked.dialog.deaf import UnheardAgents
 from moked.dialog.llm import LlmAgents
+from moked.dialog.rations import RationedAgents, Rations
 from moked.dialog.script import ScriptAgents
 from moked.dialog.scriptfile import load_script
 from moked.errors import ModelError
@@ -265,9 +266,16 @@ def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice
         api_key=key,
         base_url=settings.openai_base_url,
         timeout_s=settings.llm_timeout_s,
+        max_tools=settings.max_call_tools,
+    )
+    rationed = RationedAgents(
+        model,
+        ScriptAgents(business, settings.agent_script),
+        business,
+        Rations(settings.max_call_tokens, settings.max_call_tools),
     )
     why = "OPENAI_BASE_URL is set" if settings.openai_base_url else "OPENAI_API_KEY is set"
-    return model, Choice("agent", settings.llm_model, why)
+    return rationed, Choice("agent", settings.llm_model, why)
 
 
 def unheard(settings: Settings, business: Business) -> UnheardAgents:

@@ -18,6 +18,7 @@ from moked.simulate.carrier import CallSetup, new_client
 from moked.simulate.events import OnEvent
 from moked.simulate.result import CallResult
 from moked.simulate.scenario import CutIn, Dtmf, Say, Step, render
+from moked.simulate.twiml import World
 from moked.tts.cache import CachedSynthesizer
 
 DEMO = (
@@ -60,7 +61,7 @@ async def steps(
         return render(plan, lambda text: caller.cached(text) or b"")
 
 
-def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: float) -> CallSetup:
+def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: float, keys: str = "") -> CallSetup:
     """Where to call, with the account's own token: the server checks our signatures like Twilio's."""
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
@@ -73,6 +74,7 @@ def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: floa
         caller=caller,
         called=called,
         max_s=max_s,
+        world=World(digits=keys),
     )
 
 

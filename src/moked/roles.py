@@ -43,6 +43,8 @@ from moked.media.speech import SpeechEvent
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
+from moked.node import Node
+from moked.pressure import Pressure
 from moked.records import CallStart
 from moked.rollout import live
 from moked.rollout.guard import Limits
@@ -81,12 +83,19 @@ class House:
     auth_token: str
     host: str
     port: int
-    draining: bool = False
+    pressure: Pressure
+    listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
+    node: Node | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
+
+    def note_lag(self, now: float, lag_s: float) -> None:
+        """Loading models makes the loop late, and says nothing about how calls will fare."""
+        if self.listening:
+            self.pressure.note(now, lag_s)
 
     @property
     def base_url(self) -> str:
@@ -130,7 +139,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         house = await _house(settings, host, port, stack)
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        tasks.start_soon(metrics.watch_loop_lag)
+        tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
         flask, watched = None, None
@@ -156,6 +165,10 @@ async def serve(
         async with anyio.create_task_group() as serving:
             serving.start_soon(server.serve)
             house.port = await server.listening()
+            house.listening = True
+            if house.node is not None:
+                await house.node.tell()
+                tasks.start_soon(house.node.beat)
             watcher.listening(house)
             if stop is not None:
                 serving.start_soon(_stop_on, stop, server)
@@ -165,6 +178,8 @@ async def serve(
             if stop is not None:
                 stop.set()
         tasks.cancel_scope.cancel()
+        if house.node is not None:
+            await house.node.leave()
 
 
 async def _stop_on(stop: anyio.Event, server: Server) -> None:
@@ -173,10 +188,10 @@ async def _stop_on(stop: anyio.Event, server: Server) -> None:
 
 
 async def _drain(house: House, seconds: float) -> None:
-    house.draining = True
     house.missing["draining"] = "no new calls are taken"
-    if house.media is None:
+    if house.media is None or house.node is None:
         return
+    await house.node.drain(seconds)  # first, so that no admitted call finds the door shut
     log.info("draining", extra={"active_calls": house.media.active, "seconds": seconds})
     await house.media.drain(seconds)
 
@@ -193,7 +208,10 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
-    return House(settings, business, business_id, crm, Rollouts(engine, business_id), bus, secret, host, port)
+    pressure = Pressure(settings.admit_lag_ms / 1000)
+    metrics.pressure_level.set_function(lambda: float(pressure.level))
+    rollouts = Rollouts(engine, business_id)
+    return House(settings, business, business_id, crm, rollouts, bus, secret, host, port, pressure)
 
 
 def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
@@ -258,9 +276,17 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
         on_turn=rollout.turn,
+        pressure=house.pressure,
     )
     house.media = server = _media_server(
         house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
+    )
+    house.node = Node(
+        house.crm,
+        house.pressure,
+        address=lambda: house.media_url,
+        active=lambda: server.active,
+        capacity=settings.max_calls,
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
     await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
@@ -312,6 +338,7 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             other=by_name.get(modes.utterances),
             limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
             max_shadows=settings.shadow_max_calls,
+            spare=lambda: house.pressure.calm,
         )
     )
 
@@ -345,7 +372,8 @@ async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: 
     stack.enter_context(spool.running())
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(transcripts.transcribe, folder, second.scribe, house.crm)
+    spare = partial(transcripts.transcribe, spare=lambda: house.pressure.calm)
+    tasks.start_soon(spare, folder, second.scribe, house.crm)
     return spool
 
 
@@ -403,9 +431,14 @@ def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
     return context
 
 
+_SPARE_SOCKETS = 8
+"""Places are given by the webhook. A socket whose call is over may still write its record when the next one comes."""
+
+
 def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
-        return await to_thread.run_sync(house.crm.redeem_ticket, token, call_sid)
+        node = house.node.name if house.node is not None else ""
+        return await to_thread.run_sync(lambda: house.crm.redeem_ticket(token, call_sid, node=node))
 
     def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
         return CallSession(parts_of(call), call, outlet)
@@ -415,7 +448,7 @@ def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -
         redeem=redeem,
         signature_ok=lambda header: telephony.signature_valid(house.auth_token, house.media_url, {}, header),
         account_sid=house.settings.twilio_account_sid or None,
-        max_calls=house.settings.max_calls,
+        max_calls=house.settings.max_calls + _SPARE_SOCKETS,
         count=_count_media,
     )
 
@@ -449,23 +482,22 @@ def _count_media(name: str, **labels: str) -> None:
 
 
 def _web_parts(house: House, desk: DeskParts) -> WebParts:
-    media = house.media
+    business = house.business
 
-    def admit() -> bool:
-        return media is None or media.active < house.settings.max_calls
+    def person() -> str:
+        """Who can be offered to a caller right now."""
+        return business.transfer_number if business.is_open(datetime.now(ZoneInfo(business.timezone))) else ""
 
     return WebParts(
         crm=house.crm,
         business_id=house.business_id,
-        business_name=house.business.name,
+        business_name=business.name,
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
-        media_ws_url=lambda: house.media_url,
-        transfer_number=house.business.transfer_number,
+        transfer_number=business.transfer_number,
+        person=person,
         rest=house.rest,
-        max_calls=house.settings.max_calls,
-        admit=admit,
-        draining=lambda: house.draining,
+        here=lambda: None if house.node is None else house.node.report(),
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
         rollouts=house.rollouts,

@@ -130,8 +130,29 @@ class Settings(BaseSettings):
         None, "Folder of the embedded model weights. Empty: `moked/models` in the user's cache.", "the path of a folder"
     )
     max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
+    admit_lag_ms: int = _is(
+        60,
+        "No new calls while the event loop is this late (p95 over five seconds); at half of it extras are left out.",
+        "milliseconds from 5 to 60000",
+        ge=5,
+        le=60000,
+    )
     max_call_seconds: int = _is(
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
+    )
+    max_call_tokens: int = _is(
+        500_000,
+        "Tokens of the language model in one call; then the script takes the caller's details.",
+        "a number from 1000 to 100000000",
+        ge=1000,
+        le=100_000_000,
+    )
+    max_call_tools: int = _is(
+        60,
+        "Tools the language model may use in one call; then the script takes the caller's details.",
+        "a number from 1 to 10000",
+        ge=1,
+        le=10_000,
     )
     drain_seconds: int = _is(
         30, "After SIGTERM running calls may finish for this long.", "seconds from 0 to 3600", ge=0, le=3600

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
+from moked.crm.phone import groups
 from moked.errors import Failure, ProviderError
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,15 @@ GOODBYE = "תודה, ולהתראות."
 THANKS_FOR_MESSAGE = "תודה, קיבלנו את ההודעה ונחזור אליכם בהקדם. להתראות."
 NOBODY_FREE = "לא הצלחתי להשיג נציג פנוי."
 ALL_BUSY = "תודה שהתקשרתם. כל הקווים שלנו תפוסים כרגע."
-WILL_CALL_BACK = "רשמתי את המספר שלכם, ונחזור אליכם בהקדם. להתראות."
+CANNOT_NOW = "תודה שהתקשרתם. לא נוכל לענות לכם ברגע זה, ואנחנו מתנצלים על כך."
+OFFER_THIS_NUMBER = "כדי שנחזור אליכם למספר שממנו התקשרתם, הקישו 1 וסולמית."
+OFFER_OTHER_NUMBER = "כדי שנחזור אליכם למספר אחר, הקישו אותו, ובסיום סולמית."
+OFFER_NUMBER = "כדי שנחזור אליכם, הקישו את מספר הטלפון שלכם, ובסיום סולמית."
+OFFER_PERSON = "כדי לעבור לנציג, הקישו 0 וסולמית."
+OFFER_MESSAGE = "אפשר גם להישאר על הקו ולהשאיר לנו הודעה."
+NOT_A_NUMBER = "סליחה, המספר שהוקש לא נקלט כמספר טלפון תקין."
+WILL_CALL_BACK = "רשמתי. נחזור בהקדם למספר שממנו התקשרתם. תודה, ולהתראות."
+WILL_CALL_NUMBER = "רשמתי את המספר {number}. נחזור אליכם בהקדם. אם נפלה טעות, הקישו את המספר שוב, ובסיום סולמית."
 
 _PORTS: Final = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 _HASHES: Final = {"HMAC_SHA1": hashlib.sha1, "HMAC_SHA256": hashlib.sha256}
@@ -152,15 +161,40 @@ def way_on(then: WayOn, opening: str = APOLOGY) -> str:
     return _text(response)
 
 
-def refuse(then: WayOn, *, number_known: bool) -> str:
-    """No line is free: say so and promise to call back; a withheld caller may leave a message instead."""
+@dataclass(frozen=True, slots=True)
+class CallbackOffer:
+    """What a caller nobody can serve is offered: to type a number, `action` gets the keys; else to leave a message.
+
+    `number_known`: the carrier told us where they call from. `person`: somebody can be reached at this hour.
+    """
+
+    action: str
+    then: WayOn
+    number_known: bool
+    person: bool = False
+
+
+def refuse(offer: CallbackOffer, opening: str = ALL_BUSY) -> str:
+    """No line is free: say so, and let the caller choose. Whoever does nothing may leave a message."""
     response = VoiceResponse()
-    if number_known:
-        _say(response, f"{ALL_BUSY} {WILL_CALL_BACK}", then.voice)
-        response.hangup()
+    choices = [OFFER_THIS_NUMBER, OFFER_OTHER_NUMBER] if offer.number_known else [OFFER_NUMBER]
+    if offer.person:
+        choices.append(OFFER_PERSON)
+    _ask_keys(response, offer, " ".join((opening, *choices, OFFER_MESSAGE)))
+    _voicemail(response, offer.then)
+    return _text(response)
+
+
+def callback_promised(offer: CallbackOffer, number: str = "") -> str:
+    """We call back: the caller's own number, or the `number` they typed (E.164), which they hear and may correct."""
+    response = VoiceResponse()
+    if number:
+        spoken = ", ".join(" ".join(group) for group in groups(number))
+        _ask_keys(response, offer, WILL_CALL_NUMBER.format(number=spoken))
+        _say(response, GOODBYE, offer.then.voice)
     else:
-        _say(response, ALL_BUSY, then.voice)
-        _voicemail(response, then)
+        _say(response, WILL_CALL_BACK, offer.then.voice)
+    response.hangup()
     return _text(response)
 
 
@@ -208,6 +242,13 @@ def _go_on(response: VoiceResponse, then: WayOn, opening: str) -> None:
 def _dial(response: VoiceResponse, number: str, then: WayOn) -> None:
     options = {"action": then.dial_action, "method": "POST"} if then.dial_action else {}
     response.dial(number, timeout=25, answer_on_bridge=True, **options)
+
+
+def _ask_keys(response: VoiceResponse, offer: CallbackOffer, words: str) -> None:
+    """Keys alone: whether Twilio understands spoken Hebrew here depends on its provider of the day. After silence the
+    next verb runs."""
+    gather = response.gather(input="dtmf", finish_on_key="#", timeout=5, action=offer.action, method="POST")
+    gather.say(words, language=LANGUAGE, voice=offer.then.voice)
 
 
 def _voicemail(response: VoiceResponse, then: WayOn) -> None:

@@ -50,3 +50,12 @@ def test_partials(tmp_path):
         assert row["failed"] == 0
         assert row["added_ms"]["count"] > 3
         assert row["cadence_ms"]["count"] > 0
+
+
+def test_overload(tmp_path):
+    result = run("overload", tmp_path)
+    for row in (result["without"], result["overload"]):
+        assert row["failed"] == row["lost_places"] == 0
+        assert row["added"]["count"] > 0
+    assert result["crowd"]["calls"] > 0
+    assert (result["crowd"]["refused_percent"], result["crowd"]["polite_percent"]) == (100, 100)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from moked.crm.phone import national, to_e164
 from moked.dialog.spoken_phone import DIGIT_WORDS, amend, heard, join, phone, readback, spell
 
+numbers = st.from_regex(r"(05[0-9]|07[0-9]|0[23489])[0-9]{7}", fullmatch=True)
+
 
 @pytest.mark.parametrize(
     ("said", "digits"),
@@ -138,6 +140,14 @@ def test_amending_after_a_readback() -> None:
     assert amend("0522345678", "לא נכון").digits == ""
 
 
+@given(numbers, st.sampled_from(["", "לא ", "המספר שלי הוא ", "לא המספר ", "סליחה "]), st.integers(1, 8))
+def test_a_number_written_in_digits_after_a_few_words(digits: str, before: str, cut: int) -> None:
+    """As an ear for digits writes it: groups with a space between, the words before it kept."""
+    said = f"{before}{digits[:cut]} {digits[cut:]}"
+    assert phone(said).e164 == to_e164(digits)
+    assert amend("0502345678", said).e164 == to_e164(digits)
+
+
 def test_readback() -> None:
     assert readback("+972502345678") == "אפס חמש אפס, שתיים שלוש ארבע, חמש שש, שבע שמונה"
     assert readback("+97236234567") == "אפס שלוש, שש שתיים שלוש, ארבע חמש, שש שבע"
@@ -145,7 +155,6 @@ def test_readback() -> None:
     assert spell("05#") == "אפס חמש סולמית"
 
 
-numbers = st.from_regex(r"(05[0-9]|07[0-9]|0[23489])[0-9]{7}", fullmatch=True)
 MASCULINE = ("אפס", "אחד", "שניים", "שלושה", "ארבעה", "חמישה", "שישה", "שבעה", "שמונה", "תשעה")
 TENS = ("", "עשר", "עשרים", "שלושים", "ארבעים", "חמישים", "שישים", "שבעים", "שמונים", "תשעים")
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import anyio
 import pytest
 
+from moked import metrics
 from moked.audio import silence
 from moked.bus import MemoryBus
 from moked.dialog import Ask, CallContext, EndCall, Expect, Say, Transfer
@@ -17,9 +18,10 @@ from moked.errors import Failure, ProviderError
 from moked.media.connection import Gone
 from moked.media.playout import Playout
 from moked.media.session import CallSession, Phrases, SessionParts
-from moked.media.speech import SpeechEnded, SpeechStarted
+from moked.media.speech import SpeechEnded, SpeechPaused, SpeechStarted
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Dtmf, Mark, Media, Stop
+from moked.pressure import Level, Pressure
 from moked.records import CallStart, LeadDraft, Outcome
 from moked.stt import EngineSwitched, Final, HearingBack, HearingLost, Interim
 from tests.virtual_time import VIRTUAL_TIME
@@ -210,6 +212,7 @@ class Call:
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
         self.second = self.spool = None
+        self.pressure = Pressure(0.03)
         self.clears = 0
 
     # the outlet
@@ -302,6 +305,7 @@ class Call:
             spool=self.spool,
             transfer_number="",
             max_call_ms=self.max_call_ms,
+            pressure=self.pressure,
         )
         async with self.bus.running(), journal.running(), anyio.create_task_group() as self.tasks:
             self.session = CallSession(parts, CallStart("CA1", "AC1", "+972502345678", "+97231234567"), self)
@@ -501,8 +505,10 @@ async def test_a_socket_that_dies_is_a_broken_call():
 async def test_a_call_that_lasts_too_long_is_ended_politely():
     call = Call()
     call.max_call_ms = 4000
+    before = metrics.call_limits.labels("seconds")._value.get()
     async with call.on():
         pass
+    assert metrics.call_limits.labels("seconds")._value.get() == before + 1
     assert (call.end.outcome, call.end.detail) == (Outcome.COMPLETED, "max_length")
     assert call.control.did == ["hang_up"]
     assert call.audio_ms(since=4000) >= 15 * MS_A_LETTER
@@ -673,9 +679,10 @@ async def name_is_asked(call):
     await call.says(3000, 4000, "יש לי נזילה")
 
 
-async def with_second(takes_s, text="דינה", lines=NAME_LINES):
+async def with_second(takes_s, text="דינה", lines=NAME_LINES, level=Level.CALM):
     call = Call(dict(lines))
     call.second = SecondEar(text, takes_s)
+    call.pressure.level = level
     async with call.on():
         await name_is_asked(call)
         await call.says(6000, 6600, "דנה")
@@ -691,6 +698,34 @@ async def test_a_quick_second_ear_is_there_when_the_turn_commits():
     assert call.agent.committed.count("דנה") == 1
     assert call.store.turns[2].waterfall.sent_ms - 6600 <= 750
     assert readings(call, 3) == [[]]  # given once
+
+
+@pytest.mark.parametrize(("level", "asked"), [(Level.BUSY, 1), (Level.FULL, 0)])
+async def test_a_process_at_its_limit_asks_for_no_second_reading(level, asked):
+    call = await with_second(0.1, level=level)
+    assert len(call.second.heard) == asked
+    assert call.agent.committed.count("דנה") == 1
+
+
+@pytest.mark.parametrize(("level", "asked"), [(Level.CALM, 2), (Level.BUSY, 1)])
+async def test_a_pressed_process_begins_no_answer_at_a_mere_pause(level, asked):
+    call = Call()
+    call.pressure.level = level
+    async with call.on():
+        await call.until(3070)
+        call.ear.on_speech(SpeechStarted(3000))
+        await call.until(4000)
+        call.recognizer.sink(Interim("אני צריך אינסטלטור דחוף", 3000, 3980, 0.9, "google"))
+        await call.until(4080)
+        call.ear.on_speech(SpeechPaused(4000))
+        await call.until(4400)
+        call.recognizer.sink(Interim("אני צריך אינסטלטור דחוף היום", 3000, 4380, 0.9, "google"))  # the caller went on
+        await call.until(4600)
+        call.ear.on_speech(SpeechEnded(4400))
+        await call.until(9000)
+        await call.hangs_up(9100)
+    assert len([turn for turn, _ in call.agent.asked if turn.number == 1]) == asked
+    assert len(call.agent.committed) == 2  # the greeting and one answer, either way
 
 
 async def test_a_reading_that_comes_before_the_answer_is_heard_makes_it_anew():

@@ -85,6 +85,46 @@ def test_record_and_gather_without_an_action_ask_for_their_own_document_again() 
     assert told(gathered) == [("say", "הקישו"), ("gather", "12")]
 
 
+GATHER = '<Gather input="dtmf" finishOnKey="#" timeout="5" action="/keys"><Say>הקישו</Say></Gather><Say>אין?</Say>'
+
+
+@pytest.mark.parametrize(
+    ("keys", "gathered"),
+    [
+        ("1#", ["1", ""]),
+        ("1", ["1", ""]),  # the pause after the last key ends it too
+        ("0502345678#1#", ["0502345678", "1", ""]),
+        ("1,2#", ["1", "2", ""]),
+        (",7#", [""]),  # nothing pressed: the verb after it runs, and there is no second question
+        ("#", [""]),
+    ],
+)
+def test_keys_go_to_one_question_after_the_other(keys: str, gathered: list[str]) -> None:
+    twiml = run(GATHER, World(digits=keys))
+    got = []
+    while isinstance(step := twiml.step(), Fetch):
+        got.append(step.parameters["Digits"])
+        assert step.url == "https://host.co.il/keys"
+        twiml.load(URL, f"<Response>{GATHER}</Response>")
+    assert [*got, ""] == gathered
+    assert told(twiml)[-2:] == [("gather", "(nothing pressed)"), ("say", "אין?")]
+    assert step == Finished(Finish.NO_MORE_VERBS)
+
+
+def test_a_question_takes_only_what_it_asks_for() -> None:
+    twiml = run(
+        '<Gather numDigits="1"/><Gather input="speech"/><Gather numDigits="2" finishOnKey="*"/>', World(digits="12*")
+    )
+    assert twiml.step() == Fetch(URL, "POST", {"Digits": "1"})
+    twiml.load(URL, '<Response><Gather input="speech"/><Gather numDigits="4" finishOnKey="*"/></Response>')
+    assert twiml.step() == Fetch(URL, "POST", {"Digits": "2"})
+
+
+def test_only_prompts_fit_into_a_gather() -> None:
+    twiml = run("<Gather><Record/></Gather>")
+    assert twiml.step() == Finished(Finish.ERROR, "12200 gather")
+
+
 def test_silence_falls_through_record_and_gather() -> None:
     quiet = run("<Gather action='/a'/><Record action='/b'/><Hangup/>", World(recorded_seconds=0))
     assert quiet.step() == Finished(Finish.HUNG_UP)

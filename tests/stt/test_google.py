@@ -104,6 +104,17 @@ async def test_after_a_pause_audio_leaves_as_it_comes() -> None:
         assert emulator.streams[-1].messages == [800, 320, 320]
 
 
+async def test_whole_utterances_are_refused_at_once_where_nobody_answers() -> None:
+    async with GoogleSpeech(mode="codec").running() as target:
+        pass  # it was there, and is gone
+    engine = GoogleUtterances(GoogleSettings(emulator_host=target))
+    async with engine.running():
+        with pytest.raises(ProviderError) as caught:
+            async with engine.stream(origin_ms=0):
+                pytest.fail("a stream that nobody will hear")
+    assert caught.value.kind in (Failure.UNAVAILABLE, Failure.TIMEOUT)
+
+
 async def test_a_burst_loses_nothing() -> None:
     words = numbered(60)
     async with google() as (emulator, engine), engine.stream(origin_ms=0) as stream:

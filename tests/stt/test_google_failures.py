@@ -77,6 +77,15 @@ async def test_a_stream_tells_how_it_ended(kind: Any, status: str, words: str, a
     """In its middle, and before anything was said; with the words, so that a person finds them in the log."""
     async with google(GoogleSpeech(mode="codec", refused_models=()), api=api) as (emulator, engine):
         emulator.fault = Fault(kind, 300, status, words)
+        end = await ending(engine)
+        assert end.kind is failure
+        assert words in str(end)
+
+
+async def ending(engine: GoogleStreaming) -> ProviderError:
+    """Of a stream that is talked to until it ends; one that is refused may end as it is opened."""
+    told: list[ProviderError] = []
+    try:
         async with engine.stream(origin_ms=0) as stream:
 
             async def feed() -> None:
@@ -87,8 +96,11 @@ async def test_a_stream_tells_how_it_ended(kind: Any, status: str, words: str, a
                 tasks.start_soon(feed)
                 with pytest.raises(ProviderError) as caught:
                     await hear(stream)
-        assert caught.value.kind is failure
-        assert words in str(caught.value)
+            told.append(caught.value)
+    except ProviderError as error:
+        assert not told
+        told.append(error)
+    return told[0]
 
 
 @pytest.mark.parametrize(("status", "words", "api", "failure"), ROWS, ids=[f"{row[2]} {row[1][:40]}" for row in ROWS])

@@ -4,6 +4,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from moked.crm import passwords
+from moked.crm.places import NodeReport
 from moked.crm.service import Crm
 from moked.telephony import sign
 from moked.web import WebParts, create_app
@@ -22,22 +23,31 @@ class Office:
         self.crm = Crm(engine)
         self.counted = []
         self.options = {}
+        self.node = {}
         self.business = self.crm.ensure_business("מזגנים בצפון")
 
     def client(self):
         parts = WebParts(
             crm=self.crm,
             business_id=self.business,
-            media_ws_url=lambda: "wss://phone.example.com/media/twilio",
             count=lambda event, reason: self.counted.append((event, reason)),
-            **{"auth_token": TOKEN, "public_base_url": lambda: BASE, "business_name": "מזגנים בצפון", **self.options},
+            **{
+                "auth_token": TOKEN,
+                "public_base_url": lambda: BASE,
+                "business_name": "מזגנים בצפון",
+                "here": self.here,
+                **self.options,
+            },
         )
         return create_app(parts).test_client()
+
+    def here(self):
+        return NodeReport("here", "wss://phone.example.com/media/twilio", **{"capacity": 9, **self.node})
 
     def post(self, name, **fields):
         """A webhook as Twilio sends it."""
         form = {"CallSid": "CA1", "AccountSid": "AC1", "From": "+972501234567", "To": "+97235551234", **fields}
-        path = f"/webhook/{name}"
+        path = name.removeprefix(BASE) if name.startswith(BASE) else f"/webhook/{name}"
         headers = {"X-Twilio-Signature": sign(TOKEN, BASE + path, form)}
         return self.client().post(path, data=form, headers=headers)
 

@@ -34,7 +34,8 @@ def parameters(answer):
     [({}, "no_signature"), ({"X-Twilio-Signature": "AAAA"}, "wrong_signature")],
 )
 @pytest.mark.parametrize(
-    "name", ["incoming_call", "call_status", "stream_status", "after_stream", "dial_result", "voicemail"]
+    "name",
+    ["incoming_call", "callback_request", "call_status", "stream_status", "after_stream", "dial_result", "voicemail"],
 )
 def test_unsigned_is_refused_logged_and_counted(office, caplog, name, headers, reason):
     with caplog.at_level(logging.WARNING):
@@ -123,28 +124,6 @@ def test_a_withheld_caller_and_a_rehearsal(office):
     assert len(report["called"]) == 128
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [({"max_calls": 0}, "overload"), ({"admit": lambda: False}, "overload"), ({"draining": lambda: True}, "draining")],
-)
-def test_when_no_line_is_free_the_caller_is_told_and_called_back(office, options, reason):
-    office.options.update(options)
-    for _ in range(2):
-        answer = office.post("incoming_call")
-        assert tags(answer) == ["Say", "Hangup"]
-        assert telephony.WILL_CALL_BACK in answer.text
-    report = office.crm.call_report("CA1")
-    assert report is not None
-    assert (report["outcome"], report["detail"]) == ("refused", reason)
-    assert (report["lead"]["origin"], len(report["tasks"])) == ("refused", 1)
-    assert office.counted[0] == ("incoming_call", reason)
-
-
-def test_a_withheld_caller_may_leave_a_message_when_no_line_is_free(office):
-    office.options["max_calls"] = 0
-    assert tags(office.post("incoming_call", From="anonymous")) == ["Say", "Say", "Record", "Say", "Hangup"]
-
-
 # ---- after the stream
 
 
@@ -218,13 +197,14 @@ def test_status_callbacks_are_stored_once(office, caplog):
         ("after_stream", {}, ["Say", "Say", "Record", "Say", "Hangup"]),
         ("dial_result", {"DialCallStatus": "busy"}, ["Say", "Say", "Record", "Say", "Hangup"]),
         ("voicemail", {"RecordingUrl": "https://x"}, ["Say", "Hangup"]),
+        ("callback_request", {"Digits": "1"}, ["Say", "Record", "Say", "Hangup"]),
     ],
 )
 def test_when_the_database_is_away_the_caller_still_hears_hebrew(office, monkeypatch, caplog, name, fields, expected):
     def away(*args, **kwargs):
         raise OSError("disk I/O error")
 
-    for method in ("receive_call", "next_step", "add_event", "call_status"):
+    for method in ("receive_call", "next_step", "add_event", "call_status", "request_callback"):
         monkeypatch.setattr(office.crm, method, away, raising=True)
     answer = office.post(name, **fields)
     assert tags(answer) == expected

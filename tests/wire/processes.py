@@ -66,7 +66,7 @@ def free_port() -> int:
 async def moked(folder: Path, *arguments: str, port: int, **values: object) -> AsyncIterator[Running]:
     """`moked ARGUMENTS --port PORT` with these settings alone, once it is ready. `folder` gets what it prints."""
     folder.mkdir(parents=True)
-    env = _environment({"log_format": "json", **values})
+    env = _environment({"log_format": "json", "admit_lag_ms": 60_000, **values})
     command = [str(Path(sys.executable).with_name("moked")), *arguments, "--port", str(port)]
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=out, stderr=err)

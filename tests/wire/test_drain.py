@@ -2,6 +2,7 @@
 
 import signal
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 
 import anyio
 import httpx2
@@ -17,6 +18,7 @@ from moked.simulate.caller import SimulatedCall
 from moked.simulate.carrier import CallSetup
 from moked.simulate.result import Ended, StreamEnd
 from moked.simulate.scenario import HangUp, Say, Wait
+from moked.simulate.twiml import World
 from tests.wire.house import CALLER, PROFILE, QUICK
 from tests.wire.processes import free_port, moked
 from tests.wire.voices import says
@@ -77,7 +79,7 @@ async def test_a_running_call_finishes_and_a_new_one_is_refused_kindly(tmp_path)
         running = SimulatedCall(
             [FIRST_LINE, Say(audio=says("כן")), Say(audio=says("מחר")), HangUp("agent_done")], place.setup
         )
-        late = SimulatedCall([Wait(1000)], place.setup)
+        late = SimulatedCall([Wait(1000)], replace(place.setup, world=World(digits="1#")))
         results = {}
 
         async def run(call):
@@ -96,8 +98,9 @@ async def test_a_running_call_finishes_and_a_new_one_is_refused_kindly(tmp_path)
             await run(late)
         code = await place.process.exit_code(within_s=8)
 
-        assert [item.verb for item in results[late].twiml] == ["say", "hangup"]
-        assert telephony.ALL_BUSY in results[late].twiml[0].text
+        assert [item.verb for item in results[late].twiml] == ["say", "gather", "say", "hangup"]
+        assert telephony.CANNOT_NOW in results[late].twiml[0].text
+        assert results[late].twiml[2].text == telephony.WILL_CALL_BACK
         assert (results[late].ended, results[late].streams) == (Ended.AGENT_HUNG_UP, ())
         report = await place.report(late)
         assert (report["ended"], report["outcome"], report["detail"]) == (True, "refused", "draining")

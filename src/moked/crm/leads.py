@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from moked.crm.phone import to_e164
+from moked.crm.phone import national, to_e164
 from moked.records import LeadDraft, Outcome
 
 _LONGEST_NEED = 1000
@@ -22,6 +22,8 @@ _LONGEST_QUOTE = 300
 BROKE = "השיחה נקטעה בגלל תקלה אצלנו. יש לחזור אל הפונה בהקדם."
 NEVER_STARTED = "השיחה לא התחברה לסוכן בגלל תקלה אצלנו. יש לחזור אל הפונה בהקדם."
 WAS_REFUSED = "כל הקווים היו תפוסים. הובטח לפונה שנחזור בהקדם."
+ASKED_BACK = "התבקשה שיחה חוזרת למספר {number}."
+REACHED = "כל הקווים היו תפוסים, והשיחה הועברה לנציג."
 LEFT_MESSAGE = "הושארה הודעה קולית."
 WAS_UNHEARD = "בגלל תקלה לא שמענו את הפונה. הובטח שנחזור בהקדם."
 NOBODY_ANSWERED = "הפונה ביקש לדבר עם נציג, ולא היה מענה. יש לחזור בהקדם."
@@ -97,6 +99,8 @@ class CallFacts:
     pressed: str = ""
     voicemail: bool = False
     transfer_failed: bool = False
+    reached: bool = False  # a person answered the transfer
+    callback: str = ""  # the number a refused caller asked to be called at, E.164
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +148,12 @@ class FollowUp:
 def decide(facts: CallFacts) -> LeadWanted | NoLead:
     """A lead, or the reason why not; for every call one of the two."""
     match facts.outcome:
+        case Outcome.REFUSED if facts.reached:
+            wanted = LeadWanted(Origin.REFUSED, REACHED)
         case Outcome.REFUSED:
-            wanted = LeadWanted(Origin.REFUSED, WAS_REFUSED)
+            asked = f" {ASKED_BACK.format(number=national(facts.callback))}" if facts.callback else ""
+            failed = f" {NOBODY_ANSWERED}" if facts.transfer_failed else ""
+            wanted = LeadWanted(Origin.REFUSED, f"{WAS_REFUSED}{asked}{failed}")
         case Outcome.NO_STREAM:
             wanted = LeadWanted(Origin.BROKEN, NEVER_STARTED)
         case Outcome.BROKEN:
@@ -242,7 +250,8 @@ def follow_up(facts: CallFacts, wanted: LeadWanted, *, now: datetime, opening: d
     come, else when the business next opens (`opening`), else now. What we owe (broken, refused, unanswered) does not
     wait for the caller's preferred hour unless the caller named it in this very call.
     """
-    if facts.outcome is Outcome.TRANSFERRED and not facts.transfer_failed and not facts.voicemail:
+    served = facts.outcome is Outcome.TRANSFERRED or (facts.outcome is Outcome.REFUSED and facts.reached)
+    if served and not facts.transfer_failed and not facts.voicemail:
         return None
     asked = facts.draft.callback_at
     due = asked if asked is not None and asked > now else max(opening or now, now)
@@ -273,6 +282,8 @@ def _summary(before: str, facts: CallFacts, wanted: LeadWanted) -> str:
         told = f"דברי הפונה: {cut}"
     lines = [] if facts.draft.summary else before.splitlines()
     for line in (*told.splitlines(), wanted.remark):
-        if line and line not in lines:
-            lines.append(line)
+        if not line or any(known.startswith(line) for known in lines):
+            continue
+        lines = [known for known in lines if not line.startswith(known)]  # the same, with what has come since
+        lines.append(line)
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The tables. Every row belongs to a business; every time is UTC; JSON is what no query asks for.
+"""The tables. Every row but a node's belongs to a business; every time is UTC; JSON is what no query asks for.
 
     business -< contact -< lead -< task
         |          |        |
@@ -8,6 +8,8 @@
                    |-< call_event    what the carrier reported, and what happened after the stream
                    '-< stream_ticket single-use permission to open the media stream
         '-< user_account -< user_session     who works at the desk; audit_entry: what they did; login_attempt: who tried
+
+    media_node   a media process and its load: of no business, and gone soon after the process
 
 Rules of what is written are not here: `leads` decides, `settle` and `service` carry out.
 """
@@ -213,7 +215,7 @@ class Call(Base):
 
     `heartbeat_at` moves while somebody serves the call: an unended call with an old one is an orphan. `draft` is the
     lead as learnt so far, so that a killed process loses nothing. `next_step`: what the carrier is told when it asks
-    after the stream ('hang_up', 'transfer', '' = not decided).
+    after the stream ('hang_up', 'transfer', '' = not decided). `node`: the media process it has its place at.
     """
 
     __tablename__ = "call"
@@ -251,6 +253,7 @@ class Call(Base):
     lead_missing_reason: Mapped[NoLead | None]
     next_step: Mapped[str] = mapped_column(SafeText(16), default="")
     transfer_to: Mapped[str] = mapped_column(SafeText(32), default="")
+    node: Mapped[str] = mapped_column(SafeText(64), default="", server_default="")
     draft: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
@@ -351,6 +354,22 @@ class StreamTicket(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class MediaNode(Base):
+    """A media process, as it last reported itself (`places.NodeReport`): the webhook chooses among those that beat."""
+
+    __tablename__ = "media_node"
+
+    name: Mapped[str] = mapped_column(SafeText(64), primary_key=True)
+    address: Mapped[str] = mapped_column(SafeText(300))
+    capacity: Mapped[int]
+    active: Mapped[int]
+    lag_ms: Mapped[int]
+    accepting: Mapped[bool]
+    draining: Mapped[bool]
+    started_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
 
 
 class RolloutState(Base):

@@ -1,6 +1,6 @@
 """The record of calls: every public method is one transaction, may be repeated, and may run in many threads at once.
 
-    webhook   receive_call -> admitted with a ticket | refused, with its lead
+    webhook   receive_call -> a place and a ticket | refused, with its lead
     media     redeem_ticket -> add_turn, touch ... -> finish_call -> lead, or the reason why not
     carrier   call_status, add_event ('voicemail' and 'dial_result' may still change what an ended call left)
     anybody   sweep_orphans: what nobody serves any more is finished as broken, from what was stored so far
@@ -22,18 +22,21 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import report, tickets
+from moked.crm import nodes, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
-from moked.crm.settle import DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
+from moked.crm.nodes import SLOT_TTL_S
+from moked.crm.places import NodeReport, Refusal
+from moked.crm.settle import CALLBACK_REQUEST, DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
 from moked.crm.tickets import TicketReason, TicketRefusal
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, Segment, TurnRecord
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT_LIMIT_S = 90
-"""A call without a heartbeat for this long holds no place any more. Serving processes beat several times within it."""
+"""A live call without a heartbeat for this long holds no place any more. Serving processes beat several times within
+it."""
 
 _NEVER_CAME = "stream_never_came"
 _ORPHANED = "orphaned"
@@ -43,10 +46,14 @@ _OVER = ("completed", "busy", "failed", "no-answer", "canceled")  # CallStatus v
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """The answer to an incoming call: a ticket for the stream, or '' and why ('overload', 'draining', 'ended')."""
+    """The answer to an incoming call: a ticket for the stream, or '' and why: a `places.Refusal`, or 'ended'.
+
+    `media_url` is the address of the node that has a place for it; '' where none was asked for.
+    """
 
     ticket: str
     refusal: str = ""
+    media_url: str = ""
 
 
 class Step(StrEnum):
@@ -149,12 +156,20 @@ class Crm:
     # ---- a call comes in
 
     def receive_call(
-        self, start: CallStart, business_id: int, *, max_calls: int | None = None, refuse: str = "", ttl_s: float = 60
+        self,
+        start: CallStart,
+        business_id: int,
+        *,
+        reserve: bool = False,
+        here: NodeReport | None = None,
+        refuse: str = "",
+        ttl_s: float = SLOT_TTL_S,
     ) -> Reception:
         """Answer the webhook: record the call and mint a ticket, or refuse it and keep its lead; in one transaction.
 
-        `refuse` ('overload', 'draining') refuses without counting. `max_calls` counts calls under a lock, so that two
-        webhooks cannot take the last place. The carrier's retry gets the same answer, with a fresh ticket.
+        `reserve`: only with a place at a media process, which is given under a lock, so that no two webhooks get the
+        last one; `here` is this process's own report, if it is one. `refuse` (a `Refusal`) refuses without asking.
+        The carrier's retry gets the same answer, with a fresh ticket.
         """
         with self._writing() as session:
             now = self._clock()
@@ -163,17 +178,21 @@ class Crm:
             assert call is not None
             if call.ended_at is not None:
                 return Reception("", call.detail if call.outcome is Outcome.REFUSED else "ended")
-            if not refuse and max_calls is not None:
-                # The lock of admission, taken late to be held shortly: who waits here then sees who came before.
-                # As everywhere FOR NO KEY UPDATE: rows that only refer to this one need not wait.
-                session.execute(select(Business.id).where(Business.id == business_id).with_for_update(key_share=True))
-                refuse = "overload" if self._active(session, now, business_id, but=call) >= max_calls else ""
-            if refuse and call.status is CallState.OPEN:
-                self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
+            media_url = ""
+            if reserve and not refuse:
+                # The lock of admission is taken late to be held shortly: who waits here then sees who came before.
+                place = nodes.reserve(session, call, here=here, now=now, heartbeat_limit_s=HEARTBEAT_LIMIT_S)
+                if isinstance(place, Refusal):
+                    refuse = place.value
+                else:
+                    media_url = place.address
+            if refuse:
+                if call.status is CallState.OPEN:
+                    self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
                 return Reception("", refuse)
             if not new:
                 call.heartbeat_at = now
-            return Reception(tickets.mint(session, call, ttl_s=ttl_s, now=now))
+            return Reception(tickets.mint(session, call, ttl_s=ttl_s, now=now), media_url=media_url)
 
     def open_call(self, start: CallStart, business_id: int) -> None:
         """Put the call on record; a second time changes nothing."""
@@ -188,8 +207,8 @@ class Crm:
                 raise LookupError(f"no call {call_sid}")
             return tickets.mint(session, call, ttl_s=ttl_s, now=self._clock())
 
-    def redeem_ticket(self, token: str, call_sid: str) -> CallStart | TicketRefusal:
-        """Use the ticket up; the call is live from then on. At most one attempt succeeds."""
+    def redeem_ticket(self, token: str, call_sid: str, *, node: str = "") -> CallStart | TicketRefusal:
+        """Use the ticket up; the call is live from then on, at `node`. At most one attempt succeeds."""
         now = self._clock()
         with self._writing() as session:
             start = tickets.redeem(session, token, call_sid, now=now)
@@ -205,6 +224,7 @@ class Crm:
                     heartbeat_at=now,
                     next_step="",  # a second stream of the same call decides anew
                     transfer_to="",
+                    **({"node": node} if node else {}),
                 ),
             )
             if not opened:  # given up in the meantime, with a lead that says so
@@ -214,9 +234,35 @@ class Crm:
     # ---- while it runs
 
     def active_calls(self, business_id: int | None = None) -> int:
-        """Calls that hold a place: admitted or live, not ended, with a heartbeat."""
+        """Calls that hold a place: admitted a moment ago, or live with a heartbeat."""
+        query = select(func.count()).select_from(Call).where(nodes.holding(self._clock(), HEARTBEAT_LIMIT_S))
+        if business_id is not None:
+            query = query.where(Call.business_id == business_id)
         with self._read.begin() as session:
-            return self._active(session, self._clock(), business_id)
+            return session.scalar(query) or 0
+
+    def report_node(self, node: NodeReport) -> None:
+        """How a media process fares; it says so once a second."""
+        with self._writing() as session:
+            nodes.report(session, node, now=self._clock())
+
+    def forget_node(self, name: str) -> None:
+        """The media process ends."""
+        with self._writing() as session:
+            nodes.forget(session, name)
+
+    def awaited_calls(self, node: str) -> int:
+        """Calls that were admitted to this media process and whose stream is still to come."""
+        query = select(func.count()).where(
+            nodes.holding(self._clock(), HEARTBEAT_LIMIT_S), Call.status == CallState.OPEN, Call.node == node
+        )
+        with self._read.begin() as session:
+            return session.scalar(query) or 0
+
+    def live_nodes(self) -> list[NodeReport]:
+        """The media processes that report now."""
+        with self._read.begin() as session:
+            return nodes.live(session, now=self._clock())
 
     def touch(self, call_sids: Iterable[str]) -> None:
         """Heartbeat of the calls this process serves."""
@@ -276,6 +322,17 @@ class Crm:
             if call.ended_at is not None and kind in (VOICEMAIL, DIAL_RESULT):
                 self._settle_again(session, call_sid)
 
+    def request_callback(self, call_sid: str, number: str, *, key: str) -> None:
+        """A caller nobody had a line for wants to be called at `number` (E.164). The same `key` is the same request."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is None:
+                log.warning("callback request of an unknown call", extra={"call_sid": call_sid})
+                return
+            self._event(session, call, CALLBACK_REQUEST, {"number": number}, key)
+            if call.ended_at is not None:
+                self._settle(session, call, learn=True)
+
     def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
         """The carrier's word on the call. Over before its stream came: it is finished as `NO_STREAM`.
 
@@ -334,7 +391,8 @@ class Crm:
     def sweep_orphans(self, older_than_s: float = HEARTBEAT_LIMIT_S) -> list[str]:
         """Finish calls without a heartbeat for `older_than_s`, each in its own transaction; returns their SIDs.
 
-        A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets go too.
+        A live one whose process died is `BROKEN`, one whose stream never came is `NO_STREAM`. Old tickets and nodes
+        go too.
         """
         limit = self._clock() - timedelta(seconds=older_than_s)
         with self._read.begin() as session:
@@ -353,6 +411,7 @@ class Crm:
                 finished.append(sid)
         with self._writing() as session:
             tickets.prune(session, now=self._clock())
+            nodes.prune(session, now=self._clock())
         if finished:
             log.warning("calls nobody served were finished", extra={"count": len(finished), "call_sids": finished})
         return finished
@@ -422,15 +481,6 @@ class Crm:
             .returning(Call.id)
         )
         return row.scalar_one_or_none() is not None
-
-    def _active(self, session: Session, now: datetime, business_id: int | None, but: Call | None = None) -> int:
-        beating = Call.heartbeat_at >= now - timedelta(seconds=HEARTBEAT_LIMIT_S)
-        query = select(func.count()).select_from(Call).where(Call.ended_at.is_(None), beating)
-        if business_id is not None:
-            query = query.where(Call.business_id == business_id)
-        if but is not None:
-            query = query.where(Call.id != but.id)
-        return session.scalar(query) or 0
 
     def _event(self, session: Session, call: Call, kind: str, data: dict[str, Any], key: str | None) -> None:
         session.execute(

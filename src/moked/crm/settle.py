@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Insert, or_, select
+from sqlalchemy import Insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -34,6 +34,8 @@ from moked.records import LeadDraft
 
 VOICEMAIL = "voicemail"
 DIAL_RESULT = "dial_result"
+CALLBACK_REQUEST = "callback_request"
+"""{number}: whoever found no line free typed where to be called. The last one holds."""
 ANSWERED = ("completed", "answered")
 """DialCallStatus of a transfer that reached a person; anything else (busy, no-answer, failed, canceled) did not."""
 
@@ -97,6 +99,8 @@ def settle(
     if todo := follow_up(facts, wanted, now=now, opening=opening):
         asked = learn and facts.draft.callback_at is not None  # settled again, the hour they named is no news
         _keep_task(session, call, lead, todo, asked=asked, now=now)
+    elif facts.reached:
+        _close_task(session, call, now)
     session.flush()
     return replace(stored_result(session, call), created=created)
 
@@ -117,19 +121,27 @@ def _facts(session: Session, call: Call) -> CallFacts:
     words = [(text.strip(), digits) for text, digits in turns]
     happened = session.execute(
         select(CallEvent.kind, CallEvent.data)
-        .where(CallEvent.call_id == call.id, CallEvent.kind.in_((VOICEMAIL, DIAL_RESULT)))
+        .where(CallEvent.call_id == call.id, CallEvent.kind.in_((VOICEMAIL, DIAL_RESULT, CALLBACK_REQUEST)))
         .order_by(CallEvent.id)
     ).all()
     dials = [data.get("status", "") for kind, data in happened if kind == DIAL_RESULT]
+    phone = caller_phone(call.caller)
+    draft = msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft()
+    asked = [data.get("number", "") for kind, data in happened if kind == CALLBACK_REQUEST]
+    callback = asked[-1] if asked else ""
+    if callback and callback != phone:  # keys are no hearsay, and were read back
+        draft = replace(draft, phone=callback, phone_confirmed=True)
     return CallFacts(
         call_sid=call.sid,
         outcome=call.outcome,
-        phone=caller_phone(call.caller),
-        draft=msgspec.convert(call.draft, LeadDraft) if call.draft else LeadDraft(),
+        phone=phone,
+        draft=draft,
         said=" ".join(text for text, _ in words if text),
         pressed="".join(digits for _, digits in words),
         voicemail=any(kind == VOICEMAIL for kind, _ in happened),
         transfer_failed=bool(dials) and not any(status in ANSWERED for status in dials),
+        reached=any(status in ANSWERED for status in dials),
+        callback=callback,
     )
 
 
@@ -261,5 +273,17 @@ def _keep_task(session: Session, call: Call, lead: Lead, todo: FollowUp, *, aske
         )
     elif task.done_at is None:
         task.due_at = todo.due_at if asked else min(task.due_at, todo.due_at)
-        if todo.note and todo.note not in task.note:
-            task.note = f"{task.note}\n{todo.note}".strip()
+        if todo.note.startswith(task.note):
+            task.note = todo.note  # the same, with what has come since
+        elif todo.note not in task.note:
+            task.note = f"{task.note}\n{todo.note}"
+
+
+def _close_task(session: Session, call: Call, now: datetime) -> None:
+    """Somebody talks to the caller after all: this call's own callback is done."""
+    session.execute(
+        update(Task)
+        .where(Task.call_id == call.id, Task.kind == TaskKind.CALLBACK, Task.done_at.is_(None))
+        .values(done_at=now)
+        .execution_options(synchronize_session=False)
+    )

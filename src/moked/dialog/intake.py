@@ -95,6 +95,11 @@ def answer(desk: Desk, state: State, turn: CallerTurn, history: Sequence[Entry])
     return _Turn(desk, state, turn).answer(history)
 
 
+def take_over(desk: Desk, state: State, turn: CallerTurn, opening: str) -> Decided:
+    """`opening`, and the first question that is still open; `state` is what another agent learned until `turn`."""
+    return _Turn(desk, state, turn).take_over(opening)
+
+
 class _Turn:
     """Decides one turn: `state` moves and what is said gathers; nothing outside changes."""
 
@@ -114,6 +119,13 @@ class _Turn:
         self._said.append(self._business.greeting)
         if NAME in self._state.known:
             self._say(self._script.line("welcome_back"))
+        self._go_on()
+        return self._decided()
+
+    def take_over(self, opening: str) -> Decided:
+        self._said.append(opening)
+        if self._turn.text:
+            self._note(NOTE, self._turn.text)
         self._go_on()
         return self._decided()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-from moked.crm.phone import groups
+from moked.crm.phone import groups, national
 from moked.dialog import Expect, slots
 from moked.dialog.details import NOTHING, Detail
 from moked.dialog.disagreement import Doubt
@@ -23,6 +23,8 @@ YES, NO = "כן", "לא"
 
 UNCONFIRMED: Final = " (לא אושר)"
 """After a value in the lead's `extra` that was heard and never agreed to."""
+
+_TOLD: Final = 0.7  # how sure we are of what an agent saved without saying why
 
 _FIELDS: Final = {NAME: "name", PHONE: "phone", NEED: "need", TIME: "best_time"}
 
@@ -100,6 +102,21 @@ def lead(state: State) -> LeadDraft:
         phone_confirmed=confirmed,
         callback_at=state.callback_at,
     )
+
+
+def resumed(draft: LeadDraft) -> State:
+    """Where a conversation stands that another agent led until now. A number nobody agreed to is still to be read
+    back."""
+    known, heard = {}, slots.heard("")
+    for key, name in _FIELDS.items():
+        value = str(getattr(draft, name))
+        source = draft.sources.get(name, FieldSource(0, "", _TOLD))
+        if key == PHONE and value and not draft.phone_confirmed:
+            heard = slots.heard(national(value))
+        elif value:
+            spoken = value.split(maxsplit=1)[0] if key == NAME else ""
+            known[key] = Known(value, source.turn, source.quote, source.confidence, spoken, key == PHONE)
+    return State(known=known, heard=heard, extra=draft.extra, callback_at=draft.callback_at)
 
 
 def _summary_text(values: Mapping[str, str], extra: Mapping[str, str], confirmed: bool) -> str:

@@ -22,9 +22,9 @@ import httpx2
 import openai
 from anyio import to_thread
 
+from moked import metrics
 from moked.dialog import (
     Action,
-    Agent,
     Ask,
     CallContext,
     CallerTurn,
@@ -38,6 +38,7 @@ from moked.dialog import (
     addresses,
 )
 from moked.dialog.business import Business, gendered
+from moked.dialog.rations import Spent
 from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
 from moked.errors import Failure, ProviderError
@@ -53,6 +54,9 @@ _BETWEEN_WORDS_S: Final = 3.0
 _HISTORY_ENTRIES: Final = 40
 _CUT_NOTE: Final = " [נקטע]"
 _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
+
+_LETTERS_A_TOKEN: Final = 2  # of Hebrew; rather too many tokens than too few
+NO_MORE_TOOLS: Final = "Not done: no more tools in this call. Answer with what you know."
 
 STILL_THERE: Final = ("אתם איתי?", "אני עדיין כאן. אפשר לדבר.")
 GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז השיחה תתנתק. אפשר להתקשר שוב בכל זמן. להתראות."
@@ -72,14 +76,17 @@ class LlmAgents:
         api_key: str,
         base_url: str = "",
         timeout_s: float = 6.0,
+        max_tools: int = 1_000_000,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._business = business
         self._model = model
         self._timeout_s = timeout_s
+        self._max_tools = max_tools
         self._clock = clock or (lambda: datetime.now(ZoneInfo(business.timezone)))
         self._options: dict[str, Any] = {}
         if not base_url:
+            self._options["stream_options"] = {"include_usage": True}  # others may not know it, or send it anyway
             self._options["prompt_cache_key"] = f"moked-{business.name}"[:64]
         if model.startswith(("gpt-5", "o1", "o3", "o4")):
             self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
@@ -94,7 +101,7 @@ class LlmAgents:
         # Made once, and past the client's own walk over them: together a tenth of a busy server's time.
         self._tools = {"tools": [tool.schema() for tool in TOOLS]}
 
-    def __call__(self, context: CallContext) -> Agent:
+    def __call__(self, context: CallContext) -> "LlmAgent":
         return LlmAgent(self, context)
 
     def phrases(self) -> Sequence[str]:
@@ -146,7 +153,7 @@ async def _paced(response: Any, first_s: float) -> AsyncIterator[Any]:
 
 
 class LlmAgent:
-    """One call's agent."""
+    """One call's agent. `spent` counts what it costs; tools beyond `max_tools` are not run."""
 
     def __init__(self, house: LlmAgents, context: CallContext) -> None:
         self._house = house
@@ -156,6 +163,7 @@ class LlmAgent:
         self._silences = 0
         self._last = 0
         self._before = LeadDraft()
+        self.spent = Spent()
 
     def greet(self) -> Reply:
         return _Answer(_fixed(Say(self._business.greeting), Ask(Expect.OPEN)))
@@ -196,10 +204,11 @@ class LlmAgent:
         messages = self._messages(words, history, two_readings(turn))
         said, retried = "", False
         for _ in range(_ROUNDS):
-            calls = _CallCollector()
+            calls, cost = _CallCollector(), _Cost(messages)
             try:
                 async with self._house.stream(messages) as chunks:
                     async for chunk in chunks:
+                        cost.take(chunk)
                         for choice in chunk.choices:
                             calls.take(choice.delta)
                             if choice.delta.content:
@@ -211,6 +220,9 @@ class LlmAgent:
                 retried = True
                 log.warning("language model failed, trying once more", extra={"kind": error.kind.value})
                 continue
+            finally:  # an abandoned one is paid for as well
+                self.spent.tokens += cost.tokens
+                metrics.llm_tokens.inc(cost.tokens)
             if not calls.found:
                 break
             messages.append(calls.message())
@@ -228,6 +240,10 @@ class LlmAgent:
         tool = BY_NAME.get(name)
         if tool is not None and tool.has_effect:
             await committed.wait()
+        if self.spent.tools >= self._house._max_tools:
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": NO_MORE_TOOLS})
+            return
+        self.spent.tools += 1
         began = time.monotonic()
         result = self._tools.use(name, arguments, turn=turn.number, quote=turn.text)
         took = int((time.monotonic() - began) * 1000)
@@ -287,6 +303,24 @@ def _fixed(*actions: Action) -> Callable[[], AsyncIterator[Action]]:
             yield action
 
     return stream
+
+
+class _Cost:
+    """Tokens of one completion: as the server counts them, else guessed from the text."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self._letters = sum(len(message.get("content") or "") for message in messages)
+        self._told = 0
+
+    @property
+    def tokens(self) -> int:
+        return self._told or self._letters // _LETTERS_A_TOKEN
+
+    def take(self, chunk: Any) -> None:
+        usage = getattr(chunk, "usage", None)
+        if usage is not None and usage.total_tokens:
+            self._told = usage.total_tokens
+        self._letters += sum(len(choice.delta.content or "") for choice in chunk.choices)
 
 
 class _CallCollector:

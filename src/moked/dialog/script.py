@@ -7,11 +7,12 @@ number (the caller went on before anything was heard) is decided from the state 
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, addresses, intake
 from moked.dialog.business import Business
-from moked.dialog.intake_state import NAME, Known, State, lead
+from moked.dialog.intake_state import NAME, Known, State, lead, resumed
 from moked.dialog.scriptfile import Script, load_script
 from moked.dialog.spoken_phone import DIGIT_WORDS
 from moked.records import LeadDraft
@@ -35,6 +36,10 @@ class ScriptAgents:
 
     def __call__(self, context: CallContext) -> Agent:
         return ScriptAgent(self._business, self._script, context)
+
+    def take_over(self, context: CallContext, learned: LeadDraft) -> "ScriptAgent":
+        """An agent that goes on where another stopped: what is in `learned` is not asked again."""
+        return ScriptAgent(self._business, self._script, context, learned)
 
     def phrases(self) -> Sequence[str]:
         """Everything fixed, in the order a call needs it: greeting, questions, answers, digits, the rest."""
@@ -77,12 +82,15 @@ def _phrases(business: Business, script: Script) -> Iterator[str]:
 class ScriptAgent:
     """One call."""
 
-    def __init__(self, business: Business, script: Script, context: CallContext) -> None:
+    def __init__(
+        self, business: Business, script: Script, context: CallContext, learned: LeadDraft | None = None
+    ) -> None:
         self._desk = intake.Desk(business, script, context)
-        known: dict[str, Known] = {}
-        if context.known_name:
-            known[NAME] = Known(context.known_name, 0, "", _FROM_RECORDS, spoken=context.known_name.split()[0])
-        self._state = State(known=known)
+        state = State() if learned is None else resumed(learned)
+        if context.known_name and NAME not in state.known:
+            name = Known(context.known_name, 0, "", _FROM_RECORDS, spoken=context.known_name.split()[0])
+            state = replace(state, known={**state.known, NAME: name})
+        self._state = state
         self._before = self._state  # as it was before turn `_last`
         self._last = -1
 
@@ -95,10 +103,24 @@ class ScriptAgent:
         decided = intake.answer(self._desk, before, turn, history)
         return self._prepared(before, decided, turn.number)
 
+    def go_on(self, opening: str, turn: CallerTurn, committed: Callable[[], None]) -> Reply:
+        """Say `opening` and ask for what is still unknown. The words of `turn` were for somebody else: they are noted.
+
+        `committed` is told at the reply's commit.
+        """
+        before = self._state
+        prepared = self._prepared(before, intake.take_over(self._desk, before, turn, opening), turn.number)
+
+        def commit() -> None:
+            prepared.commit()
+            committed()
+
+        return Prepared(prepared.all, commit)
+
     def lead(self) -> LeadDraft:
         return lead(self._state)
 
-    def _prepared(self, before: State, decided: intake.Decided, number: int) -> Reply:
+    def _prepared(self, before: State, decided: intake.Decided, number: int) -> "Prepared":
         after, actions = decided
 
         def commit() -> None:
@@ -111,12 +133,12 @@ class Prepared:
     """A `Reply` whose actions are all known."""
 
     def __init__(self, actions: tuple[Action, ...], commit: Callable[[], None]) -> None:
-        self._actions = actions
+        self.all = actions
         self.commit = commit
 
     @asynccontextmanager
     async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
-        yield _Each(self._actions)
+        yield _Each(self.all)
 
 
 class _Each:

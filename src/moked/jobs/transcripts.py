@@ -7,7 +7,7 @@ nothing.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
@@ -42,16 +42,22 @@ class Archive(Protocol):
 
 
 async def transcribe(
-    folder: Path, ear: Ear, archive: Archive, *, every_s: float = EVERY_S, keep_s: float = KEEP_S
+    folder: Path,
+    ear: Ear,
+    archive: Archive,
+    *,
+    every_s: float = EVERY_S,
+    keep_s: float = KEEP_S,
+    spare: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Run for ever."""
+    """Run for ever. `spare`: the calls leave time for it."""
     failures: dict[Path, int] = {}
     while True:
         for path in await to_thread.run_sync(spool.left, folder):
             if failures.get(path, 0) >= _TRIES and spool.age_s(path) < keep_s:
                 continue  # until the next start
             try:
-                done = await _one(path, ear, archive, keep_s)
+                done = await _one(path, ear, archive, keep_s, spare)
             except Exception as error:  # a database or a disk that is away: the file is still there
                 log.warning("a transcript could not be stored", extra={"error": str(error)})
                 done = False
@@ -60,7 +66,7 @@ async def transcribe(
         await anyio.sleep(every_s)
 
 
-async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float) -> bool:
+async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float, spare: Callable[[], bool]) -> bool:
     """False where it was tried and did not work."""
     with ExitStack() as held:
         spooled = await to_thread.run_sync(held.enter_context, spool.take(path))
@@ -73,7 +79,7 @@ async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float) -> bool:
             return True
         segments = []
         for start, end in spooled.utterances:
-            text = await _heard(ear, spooled.cut(start, end))
+            text = await _heard(ear, spooled.cut(start, end), spare)
             if text is None:
                 metrics.stored_transcripts.labels("failed").inc()
                 return False
@@ -86,10 +92,10 @@ async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float) -> bool:
         return True
 
 
-async def _heard(ear: Ear, audio: bytes) -> str | None:
-    """When the engine is free. Three failures are one."""
+async def _heard(ear: Ear, audio: bytes, spare: Callable[[], bool]) -> str | None:
+    """When the engine is free and the calls are at ease. Three failures are one."""
     for _ in range(_TRIES):
-        while not ear.free:
+        while not (ear.free and spare()):
             await anyio.sleep(_SOON_S)
         text = await ear.hear(audio)
         if text is not None:

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -49,6 +49,7 @@ from moked.media.speech import SpeechEnded, SpeechEvent, SpeechPaused, SpeechSta
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
+from moked.pressure import Pressure
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord, Waterfall
 from moked.spool import CallSpool
 from moked.stt import (
@@ -104,6 +105,7 @@ class SessionParts:
     transfer_number: str = ""
     max_call_ms: int = 1_800_000
     log_transcripts: bool = False
+    pressure: Pressure = field(default_factory=lambda: Pressure(1.0))
     on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
@@ -202,6 +204,8 @@ class CallSession:
                 self._act(self._turns.speech_started(now, self._call_time(now, at_ms)))
             case SpeechPaused(at_ms):
                 self._recognizer.speech_paused(at_ms)
+                self._turns.may_guess = self._parts.pressure.calm
+                self._second.speech_ended(at_ms)  # an answer may be begun here
                 self._act(self._turns.speech_paused(now, self._call_time(now, at_ms)))
             case SpeechEnded(at_ms):
                 self._recognizer.speech_ended(at_ms)
@@ -412,6 +416,7 @@ class CallSession:
 
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
+        metrics.call_limits.labels("seconds").inc()
         self._close_open_reply()
         for run in self._runs.values():
             run.scope.cancel()
@@ -459,7 +464,7 @@ class CallSession:
             reply = self._agent.greet()
         else:
             self._mind_recording(begin.text)
-            if begin.text and not begin.dtmf and self._tasks is not None:
+            if begin.text and not begin.dtmf and self._tasks is not None and not self._parts.pressure.full:
                 self._second.begin(self._tasks, begin.turn, begin.text, self._turn_engine, self._expect)
             turn = CallerTurn(
                 number=begin.turn,

@@ -123,6 +123,7 @@ class TurnTaking:
 
     def __init__(self, policy: TurnPolicy) -> None:
         self._policy = policy
+        self.may_guess = True  # false: no reply is begun at a mere pause, whatever the policy says
         self._expect = Expect.OPEN
         self._replies = 0
         self._turn = 0
@@ -351,7 +352,7 @@ class TurnTaking:
         return (*dropped, self._begin(text=text))
 
     def _looks_finished(self, text: str) -> bool:
-        if self._paused_at is None or not text or self._early >= self._policy.early:
+        if self._paused_at is None or not text or not self.may_guess or self._early >= self._policy.early:
             return False
         if abs(self._text_end - self._paused_at) > _WORDS_MAY_LAG_MS:
             return False  # words are owed, or they are from after the pause: the caller went on

@@ -79,7 +79,8 @@ class RolloutParts:
     """`relay(order, sink, metric)` makes a call's recognizer; `shadow(name, sink, metric)` one of this engine alone.
 
     `other` is what the guard asks before it trips: the engine of whole utterances, None without modes. `tell(call_sid,
-    data)` puts on the call's record, and before its viewers, how it is heard. `default`: ENABLE_STREAMING_STT.
+    data)` puts on the call's record, and before its viewers, how it is heard. `default`: ENABLE_STREAMING_STT. `spare`:
+    the process has time for shadows.
     """
 
     engines: Engines
@@ -92,6 +93,7 @@ class RolloutParts:
     other: Engine | None = None
     limits: Limits = field(default_factory=Limits)
     max_shadows: int = 4
+    spare: Callable[[], bool] = lambda: True
 
 
 class Rollout:
@@ -160,11 +162,13 @@ class Rollout:
         parts, mode, sid = self.parts, call.decision.mode, call.start.call_sid
         if self._tasks is None or not parts.engines.switchable or not self.policy.shadows(sid):
             return None
-        if self._shadows >= parts.max_shadows or not affordable():
+        if self._shadows >= parts.max_shadows or not (affordable() and parts.spare()):
             metrics.shadow_calls.labels("refused").inc()
             return None
         name = parts.engines.wanted(mode.other)
-        shadow = Shadow(sid, mode, lambda sink, metric: parts.shadow(name, sink, metric), self._store_shadow)
+        shadow = Shadow(
+            sid, mode, lambda sink, metric: parts.shadow(name, sink, metric), self._store_shadow, parts.spare
+        )
         self._shadows += 1
         self._tasks.start_soon(self._run_shadow, shadow, name="shadow")
         return shadow

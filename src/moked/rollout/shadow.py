@@ -37,10 +37,13 @@ def affordable() -> bool:
 class Shadow:
     """Of one call. The call tells both its own transcripts and what it is fed; `run` it beside."""
 
-    def __init__(self, call_sid: str, live: Mode, make: Make, store: Store) -> None:
+    def __init__(
+        self, call_sid: str, live: Mode, make: Make, store: Store, spare: Callable[[], bool] = lambda: True
+    ) -> None:
         self._call_sid = call_sid
         self._live_mode = live
         self._store = store
+        self._spare = spare
         self._live, self._other = compare.Side(), compare.Side()
         self._recognizer = make(self._heard, self._metric)
         self._fed = 0
@@ -127,7 +130,7 @@ class Shadow:
             tasks.start_soon(leave)
             while True:
                 await anyio.sleep(_LOOK_S)
-                if not affordable():
+                if not (affordable() and self._spare()):
                     self.end("load")
 
     async def _summary(self) -> dict[str, Any]:

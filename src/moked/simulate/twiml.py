@@ -79,7 +79,8 @@ class Experienced:
 class World:
     """What happens outside: how dialled people answer, what the caller records and presses when asked by TwiML.
 
-    `dial_status` is Twilio's: completed, busy, no-answer, failed, canceled.
+    `dial_status` is Twilio's: completed, busy, no-answer, failed, canceled. `digits` are pressed at one `<Gather>`
+    after the other, each takes as many as end it; at a comma the caller presses nothing and lets it time out.
     """
 
     dial_status: str = "completed"
@@ -94,6 +95,7 @@ class TwimlRun:
         self._world = world
         self._account_sid = account_sid
         self._call_sid = call_sid
+        self._keys = world.digits
         self._sids = 0
         self._url = ""
         self._verbs: deque[ET.Element] = deque()
@@ -251,14 +253,28 @@ class TwimlRun:
 
     def _gather(self, verb: ET.Element) -> Step | None:
         for prompt in verb:
+            if prompt.tag not in _PROMPTS:
+                self._fail(12200, "gather", f"<{prompt.tag}> cannot be inside <Gather>")
+                return self._failed
             self._tell(prompt.tag, f"{prompt.get('length', '1')} s" if prompt.tag == "Pause" else _text(prompt))
-        digits = self._world.digits
-        if verb.get("numDigits", "").isdecimal():
-            digits = digits[: int(verb.attrib["numDigits"])]
+        digits = self._pressed(verb) if "dtmf" in verb.get("input", "dtmf") else ""
         self._tell("Gather", digits or "(nothing pressed)")
         if not digits and verb.get("actionOnEmptyResult", "false") != "true":
             return None
         return Fetch(self._absolute(verb.get("action", self._url)), verb.get("method", "POST"), {"Digits": digits})
+
+    def _pressed(self, verb: ET.Element) -> str:
+        """The keys this `<Gather>` gets; it ends at its last digit, at its key, or when the caller pauses."""
+        keys, comma, later = self._keys.partition(",")
+        finish, most = verb.get("finishOnKey", "#"), verb.get("numDigits", "")
+        digits = keys[: int(most)] if most.isdecimal() else keys
+        ended = next((at for at, key in enumerate(digits) if key in finish), None)
+        if ended is not None:
+            digits, rest = digits[:ended], keys[ended + 1 :]
+        else:
+            rest = keys[len(digits) :]
+        self._keys = f"{rest}{comma}{later}" if rest else later
+        return digits
 
     def _new_sid(self, prefix: str) -> str:
         """A SID of the usual form for something of this call; no two are the same."""
@@ -281,6 +297,7 @@ class TwimlRun:
 
 
 _VERBS = frozenset({"Say", "Play", "Pause", "Connect", "Redirect", "Dial", "Record", "Gather", "Hangup", "Reject"})
+_PROMPTS = frozenset({"Say", "Play", "Pause"})
 _NOT_SIMULATED = frozenset({"Start", "Stop", "Enqueue", "Leave", "Pay", "Prompt", "Queue", "Refer", "Sms", "Echo"})
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 

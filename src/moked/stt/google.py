@@ -145,6 +145,7 @@ class GoogleUtterances(_Google):
     @asynccontextmanager
     async def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AsyncIterator[Stream]:
         self._wire.stats.streams += 1
+        await self._wire.reach()
 
         async def transcribe(audio: bytes) -> Transcription:
             return await self._recognize(audio, hints)

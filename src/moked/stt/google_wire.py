@@ -213,6 +213,19 @@ class Wire:
         finally:
             line.busy -= 1
 
+    async def reach(self) -> None:
+        """Wait for a connection, for what opens no stream by itself. Raises `ProviderError` when there is none."""
+        channel = self._idlest().channel
+        with anyio.move_on_after(self.settings.connect_timeout_s):
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    raise self.error("UNAVAILABLE", "failed to connect to all addresses")
+                async with _our_cancellation():
+                    await channel.wait_for_state_change(state)
+            return
+        self.stats.failures[Failure.TIMEOUT.value] += 1
+        raise ProviderError(self.name, Failure.TIMEOUT, "no connection in time")
+
     def _idlest(self) -> _Line:
         assert self._lines, "inside running() only"
         return min(self._lines, key=lambda line: line.busy)

@@ -435,10 +435,12 @@ class Relay:
         if kind is not Failure.EXPIRED:
             self._failures += 1
         self._chooser.failed(leg.engine.name, kind, now, random.random())
+        blamed = kind is not Failure.FULL
+        if blamed:
+            self._metric("failed", leg.engine.name, 1)
         if leg.opened_at is None:
             self._metric("refused", leg.engine.name, 1)
-        if kind is not Failure.FULL:
-            self._metric("failed", leg.engine.name, 1)
+        if blamed:
             self._metric(f"failed_{failure.kind.value}", leg.engine.name, 1)
         log.warning(
             "recognition stream failed",

@@ -7,17 +7,18 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.telephony import VOICE
 
 
-def _always() -> bool:
-    return True
+def _no_person() -> str:
+    return ""
 
 
-def _never() -> bool:
-    return False
+def _not_here() -> None:
+    return None
 
 
 def _nobody() -> None:
@@ -49,11 +50,14 @@ class DeskParts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebParts:
     """`public_base_url`: how the carrier reaches us, 'https://host' without a slash at the end; signatures are checked
-    against it. `media_ws_url`: the stream's address, 'wss://host/media/twilio'. Both are asked at every request.
+    against it. Asked at every request.
 
-    `admit` False or `max_calls` active calls: the caller hears that all lines are busy, and becomes a lead. `rest`:
-    ends of calls are commanded over REST, so TwiML needs no `action`. `count(event, reason)` feeds the metrics:
-    'incoming_call' admitted|overload|draining|ended, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    Which media process gets a call is decided on record; `here` is this process's own report, if it is one. A caller
+    nobody has a place for may ask to be called back, and becomes a lead. `transfer_number` is where a call goes that
+    broke; `person` the same number while somebody is there, else ''. `rest`: ends of calls are commanded over REST, so
+    TwiML needs no `action`. `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|
+    no_media|ended, 'callback_request' this_number|other_number|person|not_a_number, 'webhook_refused' <why>,
+    'webhook_failed' <endpoint>.
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
@@ -66,13 +70,11 @@ class WebParts:
     business_name: str
     auth_token: str
     public_base_url: Callable[[], str]
-    media_ws_url: Callable[[], str]
     transfer_number: str = ""
     voice: str = VOICE
     rest: bool = False
-    max_calls: int | None = None
-    admit: Callable[[], bool] = _always
-    draining: Callable[[], bool] = _never
+    person: Callable[[], str] = _no_person
+    here: Callable[[], NodeReport | None] = _not_here
     count: Callable[[str, str], None] = _nowhere
     rollouts: Rollouts | None = None
     streaming_default: bool = True

@@ -1,6 +1,7 @@
 """Twilio's webhooks. A view parses, calls one service function, and answers; nothing here decides about leads.
 
-    incoming_call -> <Connect><Stream>, and a way on if the stream breaks      | all busy, we call back
+    incoming_call -> <Connect><Stream>, and a way on if the stream breaks      | all busy: keys, or a message
+    callback_request -> we call this number, or that one                       (the keys of who was refused)
     after_stream  -> hang up | a person | apology and way on                   (only without REST credentials)
     dial_result   -> hang up | nobody free, leave a message
     voicemail     -> thanks
@@ -11,16 +12,19 @@ Whatever fails, a caller hears Hebrew and gets a way on: to an error page Twilio
 
 import logging
 import re
+from dataclasses import replace
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 
 from moked import telephony
 from moked.crm.leads import caller_phone
+from moked.crm.phone import to_e164
+from moked.crm.places import Refusal
 from moked.crm.service import Step
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
 from moked.records import CallStart
-from moked.telephony import WayOn
+from moked.telephony import CallbackOffer, WayOn
 from moked.web.parts import WebParts
 from moked.web.signed import plain, refused
 
@@ -31,6 +35,7 @@ SIMULATED = "MokedSimulated"
 
 _SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_ADDRESS = 128
+_TRIES = 3  # to type a number; then a message may be left
 _UNNEEDED = ("CallSid", "AccountSid", "ApiVersion", "From", "To", "Caller", "Called")  # the call has them already
 
 
@@ -51,8 +56,7 @@ def blueprint(parts: WebParts) -> Blueprint:
     @views.post("/incoming_call")
     def incoming_call() -> Response:
         start = _start()
-        refusal = "draining" if parts.draining() else "" if parts.admit() else "overload"
-        reception = parts.crm.receive_call(start, parts.business_id, max_calls=parts.max_calls, refuse=refusal)
+        reception = parts.crm.receive_call(start, parts.business_id, reserve=True, here=parts.here())
         parts.count("incoming_call", reception.refusal or "admitted")
         log.info(
             "incoming call",
@@ -67,7 +71,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         if reception.ticket:
             return _twiml(
                 telephony.connect_stream(
-                    parts.media_ws_url(),
+                    reception.media_url,
                     {"token": reception.ticket, "caller": start.caller, "called": start.called},
                     _url(parts, "stream_status"),
                     then=then,
@@ -76,7 +80,31 @@ def blueprint(parts: WebParts) -> Blueprint:
             )
         if reception.refusal == "ended":  # Twilio asks again about a call we gave up: it must not end in silence
             return _twiml(telephony.way_on(then))
-        return _twiml(telephony.refuse(then, number_known=bool(caller_phone(start.caller))))
+        opening = telephony.ALL_BUSY if reception.refusal == Refusal.OVERLOAD else telephony.CANNOT_NOW
+        return _twiml(telephony.refuse(_offer(parts, 1), opening))
+
+    @views.post("/callback_request")
+    def callback_request() -> Response:
+        """`asked`: how often the caller was asked for keys, so that a repeated request is told from a second thought.
+        `said`: a number was read back, and '1' means that it is right."""
+        digits, caller = request.form.get("Digits", ""), caller_phone(request.form.get("From", ""))
+        asked, said = request.args.get("asked", 1, int), "said" in request.args
+        offer, typed = _offer(parts, asked + 1), to_e164(digits) or ""
+        if digits in ("0", "1") and said:
+            return _twiml(telephony.say(telephony.GOODBYE, voice=parts.voice))
+        if digits == "0" and (person := parts.person()):
+            parts.count("callback_request", "person")
+            return _twiml(telephony.dial(person, offer.then))
+        number = caller if digits == "1" else typed if typed.startswith("+") else ""
+        if number:
+            parts.count("callback_request", "this_number" if number == caller else "other_number")
+            parts.crm.request_callback(request.form["CallSid"], number, key=f"{asked} {number}")
+            back = replace(offer, action=f"{offer.action}&said=1")
+            return _twiml(telephony.callback_promised(back, "" if digits == "1" else number))
+        parts.count("callback_request", "not_a_number")
+        if asked >= _TRIES:
+            return _twiml(telephony.voicemail(offer.then, telephony.NOT_A_NUMBER))
+        return _twiml(telephony.refuse(offer, telephony.NOT_A_NUMBER))
 
     @views.post("/after_stream")
     def after_stream() -> Response:
@@ -150,6 +178,8 @@ def _last_words(parts: WebParts, endpoint: str) -> str:
     match endpoint:
         case "dial_result":
             return telephony.voicemail(then, telephony.NOBODY_FREE)
+        case "callback_request":
+            return telephony.voicemail(then)
         case "voicemail":
             return telephony.say(telephony.THANKS_FOR_MESSAGE, voice=parts.voice)
         case _:
@@ -174,6 +204,15 @@ def _way_on(parts: WebParts) -> WayOn:
         transfer_number=parts.transfer_number,
         dial_action=_url(parts, "dial_result"),
         voice=parts.voice,
+    )
+
+
+def _offer(parts: WebParts, asked: int) -> CallbackOffer:
+    return CallbackOffer(
+        action=f"{_url(parts, 'callback_request')}?asked={asked}",
+        then=_way_on(parts),
+        number_known=bool(caller_phone(request.form.get("From", ""))),
+        person=bool(parts.person()),
     )
 
 

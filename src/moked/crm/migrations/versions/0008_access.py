@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0008_access"
-down_revision = "0003_transcript"
+down_revision = "0005_media_node"
 branch_labels = None
 depends_on = None
 
