@@ -90,7 +90,6 @@ def measure(engine: Engine, folder: Path, contacts: int, rounds: int) -> dict[st
         business_name="bench",
         auth_token="bench",
         public_base_url=lambda: "http://localhost",
-        media_ws_url=lambda: "ws://localhost",
         desk=DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=SetupLink(folder)),
     )
     client = create_app(parts).test_client()

@@ -39,7 +39,6 @@ class DeskOffice:
             business_name="מזגנים בצפון",
             auth_token="secret",
             public_base_url=lambda: self.base,
-            media_ws_url=lambda: "ws://localhost/media/twilio",
             desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
         )
         return create_app(parts)
