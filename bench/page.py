@@ -35,6 +35,17 @@ LATENCY_NOTES: Final = """
 - Limits of these figures: loopback, no TLS, one caller's voice without noise, providers whose delay never varies.
 """
 
+BARGE_IN_NOTES: Final = """
+- **to `clear`**: at 230 ms of speech the carrier is told to be silent, and nothing is decided yet: what it had not
+  played is kept. Words that are no back-channel, or a second of speech, then take the floor.
+- **went on**: the reply was heard to its end, or to the next cut-in. A cough is a burst of noise of 100 to 250 ms; the
+  back-channels are "כן", "אהה" and "הבנתי" in the caller's voice. With an echo every reply nobody spoke over counts,
+  from the first greeting on, in which the echo has to be learned.
+- **never silent**: the audio that was on its way covered the sound.
+- **lost or repeated**: at the join, where the emulated voice (which repeats itself every second) lets it be told.
+- Limits of these figures: an echo without a room, its distortion or background noise; one caller's voice.
+"""
+
 PAUSES_NOTES: Final = """
 - `python -m bench.pauses`: turns of callers written for it, with the places and lengths (0.3 to 1.2 s) of their
   hesitations, dictated numbers and addresses among them, on virtual time against the real turn taking. The held-out
@@ -48,7 +59,8 @@ DENSITY_NOTES: Final = """
 - **added**: a turn's response minus the median response to the same line when one call was alone in the same run. The
   emulated delays and the end-of-turn hold are in both and cancel out; the phase of frames and batches does not, so one
   call alone has an added p95 above zero. `p95 / alone` is the ratio of the two p95.
-- **holes**: gaps in the agent's speech inside a clause, where only we can have been late.
+- **holes**: gaps in the agent's speech inside a clause, where only we can have been late; **over 60 ms**: those that a
+  caller would hear as such. None is allowed at a level that counts as held.
 - **CPU a call**: processor time of the server process, all threads, over the wall time, by calls; in percent of a core.
 - **MB a call**: growth of the resident memory since before the first call, by calls; caches of the whole process are
   in it, so it falls with the number of calls.
@@ -59,15 +71,17 @@ DENSITY_NOTES: Final = """
   bench has the kernel's favour: `nice` is not enough where the kernel schedules login groups (sched_autogroup)
   (`/proc/sys/kernel/sched_autogroup_enabled`); `echo -12 > /proc/self/autogroup` in the shell that starts it is.
 
-What limits it: processor time, about 9 ms a second for each call, and no part of it stands out. Half goes to moving
-fifty messages a second in and five requests a second out (web socket, gRPC, and the task switches between them), the
-rest to the detector, the language model's client and the records. The lock of the interpreter is the ceiling: one
-process uses one core, so a second core wants a second process (`moked serve --role media`). The tail comes before the
-mean: once the core is nine tenths busy, replies queue behind one another.
+What limits it: processor time, about 6 to 7 ms a second for each call, and no part of it stands out: the event loop's
+own turns (sockets, timers, task switches), the recogniser's messages, the detector's network, the language model's
+words and the records. The lock of the interpreter is the ceiling: one process uses one core, so a second core wants a
+second process (`--processes`). The tail comes before the mean: once the core is nine tenths busy, replies queue behind
+one another.
 
 What was in the way and is not any more: full garbage collections of 120 to 140 ms (`moked/interpreter.py`), the switch
 interval of the interpreter, tool schemas made anew for every request to the model, the model's client imported during
-the first call, and a task switch in recognition for every single frame.
+the first call; a queue, a task switch and two system calls for every message of a socket, a wake-up of recognition for
+every second frame, a client library's objects for every word of the model, and numbers made window by window
+([decision 21](decisions/0021-density.md)).
 
 Limits of these figures: every provider is on the same machine, without network delay, jitter or loss; there is no TLS;
 nobody watches a call live; callers do not cut in; the emulated model answers two short sentences. The response of one
@@ -200,12 +214,36 @@ def latency(result: Row) -> str:
     return "\n".join(lines)
 
 
+def barge_in(result: Row) -> str:
+    lines = ["| from real speech to `clear` | p50 ms | p95 ms | worst | n |", "|---|---:|---:|---:|---:|"]
+    lines += [_spread_row(name, one) for name, one in result["to_clear"].items()]
+    lines += [
+        "",
+        "| sound that is no turn | n | went on | never silent | silence p50 ms | p95 ms | onset to our voice p95 ms |"
+        " lost or repeated p95 ms |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for kind, row in result["false_alarms"].items():
+        silence, voice, shift = row["silence"] or {}, row["onset_to_voice"] or {}, row["shift"] or {}
+        lines.append(
+            f"| {kind} | {row['count']} | {row['resumed']:.1%} | {row['never_silent']:.1%} |"
+            f" {silence.get('p50', '-')} | {silence.get('p95', '-')} | {voice.get('p95', '-')} |"
+            f" {shift.get('p95', '-')} |"
+        )
+    lines += [
+        "",
+        f"Caller's voice: {result['setting']['voice']}. Cut-ins without a `clear`: {result['missed']}; calls that"
+        f" failed: {result['failed']}. Foreign processes kept {result['load']['other_work_cores']} cores busy.",
+    ]
+    return "\n".join(lines)
+
+
 def density(result: Row) -> str:
     alone = result["levels"][0]
     lines = [
-        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | CPU a call | server cores |"
-        " MB a call | loop lag p95 | generator cores | late p95 | others |",
-        "|---:|" + "---:|" * 14,
+        "| calls | turns | added p50 | p95 | p99 | p95 / alone | response p95 | holes | over 60 ms | CPU a call |"
+        " server cores | MB a call | loop lag p95 | generator cores | late p95 | others |",
+        "|---:|" + "---:|" * 15,
     ]
     for row in result["levels"]:
         added, base = row["added"] or {}, (alone["added"] or {}).get("p95")
@@ -213,7 +251,8 @@ def density(result: Row) -> str:
         lines.append(
             f"| {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} | **{added.get('p95', '-')}** |"
             f" {added.get('p99', '-')} | {ratio} | {(row['response'] or {}).get('p95', '-')} |"
-            f" {row['late_audio']['holes']} | {row['cpu_per_call_percent']} % | {row['server_cores']} |"
+            f" {row['late_audio']['holes']} | {row['late_audio'].get('over_60', '-')} |"
+            f" {row['cpu_per_call_percent']} % | {row['server_cores']} |"
             f" {row['mb_per_call']} | {row['loop_lag_p95_ms']:g} | {row['generator']['cores']} |"
             f" {(row['generator']['loop_late_ms'] or {}).get('p95', '-')} | {row['other_work_cores']} |"
         )
@@ -221,7 +260,8 @@ def density(result: Row) -> str:
     failed = sum(row["failed"] + row["unanswered"] for row in result["levels"])
     lines += [
         "",
-        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms: **{result['held']} calls**."
+        f"Held with p95 of the added latency within {result['setting']['limit_ms']} ms and no late audio over 60 ms:"
+        f" **{result['held']} calls**, {result['setting'].get('processes', 1)} media process(es)."
         f" Calls that failed and lines that got no answer: {failed}. The agent spoke"
         f" {round(100 * speaks)} % of the time. Times in ms. Idle server:"
         f" {result['idle_mb']} MB.",
@@ -318,6 +358,7 @@ def write() -> None:
     parts = [HEAD]
     for name, title, table, notes in (
         ("latency", "Latency", latency, LATENCY_NOTES),
+        ("barge_in", "Barge-in", barge_in, BARGE_IN_NOTES),
         ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),

@@ -2,6 +2,7 @@
 another.
 
     core A: `moked serve --role all`, its threads too         core B: bench.outside (emulators) and the callers (we)
+    with `processes`: a media process and a core each, and the web process on any of them
 
 Everything listens on ephemeral loopback ports, and everything started is ended, also when the bench fails. On a
 machine with one core all share it and the results say so.
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
@@ -80,23 +82,38 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """`server` is the process that was started; where it is a supervisor, `urls` are those of its media processes."""
+
     server: psutil.Process
     outside: psutil.Process
     base_url: str
     server_core: int
     load_core: int
     log: Path
+    urls: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        """The server and what it runs."""
+        return [self.server, *self.server.children(recursive=True)]
+
+    @property
+    def rss(self) -> int:
+        return sum(process.memory_info().rss for process in self.processes)
 
     def setup(self, **more: Any) -> CallSetup:
         manners = more.pop("manners", Manners(quiet_ms=600, linger_ms=0))
         return CallSetup(base_url=self.base_url, auth_token=TOKEN, manners=manners, **more)
 
     async def metrics(self) -> dict[str, float]:
-        """The server's `/metrics`, by 'name{labels}'."""
+        """The server's `/metrics`, by 'name{labels}'; of several media processes the sum."""
+        found: Counter[str] = Counter()
         async with httpx2.AsyncClient(trust_env=False) as http:
-            text = (await http.get(self.base_url + "/metrics")).text
-        lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
-        return {name: float(value) for name, value in lines}
+            for url in self.urls or (self.base_url,):
+                text = (await http.get(url + "/metrics")).text
+                lines = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+                found.update({name: float(value) for name, value in lines})
+        return found
 
 
 @asynccontextmanager
@@ -107,13 +124,15 @@ async def stage(
     lines: Sequence[Say] = (),
     outside_options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> AsyncIterator[Stage]:
     """Start everything, wait until calls are taken, end everything. `settings` of the server, by variable.
 
     With `lines` the recognizer hears their words where they are in the audio; without, the hard case of `HEARD`.
     """
     cores = sorted(os.sched_getaffinity(0))
-    server_core, load_core = cores[0], cores[min(1, len(cores) - 1)]
+    load_core = cores[-1]
+    server_core = cores[0] if processes == 1 else -1  # with a core each, or as many as there are
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
         data = Path(folder)
@@ -124,7 +143,7 @@ async def stage(
             options += [f"--sentence={line}" for line in HEARD]
         options += outside_options
         outside_command = [sys.executable, "-m", "bench.outside", *options]
-        with _process(outside_command, load_core, data / "outside.log", stdin=subprocess.PIPE) as outside:
+        with _process(outside_command, {load_core}, data / "outside.log", stdin=subprocess.PIPE) as outside:
             ports = json.loads(await _line(outside, data / "outside.log", r"^(\{.*\})$"))
             (data / "business.yaml").write_text(BUSINESS, "utf-8")
             environment = {
@@ -140,6 +159,7 @@ async def stage(
                 "OPENAI_BASE_URL": ports["llm"],
                 "STT_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
+                "FILLER_MS": "0",
                 "PUBLIC_BASE_URL": "",
                 **(settings or {}),
             }
@@ -152,21 +172,33 @@ async def stage(
                 "127.0.0.1",
                 "--port",
                 "0",
+                "--processes",
+                str(processes),
             ]
             log = data / "server.log"
-            with _process(command, server_core, log, env=environment, cwd=folder) as server:
+            among = {server_core} if processes == 1 else set(cores[: max(processes, len(cores) - 1)])
+            with _process(command, among, log, env=environment, cwd=folder) as server:
                 url = await _line(server, log, r"Listening on (http://\S+)")
-                yield Stage(psutil.Process(server.pid), psutil.Process(outside.pid), url, server_core, load_core, log)
+                urls = ()
+                if processes > 1:
+                    for number in range(1, processes + 1):
+                        await _line(server, log, rf"Media process ({number}) listening")
+                    urls = tuple(
+                        re.search(rf"process_name=\"media {number}\".*url=(http://\S+)", log.read_text())[1]
+                        for number in range(1, processes + 1)
+                    )
+                us = psutil.Process(server.pid)
+                yield Stage(us, psutil.Process(outside.pid), url, server_core, load_core, log, urls)
     os.sched_setaffinity(0, set(cores))
 
 
 @contextmanager
-def _process(command: Sequence[str], core: int, log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `command` on `core`, all its threads included: a thread begins on the core of the one that started it."""
+def _process(command: Sequence[str], cores: set[int], log: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `command` on `cores`, all its threads included: a thread begins on those of the one that started it."""
     before = os.sched_getaffinity(0)
     environment = {"PYTHONPATH": str(ROOT), **options.pop("env", os.environ)}
     with log.open("wb") as out:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         try:
             process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, **options)
         finally:
@@ -203,13 +235,18 @@ async def _line(process: "subprocess.Popen[bytes]", log: Path, pattern: str) -> 
 
 
 async def caller_lines() -> tuple[tuple[Say, ...], str]:
-    """`LINES` as audio, and whose voice it is: the embedded one, rendered once and kept; without its weights bursts."""
+    """`LINES` as audio, and whose voice it is."""
+    return await spoken(LINES)
+
+
+async def spoken(texts: Sequence[str]) -> tuple[tuple[Say, ...], str]:
+    """These lines as audio, and whose voice it is: the embedded one, rendered once and kept; or bursts."""
     settings = Settings(_env_file=None, data_dir=Path(tempfile.gettempdir()) / "moked-bench")  # type: ignore[call-arg]
     try:
-        lines = await rehearsal.steps(settings, LINES, "", "", "jf_alpha", lambda done, total: None)
+        lines = await rehearsal.steps(settings, list(texts), "", "", "jf_alpha", lambda done, total: None)
     except MokedError as error:
         print(f"no local voice ({error}): the caller speaks in bursts", file=sys.stderr)
-        return tuple(Say(text, _bursts(text)) for text in LINES), "bursts"
+        return tuple(Say(text, _bursts(text)) for text in texts), "bursts"
     return tuple(line for line in lines if isinstance(line, Say)), "Kokoro, local"
 
 
@@ -282,7 +319,7 @@ def other_work(stage: Stage, before: "CpuTimes", after: "CpuTimes") -> float:
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """CPU seconds used until `at`: by the whole system, and by each of our processes."""
+    """CPU seconds used until `at`: by the whole system, and by each of ours; the server with all its processes."""
 
     at: float
     system: float
@@ -290,12 +327,14 @@ class CpuTimes:
 
     @classmethod
     def now(cls, stage: Stage) -> "CpuTimes":
-        ours = (stage.server, stage.outside, psutil.Process())
         whole = psutil.cpu_times()
         return cls(
             time.monotonic(),
             whole.user + whole.system + whole.nice + whole.irq + whole.softirq,
-            {process.pid: sum(process.cpu_times()[:2]) for process in ours},
+            {
+                stage.server.pid: sum(sum(process.cpu_times()[:2]) for process in stage.processes),
+                **{one.pid: sum(one.cpu_times()[:2]) for one in (stage.outside, psutil.Process())},
+            },
         )
 
     def share(self, since: "CpuTimes", process: psutil.Process) -> float:

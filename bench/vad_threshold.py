@@ -26,7 +26,6 @@ import numpy as np
 import soxr
 
 from moked import audio
-from moked.media.ear import level_db
 from moked.media.speech import (
     WINDOW_MS,
     WINDOW_SAMPLES,
@@ -36,7 +35,7 @@ from moked.media.speech import (
     SpeechPolicy,
     SpeechStarted,
 )
-from moked.media.vad import CONTEXT, Quiet, SileroVad
+from moked.media.vad import CONTEXT, Quiet, SileroVad, levels_db
 
 PAUSE_MS = 900
 SHORT_MS = 550
@@ -127,7 +126,7 @@ def windows(model: SileroVad, samples: np.ndarray, *, awake: bool = True) -> Win
     for start in range(0, len(heard) - WINDOW_SAMPLES, WINDOW_SAMPLES):
         row = padded[start : start + CONTEXT + WINDOW_SAMPLES].reshape(1, -1)
         probability, state = model.infer(row, state)
-        found.append((float(probability[0]), level_db(row[0, CONTEXT:])))
+        found.append((float(probability[0]), float(levels_db(row[:, CONTEXT:])[0])))
         if awake and quiet.passed(found[-1][0]):
             state = fresh
     return found

@@ -15,6 +15,7 @@ import pytest
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
 from moked import doctor, parts
+from moked.crm.places import NodeReport
 from moked.doctor import Status
 from moked.errors import Failure, ProviderError, SettingsError
 from moked.settings import Settings
@@ -395,6 +396,7 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
         redis_ping=ping,
         google_speech=partial(parts.ask_google_speech, settings),
         google_voices=partial(parts.ask_google_voices, settings),
+        media=lambda: (),
     )
     found = await doctor.examine(checks)
     names = [finding.name for finding in found]
@@ -406,3 +408,20 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
 def test_bad_settings_are_findings():
     found = doctor.bad_settings(SettingsError("PORT: wrong\nTTS_RATE: wrong"))
     assert [(f.status, f.detail) for f in found] == [("fail", "PORT: wrong"), ("fail", "TTS_RATE: wrong")]
+
+
+async def test_media_processes_are_shown_as_they_report():
+    reports = [
+        NodeReport("a-1", "ws://h/media/1/twilio", 60, active=12, lag_ms=3),
+        NodeReport("a-2", "ws://h/media/2/twilio", 60, active=60, lag_ms=80, accepting=False),
+        NodeReport("a-3", "ws://h/media/3/twilio", 60, active=1, draining=True),
+    ]
+    found = await doctor.media_processes(lambda: reports)
+    assert [finding.status for finding in found] == ["ok", "warn", "ok"]
+    assert found[0].detail == "12 of 60 calls, lag 3 ms, at ws://h/media/1/twilio"
+    assert "MEDIA_PROCESSES" in found[1].what_to_do
+
+    def away():
+        raise OSError
+
+    assert await doctor.media_processes(away) == []

@@ -23,10 +23,15 @@ from moked.board import topic
 from moked.bus import Bus, BusEvent
 from moked.errors import ProviderError
 
-MEDIA_PATH = "/media/twilio"
+_MEDIA_PATH = "/media/twilio"
 SESSION_COOKIE = "moked_session"
 BOARD_STREAM_S = 120
 _FLASK_THREADS = 32
+
+
+def media_path(number: int) -> str:
+    """Where a media process takes streams; those of several on one host have their number in it, for the proxy."""
+    return f"/media/{number}/twilio" if number else _MEDIA_PATH
 
 
 def build(
@@ -34,6 +39,7 @@ def build(
     ready: Callable[[], dict[str, str]],
     about: Callable[[], dict[str, str]] = dict,
     media: ASGIApp | None = None,
+    number: int = 0,
     flask: Flask | None = None,
     bus: Bus | None = None,
     events_allowed: Callable[[str, str | None], bool] = lambda path, signature: False,
@@ -42,8 +48,9 @@ def build(
 ) -> ASGIApp:
     """One app for a role. `ready()` names what is not ready yet, empty when all is; `about()` is told beside it.
 
-    `events_allowed(path, signature)`: may this signed request watch a call? `board_of(session)`: the business whose
-    calls this browser's session may watch on `board`, asked in a thread.
+    `number` is this media process's among several on the host. `events_allowed(path, signature)`: may this signed
+    request watch a call? `board_of(session)`: the business whose calls this browser's session may watch on `board`,
+    asked in a thread.
     """
 
     async def healthz(request: Request) -> Response:
@@ -92,9 +99,11 @@ def build(
         routes.append(Mount("/", cast(ASGIApp, WSGIMiddleware(cast(Any, flask), workers=_FLASK_THREADS))))
     pages = Starlette(routes=routes)
 
+    stream_path = media_path(number)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            if media is not None and scope["path"] == MEDIA_PATH:
+            if media is not None and scope["path"] == stream_path:
                 await media(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": "unknown path"})

@@ -1,6 +1,7 @@
 """The `moked` command: reads the settings, hands them to a role or a tool, and shows a person what happens."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__, rollout_cli
+from moked import __version__, rollout_cli, turns_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -47,6 +48,11 @@ app = typer.Typer(
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(rollout_cli.app, name="rollout")
+app.add_typer(turns_cli.app, name="turns")
+
+_Processes = Annotated[
+    int | None, typer.Option(min=0, help="Media processes on this host; 0 is one a core. Default: MEDIA_PROCESSES.")
+]
 
 _UVLOOP = {"use_uvloop": True}  # also where a child process is used: asyncio's own loop complains when it outlives it
 
@@ -84,22 +90,61 @@ def up(
         str | None, typer.Option(help="Address to listen on. Default: HOST, else this machine only.")
     ] = None,
     port: Annotated[int | None, typer.Option(help="TCP port. Default: PORT, else 8080.")] = None,
+    processes: _Processes = None,
 ) -> None:
-    """Start everything in one process, on embedded parts where nothing else is set."""
-    _serve("all", host, port)
+    """Start everything, on embedded parts where nothing else is set: in one process, or with several for the calls."""
+    _serve_on_host("all", host, port, processes)
 
 
 @app.command()
 def serve(
     role: Annotated[str, typer.Option(help="web, media, worker, or all.")] = "all",
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port. Default: PORT.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; of several processes the first. Default: PORT.")] = None,
+    processes: _Processes = None,
+    number: Annotated[int, typer.Option(hidden=True, help="Which of several media processes this is.")] = 0,
+    parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
 ) -> None:
     """Serve one role of a larger installation: web, media or worker."""
-    _serve(role, host, port)
+    if number or parent:
+        _serve(role, host, port, number=number, parent=parent)
+    else:
+        _serve_on_host(role, host, port, processes)
 
 
-def _serve(role_name: str, host: str | None, port: int | None) -> None:
+def _serve_on_host(role: str, host: str | None, port: int | None, processes: int | None) -> None:
+    """In this process, or under a supervisor in several."""
+    from moked import log
+    from moked import processes as several
+
+    if role not in ("all", "media"):
+        _serve(role, host, port)
+        return
+    settings = load_settings()
+    count = settings.media_processes if processes is None else processes
+    count = count or len(os.sched_getaffinity(0))
+    several.adopt(settings.data_dir, 0 if count == 1 else count)
+    if count == 1:
+        _serve(role, host, port)
+        return
+    _configure_log(settings)
+    host, port = host or settings.host, settings.port if port is None else port
+    ports = several.choose_ports(host, port, several.ports_needed(role, count))
+    members = several.plan(settings, role, host, ports, count)
+
+    def settled() -> None:
+        out.print(f"{len(members)} processes; the first takes calls. Ask {members[0].url}/readyz", highlight=False)
+
+    try:
+        run = partial(several.supervise, members, drain_s=settings.drain_seconds, settled=settled)
+        good = anyio.run(run, backend_options=_UVLOOP)
+    finally:
+        log.shutdown()
+    if not good:
+        raise typer.Exit(several.BAD_SETTINGS)
+
+
+def _serve(role_name: str, host: str | None, port: int | None, *, number: int = 0, parent: int = 0) -> None:
     from moked import interpreter, log, roles
 
     try:
@@ -107,10 +152,10 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
     except ValueError:
         raise typer.BadParameter(f"{role_name!r} is not a role: take web, media, worker or all") from None
     settings = load_settings()
-    _configure_log(settings)
-    for warning in settings.warnings:
+    _configure_log(settings, number)
+    for warning in settings.warnings if number < 2 else ():
         err.print(f"[yellow]{warning}[/]", highlight=False)
-    screen = _Screen(role.value)
+    screen = _Screen(role.value, number)
 
     def listening(house: "House") -> None:
         interpreter.settle()
@@ -125,6 +170,8 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
                     host or settings.host,
                     settings.port if port is None else port,
                     watcher=roles.Watcher(screen.choices, screen.loading, screen.phrases, listening),
+                    number=number,
+                    parent=parent,
                 ),
                 backend_options=_UVLOOP,
             )
@@ -138,10 +185,10 @@ def _serve(role_name: str, host: str | None, port: int | None) -> None:
     out.print("Stopped. Every call is on record.")
 
 
-def _configure_log(settings: Settings) -> None:
+def _configure_log(settings: Settings, number: int = 0) -> None:
     from moked import log
 
-    log.configure(settings.log_level, settings.log_format, settings.log_transcripts)
+    log.configure(settings.log_level, settings.log_format, settings.log_transcripts, process=number)
 
 
 @app.command()
@@ -160,6 +207,9 @@ def call(
         str, typer.Option(help="Press these keys at the end, or where a busy line asks for keys: 0502345678#.")
     ] = "",
     voice: Annotated[str, typer.Option(help="The caller's voice, one of Kokoro's.")] = "jm_kumo",
+    echo: Annotated[
+        bool, typer.Option("--echo", help="The caller is on a speakerphone: our voice comes back 300 ms late, -20 dB.")
+    ] = False,
     save: Annotated[Path | None, typer.Option(help="Keep the call as a stereo WAV: caller left, agent right.")] = None,
     language: Annotated[str, typer.Option(help="Language of the report: en or he.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -175,7 +225,7 @@ def call(
         steps = anyio.run(
             rehearsal.steps, settings, lines or [], cut_in, keys, voice, progress, backend_options=_UVLOOP
         )
-    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, keys=keys)
+    setup = rehearsal.setup(settings, url=url, caller=caller, called=called, max_s=max_seconds, echo=echo, keys=keys)
     if not now:
         with _bar("the server", quiet) as progress:
             anyio.run(rehearsal.wait_ready, setup, progress)
@@ -273,6 +323,7 @@ def doctor() -> None:
     from moked import parts
     from moked.bus import redis_ping
     from moked.crm import db
+    from moked.crm.service import Crm
 
     try:
         settings = load_settings()
@@ -290,6 +341,7 @@ def doctor() -> None:
                     redis_ping=redis_ping,
                     google_speech=partial(parts.ask_google_speech, settings),
                     google_voices=partial(parts.ask_google_voices, settings),
+                    media=Crm(engine).live_nodes,
                 ),
             )
         finally:
@@ -353,8 +405,9 @@ def _bar(what: str, console: Console, *, bytes_: bool = False) -> Iterator[Calla
 class _Screen:
     """What the owner sees while Moked comes up."""
 
-    def __init__(self, role: str) -> None:
-        self._role = role
+    def __init__(self, role: str, number: int = 0) -> None:
+        self._role = f"{role} {number}" if number else role
+        self._number = number
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -375,6 +428,8 @@ class _Screen:
         self.progress.update(self._phrases, completed=done, total=total, visible=done < total)
 
     def choices(self, choices: list["Choice"]) -> None:
+        if self._number > 1:
+            return  # the first has said it
         table = Table(title=f"moked {__version__} ({self._role})", title_justify="left", box=None, pad_edge=False)
         for heading in ("part", "uses", "because", "better"):
             style = "dim" if heading in ("because", "better") else ""
@@ -386,7 +441,9 @@ class _Screen:
     def listening(self, house: "House") -> None:
         self.progress.update(self._loading, visible=False)
         lines = [f"Listening on [bold]{house.base_url}[/] for [bold]{house.business.name}[/]"]
-        if house.settings.twilio_auth_token is None:
+        if self._number:
+            lines = [f"Media process {self._number} listening on port {house.port}"]
+        elif house.settings.twilio_auth_token is None:
             lines += [
                 "",
                 "Try it now, in another terminal:",

@@ -29,6 +29,7 @@ from moked.errors import Failure, ModelError, ProviderError, SettingsError
 from moked.stt.whisper_models import RECOMMENDED, advice, is_folder, problem_with
 
 if TYPE_CHECKING:
+    from moked.crm.places import NodeReport
     from moked.settings import Settings
     from moked.stt.google import Survey
 
@@ -99,11 +100,12 @@ def checks_for(
     redis_ping: Callable[[str], Awaitable[None]],
     google_speech: Callable[[], Awaitable["Survey | None"]],
     google_voices: Callable[[], Awaitable[Sequence[str] | None]],
+    media: Callable[[], Sequence["NodeReport"]],
 ) -> list[tuple[str, Check]]:
     """The checks that these settings call for.
 
-    `schema` reaches the database (`crm.db.schema_state`); `google_speech` and `google_voices` ask Google
-    (`parts.ask_google_...`) and give None where it does not serve.
+    `schema` reaches the database (`crm.db.schema_state`), `media` reads there which media processes report;
+    `google_speech` and `google_voices` ask Google (`parts.ask_google_...`) and give None where it does not serve.
     """
     s = settings
     key = s.openai_api_key.get_secret_value() if s.openai_api_key else ""
@@ -126,6 +128,7 @@ def checks_for(
         ("port", partial(port, s.host, s.port)),
         ("weights", partial(model_weights, needed_weights, s.models_root)),
         ("database", partial(database, schema)),
+        ("media processes", partial(media_processes, media)),
         ("redis", partial(redis, s.redis_url, redis_ping)),
         ("disk", partial(disk, {"DATA_DIR": s.data_dir, "MODELS_DIR": s.models_root})),
         ("audio", audio_parts),
@@ -418,6 +421,26 @@ async def database(schema: Callable[[], Schema]) -> list[Finding]:
         what = "Make a backup, then start this version: it brings the tables up to date. An older version cannot."
         return [_warn("database", detail=f"tables of revision {state.current}, wanted {state.head}", what_to_do=what)]
     return [_ok("database", detail=f"reachable, revision {state.current}")]
+
+
+async def media_processes(live: Callable[[], Sequence["NodeReport"]]) -> list[Finding]:
+    """Who takes calls now, on this host and others; no finding where no server runs."""
+    try:
+        reports = await anyio.to_thread.run_sync(live)
+    except Exception:  # no tables yet, or no database: its own check says so
+        return []
+    found = []
+    for report in reports:
+        name = f"media process {report.name}"
+        detail = f"{report.active} of {report.capacity} calls, lag {report.lag_ms} ms, at {report.address}"
+        if report.draining:
+            found.append(_ok(name, detail=f"draining: {detail}"))
+        elif report.accepting:
+            found.append(_ok(name, detail=detail))
+        else:
+            what = "Start more media processes (MEDIA_PROCESSES), or lower MAX_CALLS: this one cannot keep up."
+            found.append(_warn(name, detail=f"takes no calls: {detail}", what_to_do=what))
+    return found
 
 
 # --- this machine ---------------------------------------------------------------------------------------------------

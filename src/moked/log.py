@@ -33,11 +33,11 @@ QUEUE_BOUND: Final = 10_000
 aside: ContextVar[str] = ContextVar("aside", default="")
 """What runs beside a call and may fail without harm ('shadow'): its records say so, and are never above INFO."""
 
-_OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "call", "taskName"}
+_OWN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "call", "process", "taskName"}
 _TRANSCRIPT_MARKS: Final = ("🟡", "🟢")
 
 # These would log request bodies, SQL parameters or a line per request: only their warnings are wanted.
-_QUIET: Final = ("twilio", "openai", "httpx2", "httpcore2", "httpx", "httpcore", "sqlalchemy", "alembic", "grpc")
+_QUIET: Final = ("twilio", "httpx2", "httpcore2", "httpx", "httpcore", "sqlalchemy", "alembic", "grpc")
 _ROUTED: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "flask", "flask.app", "werkzeug", "faster_whisper")
 
 # 7 to 19 digits with the separators people write between them; not inside a longer word such as a CallSid.
@@ -53,18 +53,22 @@ def configure(
     fmt: Literal["auto", "json", "text"] = "auto",
     transcripts: bool = False,
     *,
+    process: int = 0,
     stream: TextIO | None = None,
 ) -> None:
-    """Send every logger of the process through the queue to `stream` (default stderr). Calling it again replaces it."""
+    """Send every logger of the process through the queue to `stream` (default stderr). Calling it again replaces it.
+
+    `process` is this process's number among several on the host; where it has one, every line says it.
+    """
     global _listener  # noqa: PLW0603  (logging is a process-wide thing)
     shutdown()
     stream = stream or sys.stderr
     terminal = stream.isatty()
     lines: logging.Formatter
     if fmt == "json" or (fmt == "auto" and not terminal):
-        lines = JsonLines(transcripts)
+        lines = JsonLines(transcripts, process)
     else:
-        lines = TextLines(transcripts, colour=terminal)
+        lines = TextLines(transcripts, process, colour=terminal)
     writer = logging.StreamHandler(stream)
     writer.setFormatter(lines)
     records: queue.Queue[logging.LogRecord] = queue.Queue(QUEUE_BOUND)
@@ -148,11 +152,12 @@ class BoundedQueueHandler(QueueHandler):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: ts, level, logger, message, call, then the record's own fields."""
+    """One JSON object a line: ts, level, logger, message, process, call, then the record's own fields."""
 
-    def __init__(self, transcripts: bool) -> None:
+    def __init__(self, transcripts: bool, process: int = 0) -> None:
         super().__init__()
         self._transcripts = transcripts
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"ts": _utc(record.created), "level": record.levelname, "logger": record.name, **self._rest(record)}
@@ -163,6 +168,8 @@ class JsonLines(logging.Formatter):
 
     def _rest(self, record: logging.LogRecord) -> dict[str, Any]:
         line: dict[str, Any] = {"message": masked(record.message)}
+        if self._process:
+            line["process"] = self._process
         if call := getattr(record, "call", ""):
             line["call"] = call
         for key, value in vars(record).items():
@@ -181,8 +188,8 @@ class TextLines(JsonLines):
 
     _COLOURS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
-    def __init__(self, transcripts: bool, *, colour: bool) -> None:
-        super().__init__(transcripts)
+    def __init__(self, transcripts: bool, process: int = 0, *, colour: bool) -> None:
+        super().__init__(transcripts, process)
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:

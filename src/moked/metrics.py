@@ -61,6 +61,22 @@ turn_component = Histogram(
     registry=REGISTRY,
 )
 barge_ins = Counter("moked_barge_ins", "Times a caller cut in and took the floor.", registry=REGISTRY)
+interruptions = Words(
+    "moked_interruptions",
+    "Sounds over our voice that held it, by what came of them: taken (the floor) or resumed (a cough, an 'aha').",
+    ["outcome"],
+    registry=REGISTRY,
+)
+decisions = Words(
+    "moked_turn_decisions",
+    "Ends of turns, by the reason for deciding so and what came of it: answered, reopened (the caller went on before "
+    "our first sound), cut_in, or cut_off (within a second of it: they had probably not finished).",
+    ["reason", "outcome"],
+    registry=REGISTRY,
+)
+fillers = Words(
+    "moked_fillers", "Times the caller was told to wait a moment: first or second.", ["which"], registry=REGISTRY
+)
 
 stt_switches = Words(
     "moked_stt_switches",

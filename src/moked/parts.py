@@ -286,6 +286,7 @@ def unheard(settings: Settings, business: Business) -> UnheardAgents:
 def phrases(business: Business) -> Phrases:
     """What the session says itself when the agent cannot."""
     male = business.voice_gender == "male"
+    checking = "בודק" if male else "בודקת"
     connecting = "מעביר" if male else "מעבירה"
     sorry = "מתנצל" if male else "מתנצלת"
     way_on = f"אני {connecting} אתכם לנציג." if business.transfer_number else "נחזור אליכם בהקדם. להתראות."
@@ -293,6 +294,13 @@ def phrases(business: Business) -> Phrases:
         sorry_again="סליחה, לא קלטתי. אפשר לחזור על זה?",
         sorry_broken=f"אני {sorry}, יש לי תקלה. {way_on}",
         too_long="הגענו לסוף הזמן של השיחה. הפרטים נרשמו, ונחזור אליכם. להתראות.",
+        last_minute="נשארה לנו עוד דקה לשיחה.",
+        fillers=(
+            f"רק רגע, אני {checking}.",
+            "שנייה אחת.",
+            f"אני {checking} את זה.",
+        ),
+        long_fillers=("זה לוקח עוד רגע, תודה על הסבלנות.", "עוד רגע ואני איתכם."),
     )
 
 
@@ -330,4 +338,4 @@ def _text(path: Path | None) -> str | None:
 
 def all_phrases(agents: AgentFactory, fixed: Phrases) -> Sequence[str]:
     """Every sentence worth rendering ahead of time, most urgent first."""
-    return (*agents.phrases(), fixed.sorry_again, fixed.sorry_broken, fixed.too_long)
+    return (*agents.phrases(), *fixed)

@@ -83,6 +83,43 @@ class ToolUse:
     took_ms: int
 
 
+CUT_OFF_MS = 1000
+"""Who cuts in sooner than this after our first sound had probably not finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why the caller's turn was taken to be over, and what came of it: to tune the rules by.
+
+    `reason` is the rule's stable word; `ending` whether Hebrew says that the words are all; `silence_ms` what was
+    waited of `hold_ms`, of which `pace_ms` is this caller's. `asked`: what for. `begun`: replies that were begun for
+    it, `early` those at a mere pause. `reopened`: how often it had been taken to be over before; `before` says how.
+    `final`: the recogniser's last word, not a guess.
+
+    `outcome`: 'answered', 'reopened' (`after_ms` the commit, before our first sound), 'cut_in' (`after_ms` our first
+    sound), 'ended' with the call, '' while it is open.
+    """
+
+    reason: str
+    silence_ms: int
+    ending: str = ""
+    hold_ms: int = 0
+    pace_ms: int = 0
+    asked: str = ""
+    begun: int = 0
+    early: int = 0
+    reopened: int = 0
+    final: bool = True
+    outcome: str = ""
+    after_ms: int | None = None
+    before: tuple["Decision", ...] = ()
+
+    @property
+    def cut_off(self) -> bool:
+        """They had probably not finished."""
+        return self.outcome == "cut_in" and self.after_ms is not None and self.after_ms < CUT_OFF_MS
+
+
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
     """One turn: what the caller said and what the agent answered. `number` 0 is the greeting.
@@ -102,6 +139,7 @@ class TurnRecord:
     dtmf: str = ""
     waterfall: Waterfall = field(default_factory=Waterfall)
     tools: tuple[ToolUse, ...] = ()
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from moked.recordings import load
 from moked.settings import Settings, ensure_local_secret
 from moked.simulate.caller import SimulatedCall
 from moked.simulate.carrier import CallSetup, new_client
+from moked.simulate.echo import EchoPath
 from moked.simulate.events import OnEvent
 from moked.simulate.result import CallResult
-from moked.simulate.scenario import CutIn, Dtmf, Say, Step, render
+from moked.simulate.scenario import CutIn, Dtmf, Manners, Say, Step, render
 from moked.simulate.twiml import World
 from moked.tts.cache import CachedSynthesizer
 
@@ -61,7 +62,12 @@ async def steps(
         return render(plan, lambda text: caller.cached(text) or b"")
 
 
-def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: float, keys: str = "") -> CallSetup:
+SPEAKERPHONE = EchoPath(db=-20.0, ms=300)
+
+
+def setup(
+    settings: Settings, *, url: str, caller: str, called: str, max_s: float, echo: bool = False, keys: str = ""
+) -> CallSetup:
     """Where to call, with the account's own token: the server checks our signatures like Twilio's."""
     token = settings.twilio_auth_token
     secret = token.get_secret_value() if token is not None else ensure_local_secret(settings.data_dir)
@@ -74,6 +80,7 @@ def setup(settings: Settings, *, url: str, caller: str, called: str, max_s: floa
         caller=caller,
         called=called,
         max_s=max_s,
+        manners=Manners(echo=SPEAKERPHONE if echo else None),
         world=World(digits=keys),
     )
 

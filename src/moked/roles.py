@@ -6,6 +6,7 @@ worker  ends what nobody serves any more         all     everything in one proce
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, telephony, weights
+from moked import asgi, metrics, parts, processes, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -36,7 +37,9 @@ from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
+from moked.media.filler import FillerPolicy
 from moked.media.journal import Journal
+from moked.media.machine import MachineDetector
 from moked.media.server import MediaServer, Outlet
 from moked.media.session import CallSession, SessionParts
 from moked.media.speech import SpeechEvent
@@ -62,6 +65,8 @@ from moked.web import DeskParts, WebParts, create_app
 
 log = logging.getLogger(__name__)
 
+_PARENT_S = 1.0
+
 
 class Role(StrEnum):
     ALL = "all"
@@ -84,6 +89,7 @@ class House:
     host: str
     port: int
     pressure: Pressure
+    number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
     media: MediaServer | None = None
@@ -107,7 +113,7 @@ class House:
     def media_url(self) -> str:
         """Where the carrier opens the media stream; its handshake is signed over this."""
         scheme, address = urlsplit(self.settings.media_public_url or self.base_url)[:2]
-        return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.MEDIA_PATH}"
+        return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.media_path(self.number)}"
 
     @property
     def rest(self) -> bool:
@@ -133,11 +139,17 @@ async def serve(
     *,
     watcher: Watcher | None = None,
     stop: anyio.Event | None = None,
+    number: int = 0,
+    parent: int = 0,
 ) -> None:
-    """Serve `role` until a signal, or until `stop` is set; then drain. Raises `MokedError` when it cannot start."""
+    """Serve `role` until a signal, until `stop` is set, or until `parent` (a process id) is gone; then drain.
+
+    `number` tells a media process which of several it is. Raises `MokedError` when it cannot start.
+    """
     watcher = watcher or Watcher()
     async with AsyncExitStack() as stack:
         house = await _house(settings, host, port, stack)
+        house.number = number
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
@@ -146,14 +158,15 @@ async def serve(
         if role in (Role.ALL, Role.WEB):
             desk = await to_thread.run_sync(_desk, house, stack)
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
-        if role in (Role.ALL, Role.WORKER):
+        if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
             ready=lambda: house.missing,
-            about=lambda: {"hearing": house.rollout.words} if house.rollout is not None else {},
+            about=lambda: _about(house),
             media=house.media,
+            number=number,
             flask=flask,
-            bus=house.bus if house.media is not None else None,
+            bus=house.bus if house.media is not None or settings.redis_url else None,
             board=house.bus if watched is not None else None,
             board_of=watched or (lambda session: None),
             events_allowed=lambda path, signature: any(
@@ -172,6 +185,8 @@ async def serve(
             watcher.listening(house)
             if stop is not None:
                 serving.start_soon(_stop_on, stop, server)
+            if parent:
+                tasks.start_soon(_stop_without, parent, server)
             await server.stopping.wait()
             await _drain(house, settings.drain_seconds)
             server.end()
@@ -185,6 +200,19 @@ async def serve(
 async def _stop_on(stop: anyio.Event, server: Server) -> None:
     await stop.wait()
     server.stop()
+
+
+async def _stop_without(parent: int, server: Server) -> None:
+    """The supervisor is gone, however it went: nobody would end or replace us."""
+    while os.getppid() == parent:
+        await anyio.sleep(_PARENT_S)
+    log.error("the supervisor is gone")
+    server.stop()
+
+
+def _about(house: House) -> dict[str, str]:
+    process = {"process": str(house.number)} if house.number else {}
+    return process | ({"hearing": house.rollout.words} if house.rollout is not None else {})
 
 
 async def _drain(house: House, seconds: float) -> None:
@@ -234,7 +262,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     factory, agent = parts.agents(settings, business)
     unheard = parts.unheard(settings, business)
     second = parts.second_hearing(settings, engines)
-    spill = settings.data_dir / "spill.jsonl"
+    spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     breakers = {engine.name: Breaker() for engine in engines}
     house.rollout = rollout = _rollout(house, engines, breakers, journal)
@@ -273,6 +301,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
+        fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
+        machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
         on_turn=rollout.turn,

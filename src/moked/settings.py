@@ -15,6 +15,7 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -130,6 +131,13 @@ class Settings(BaseSettings):
         None, "Folder of the embedded model weights. Empty: `moked/models` in the user's cache.", "the path of a folder"
     )
     max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
+    media_processes: int = _is(
+        1,
+        "Media processes on this host; each uses one core and takes `MAX_CALLS`. 0: one a core.",
+        "a number from 0 to 256",
+        ge=0,
+        le=256,
+    )
     admit_lag_ms: int = _is(
         60,
         "No new calls while the event loop is this late (p95 over five seconds); at half of it extras are left out.",
@@ -139,6 +147,11 @@ class Settings(BaseSettings):
     )
     max_call_seconds: int = _is(
         1800, "A call is ended politely after this long.", "seconds from 30 to 14400", ge=30, le=14400
+    )
+    detect_machines: bool = _is(
+        False,
+        "Hang up on answering machines and menus that call. Callers who read out a menu are rare, but they exist.",
+        _YES_NO,
     )
     max_call_tokens: int = _is(
         500_000,
@@ -181,6 +194,13 @@ class Settings(BaseSettings):
         "milliseconds from 250 to 1400",
         ge=250,
         le=1400,
+    )
+    filler_ms: int = _is(
+        900,
+        "When an answer is not there so long after the turn is over, the agent says that it is at it. 0: never.",
+        "milliseconds from 0 to 5000",
+        ge=0,
+        le=5000,
     )
 
     twilio_account_sid: str = _is("", "Account SID from the Twilio console.", "AC and 32 hexadecimal digits")
@@ -531,3 +551,8 @@ def reference() -> str:
 
 if __name__ == "__main__":
     sys.stdout.write({"env": env_example, "doc": reference}[sys.argv[1]]())
+
+
+def environment_with(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process of ours that is started with the settings `own` over those of this one."""
+    return {**os.environ, **own}

@@ -15,9 +15,8 @@ import soxr
 from numpy.typing import NDArray
 
 from moked import audio
-from moked.media.ear import level_db
 from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechGate, SpeechStarted
-from moked.media.vad import CONTEXT, Floats, Quiet, SileroVad
+from moked.media.vad import CONTEXT, Floats, Quiet, SileroVad, levels_db
 from moked.recordings import Recording, Samples
 from moked.stt.cuts import MERGE_MS, TAIL_MS, Cut, Cutter
 
@@ -143,10 +142,11 @@ class _Detector:
             rows = np.ascontiguousarray(sound[:, start : start + CONTEXT + WINDOW_SAMPLES])
             probabilities, state = self._vad.infer(rows, self._state)
             self._state = np.array(state)
-            for number, probability in enumerate(probabilities.tolist()):
+            levels = levels_db(rows[:, CONTEXT:]).tolist()
+            for number, (probability, level) in enumerate(zip(probabilities.tolist(), levels, strict=True)):
                 if self._quiet[number].passed(probability):
                     self._state[:, number] = self._vad.awake
-                event = self._gates[number].feed(probability, level_db(rows[number, CONTEXT:]))
+                event = self._gates[number].feed(probability, level)
                 if event is not None:
                     yield number, event
             start += WINDOW_SAMPLES

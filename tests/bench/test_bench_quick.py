@@ -43,6 +43,13 @@ def test_density(tmp_path):
         assert row["generator"]["loop_late_ms"]["count"] > 0
 
 
+def test_barge_in(tmp_path):
+    result = run("barge_in", tmp_path)
+    assert (result["missed"], result["failed"]) == (0, 0)
+    assert result["to_clear"]["no echo"]["count"] == result["to_clear"]["-20 dB"]["count"] == 1
+    assert {"cough", "back-channel", "echo -20 dB"} <= set(result["false_alarms"])
+
+
 def test_partials(tmp_path):
     result = run("partials", tmp_path)
     assert [(row["debounce_ms"], row["calls"]) for row in result["rows"]] == [(180, 1), (180, 2), (0, 1), (0, 2)]

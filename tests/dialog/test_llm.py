@@ -6,10 +6,14 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.routing import Route
 
 from emulators.llm import Answer, Fault, LlmEmulator
 from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, Say, Second, Speaker, ToolRan, Transfer
 from moked.dialog.business import Business
+from moked.dialog.chat import Chat
 from moked.dialog.hours import Span
 from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt, two_readings
 from moked.dialog.tools import BY_NAME, Toolbox
@@ -186,16 +190,37 @@ async def test_one_fast_retry_saves_the_turn(bench):
     assert words(await bench.say("שלום")) == "הנה אני."
 
 
-async def test_a_cut_in_mid_sentence_is_an_error_and_not_a_repetition(bench):
-    bench.emulator.brain = lambda body: Answer("אחת שתיים שלוש ארבע")
-    bench.emulator.faults.append(Fault(cut_after=2))
-    reply = bench.agent.reply(CallerTurn(1, "שלום"), ())
-    got = []
+@pytest.mark.parametrize("fault", [Fault(cut_after=2), Fault(stall_after=2)])
+@pytest.mark.parametrize("again", ["אחת שתיים שלוש ארבע.", "שלוש ארבע."])
+async def test_an_answer_that_breaks_off_goes_on_and_repeats_nothing(bench, monkeypatch, fault, again):
+    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    answers = iter(["אחת שתיים שלוש ארבע.", again])
+    bench.emulator.brain = lambda body: Answer(next(answers))
+    bench.emulator.faults.append(fault)
+    assert words(await bench.say("שלום")) == "אחת שתיים שלוש ארבע."
+    assert bench.emulator.requests[-1]["messages"][-2] == {"role": "assistant", "content": "אחת שתיים "}
+
+
+async def test_an_answer_that_breaks_off_twice_ends_with_its_last_whole_sentence_or_fails(bench, monkeypatch):
+    monkeypatch.setattr("moked.dialog.llm._BETWEEN_WORDS_S", 0.1)
+    bench.emulator.brain = lambda body: Answer("מחר בבוקר. אולי גם מחרתיים.")
+    bench.emulator.faults += [Fault(stall_after=2), Fault(stall_after=2)]
+    assert words(await bench.say("שלום")).strip() == "מחר בבוקר."
+    bench.emulator.faults += [Fault(stall_after=1), Fault(stall_after=1)]
     with pytest.raises(ProviderError):
-        async with reply.actions() as actions:
-            async for action in actions:
-                got.append(action)
-    assert words(got) == "אחת שתיים "
+        await bench.say("שלום", number=2)
+
+
+async def test_keys_are_told_with_the_words_and_as_yes_or_no_where_that_was_asked(bench):
+    bench.emulator.brain = lambda body: Answer("בסדר.")
+    for history, turn, told in (
+        ((), {"dtmf": "0502345678#"}, "[הקשה במקלדת: 0502345678#]"),
+        ((), {"text": "המספר שלי", "dtmf": "0502345678"}, "המספר שלי [הקשה במקלדת: 0502345678]"),
+        ([Entry(Speaker.AGENT, "זה המספר שלכם, נכון?")], {"dtmf": "1"}, "[הקשה במקלדת: 1 (כן)]"),
+        ([Entry(Speaker.AGENT, "זה המספר שלכם, נכון?")], {"dtmf": "2#"}, "[הקשה במקלדת: 2# (לא)]"),
+    ):
+        await bench.say(history=history, **turn)
+        assert bench.emulator.requests[-1]["messages"][-1]["content"] == told
 
 
 async def test_leaving_a_reply_ends_the_request(bench):
@@ -321,3 +346,54 @@ async def test_a_reopened_turn_does_its_tools_again_from_where_it_began(bench):
     assert bench.agent.lead().name == "נזילה"
     await bench.say("יש לי נזילה בתל אביב", number=1)
     assert (bench.agent.lead().name, bench.agent.lead().need) == ("", "יש לי נזילה בתל אביב")
+
+
+async def test_a_line_that_is_no_json_is_the_servers_fault(bench):
+    bench.emulator.faults.extend([Fault(garbage=True), Fault(garbage=True)])
+    with pytest.raises(ProviderError) as caught:
+        await bench.say("שלום")
+    assert caught.value.kind is Failure.PROTOCOL
+
+
+LINES = (
+    b": a comment\r\n\r\n"
+    b'data: {"choices":[{"delta":{"role":"assistant","content":null}}],"system_fingerprint":"x"}\r\n\r\n'
+    + 'data:{"choices":[{"delta":{"content":"שלום, "}}]}\n\n'.encode()
+    + 'event: x\ndata: {"choices":[{"delta":{"content":"מה השם?"},"finish_reason":"stop"}]}\n\n'.encode()
+    + b'data: {"choices":[],"usage":{"total_tokens":42,"prompt_tokens":40}}\n\ndata: [DONE]\n\n'
+)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+async def test_however_the_network_cuts_it_the_answer_is_the_same(size):
+    async def answer(request):
+        async def pieces():
+            for at in range(0, len(LINES), size):
+                yield LINES[at : at + size]
+
+        return StreamingResponse(pieces(), media_type="text/event-stream")
+
+    async with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        chat = Chat(base_url=f"{url}/v1/", api_key="k", timeout_s=2)
+        async with chat.stream({"messages": []}) as chunks:
+            got = [chunk async for chunk in chunks]
+        await chat.close()
+    assert "".join(choice.delta.content or "" for chunk in got for choice in chunk.choices) == "שלום, מה השם?"
+    assert got[-1].usage.total_tokens == 42
+
+
+async def test_an_error_inside_the_stream_and_an_end_without_done_are_failures():
+    bodies = [b'data: {"error":{"message":"overloaded"}}\n\n', b'data: {"choices":[]}\n\n']
+
+    async def answer(request):
+        return PlainTextResponse(bodies.pop(0), media_type="text/event-stream")
+
+    async with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        chat = Chat(base_url=f"{url}/v1", api_key="k", timeout_s=2)
+        for what in ("overloaded", "ended in the middle"):
+            with pytest.raises(ProviderError, match=what) as caught:
+                async with chat.stream({}) as chunks:
+                    async for _ in chunks:
+                        pass
+            assert caught.value.kind is Failure.UNAVAILABLE
+        await chat.close()

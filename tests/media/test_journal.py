@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from moked.media import journal as journal_module
+from moked.media import journal as module
 from moked.media.journal import QUEUE_BOUND, Journal
 from moked.records import CallEnd, FieldSource, LeadDraft, Outcome, TurnRecord, Waterfall
 
@@ -126,6 +127,32 @@ async def test_of_a_turn_that_waits_in_versions_the_newest_is_written(store, tmp
         ("turn", "CA1", other),
     ]
     assert store.got[-1] == ("end", END)
+
+
+async def test_a_version_that_comes_a_moment_later_is_waited_for_but_not_by_who_flushes(store, tmp_path):
+    journal = Journal(store, tmp_path / "spill.jsonl")
+    async with journal.running(), anyio.create_task_group() as tasks:
+        journal.put_turn("CA1", TURN, LEAD)
+        for _ in range(20):  # the writer has it by now
+            await anyio.sleep(0)
+        journal.put_turn("CA1", replace(TURN, ended_ms=40), LEAD)
+        tasks.start_soon(journal.flush)
+    assert [item[:3] for item in store.got] == [("turn", "CA1", replace(TURN, ended_ms=40))]
+
+
+async def test_of_many_who_flush_none_waits_for_company(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_COMPANY_S", 3600)
+    journal = Journal(store, tmp_path / "spill.jsonl")
+
+    async def end(number):
+        journal.put_turn(f"CA{number}", TURN, LEAD)
+        await journal.flush()
+
+    with anyio.fail_after(60):
+        async with journal.running(), anyio.create_task_group() as tasks:
+            for number in range(30):  # each flush is a batch of its own
+                tasks.start_soon(end, number)
+    assert len(store.got) == 30
 
 
 async def test_what_was_spilt_is_written_when_the_database_is_back(store, tmp_path):

@@ -1,6 +1,6 @@
 """The playout clock, by example and by property, against a model of the carrier's play buffer."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.audio import SAMPLES_PER_MS, silence
@@ -196,3 +196,93 @@ def test_heard_text_is_a_beginning_of_what_was_said(text, at):
     heard = playout.heard(at)
     assert text.strip().startswith(heard.text)
     assert heard.complete == (at >= 2000)
+
+
+# --- silenced, and on from the same sample
+
+
+def counted(ms, start=0):
+    return bytes((start + n) % 251 for n in range(ms * SAMPLES_PER_MS))
+
+
+class Carrier:
+    """What a carrier plays of what it gets, to the sample, on the playout's clock; and the marks it gives back."""
+
+    def __init__(self):
+        self.played, self.pending, self.end, self.marks = bytearray(), bytearray(), 0, []
+
+    def take(self, now, actions):
+        self.until(now)
+        for action in actions:
+            if isinstance(action, Audio):
+                self.pending += action.audio
+            elif isinstance(action, Mark):
+                self.marks.append(action.name)
+
+    def until(self, now):
+        length = (now - self.end) * SAMPLES_PER_MS
+        self.played += self.pending[:length]
+        del self.pending[:length]
+        self.end = now
+
+    def clear(self, now):
+        self.until(now)
+        self.pending.clear()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 700)), max_size=6), st.integers(1, 4))
+def test_pauses_lose_nothing_and_repeat_nothing(pauses, clauses):
+    playout, carrier, now = Playout(), Carrier(), 0
+    playout.begin_reply(1)
+    for number in range(clauses):
+        playout.begin_clause(f"משפט {number} ")
+        playout.add(counted(700, number * 700 * SAMPLES_PER_MS))
+        playout.end_clause()
+    playout.end_reply()
+
+    def run(until):
+        nonlocal now
+        while now < until:
+            carrier.take(now, playout.poll(now))
+            now += 1
+
+    for talk, silent in pauses:
+        run(now + talk)
+        carrier.take(now, playout.poll(now))
+        heard = playout.heard(now).text
+        playout.pause(now)
+        carrier.clear(now)
+        for name in carrier.marks:  # they come back because of the clear, and prove nothing
+            playout.marked(now, name)
+        carrier.marks.clear()
+        assert playout.heard(now).text == heard
+        assert playout.paused
+        run(now + silent)
+        playout.resume()
+    finished = False
+    while not finished and now < 60_000:
+        actions = playout.poll(now)
+        carrier.take(now, actions)
+        finished = any(isinstance(action, Finished) for action in actions)
+        now += 1
+    carrier.until(now)
+    assert bytes(carrier.played) == counted(700 * clauses)
+    assert playout.heard(now).complete
+    assert playout.stale_marks >= 0
+
+
+def test_a_pause_gives_the_lost_marks_new_names():
+    playout = Playout()
+    playout.begin_reply(3)
+    playout.begin_clause("אחת.")
+    playout.add(counted(250))
+    playout.end_clause()
+    (mark,) = [a.name for a in playout.poll(0) if isinstance(a, Mark)]
+    playout.pause(100)
+    playout.resume()
+    (again,) = [a.name for _, a in drain(playout, 400, 2000) if isinstance(a, Mark)]
+    assert again != mark
+    assert playout.marked(700, mark) is None
+    assert playout.stale_marks == 1
+    assert playout.marked(700, again) == 3

@@ -170,6 +170,14 @@ class Ear:
     def close(self):
         self.closed = True
 
+    echo_db = None
+
+    def playing(self, ahead_ms, audio):
+        pass
+
+    def silenced(self):
+        pass
+
 
 class Store:
     def __init__(self):
@@ -211,9 +219,18 @@ class Call:
         self.policy = TurnPolicy(**policy)
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
-        self.second = self.spool = None
+        self.second = self.spool = self.machine = None
+        self.transfer_number = self.machine_message = ""
+        self.phrases = Phrases("סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר.")
         self.pressure = Pressure(0.03)
         self.clears = 0
+
+    def make_ear(self, on_speech):
+        return Ear(on_speech)
+
+    def line(self):
+        """The next 20 ms of the caller's line."""
+        return silence(20)
 
     # the outlet
     def media(self, audio):
@@ -271,7 +288,7 @@ class Call:
             return self.recognizer
 
         def ear(on_speech):
-            self.ear = Ear(on_speech)
+            self.ear = self.make_ear(on_speech)
             return self.ear
 
         async def context(start):
@@ -280,7 +297,7 @@ class Call:
         async def line():
             while True:
                 await anyio.sleep(0.02)
-                self.session.handle(Media(silence(20), 0, 0))
+                self.session.handle(Media(self.line(), 0, 0))
 
         self.t0 = anyio.current_time()
         self.plays_until = 0
@@ -298,12 +315,14 @@ class Call:
             journal=journal,
             bus=self.bus,
             control=self.control,
-            phrases=Phrases("סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר."),
+            phrases=self.phrases,
             policy=self.policy,
             unheard=UnheardAgents(BUSINESS, SCRIPT),
             second=self.second,
             spool=self.spool,
-            transfer_number="",
+            transfer_number=self.transfer_number,
+            machine=self.machine,
+            machine_message=self.machine_message,
             max_call_ms=self.max_call_ms,
             pressure=self.pressure,
         )
@@ -361,6 +380,20 @@ async def test_a_move_in_a_pause_does_not_hold_up_the_answer(reason, answered):
     assert committed == ["greet", "יש לי נזילה"][: 1 + answered]
 
 
+async def test_the_driver_sleeps_until_there_is_something_to_do(monkeypatch):
+    rounds = []
+    after_each = CallSession._leave_when_heard
+    monkeypatch.setattr(
+        CallSession, "_leave_when_heard", lambda self, now: (rounds.append(now), after_each(self, now))[1]
+    )
+    async with Call().on() as call:
+        await call.until(3000)
+        spoken = len(rounds)
+        await call.hangs_up(6000)
+    assert spoken < 60  # the greeting: a chunk each 100 ms, its marks and its end
+    assert len(rounds) - spoken < 10  # three seconds of nothing
+
+
 async def test_a_sentence_from_the_cache_keeps_the_space_before_it():
     async with Call({"מה?": (Say("הבנתי אתכם היטב. "), Say("סליחה, רק רגע."))}).on() as call:
         await call.says(3000, 3600, "מה?")
@@ -406,6 +439,8 @@ async def test_a_cough_goes_on_from_the_same_syllable():
         await call.says(3000, 3500, "מתי")
         await call.until(5000)
         call.ear.on_speech(SpeechStarted(4930))
+        await call.until(5130)
+        call.ear.on_speech(SpeechPaused(5060))
         await call.until(5220)
         call.ear.on_speech(SpeechEnded(5060))
         await call.hangs_up(12000)

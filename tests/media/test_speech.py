@@ -132,3 +132,21 @@ def test_starts_and_ends_alternate_and_make_sense(windows, start_windows, end_wi
 @given(probabilities)
 def test_same_input_same_events(windows):
     assert run(windows) == run(windows)
+
+
+@given(st.lists(st.floats(-90, 0), min_size=1, max_size=60), st.integers(1, 12))
+def test_the_background_is_the_quietest_of_the_last_windows(levels, windows):
+    """Told by what is just loud enough over it, after every window."""
+    policy = SpeechPolicy(start_windows=1, background_windows=windows, faintest_db=-80.0, start_above_db=6.0)
+    for count in range(1, len(levels) + 1):
+        gate = SpeechGate(policy)
+        for level in levels[:count]:
+            gate.feed(0.0, level)
+        known = [-80.0, *levels[:count]][-windows:]  # the line is taken for silent before the first
+        background = max(min(known), -80.0)
+        event = gate.feed(1.0, background + 6.001)
+        assert isinstance(event, SpeechStarted)
+        gate = SpeechGate(policy)
+        for level in levels[:count]:
+            gate.feed(0.0, level)
+        assert gate.feed(1.0, background + 5.999) is None

@@ -16,6 +16,7 @@ from moked.media.turns import (
     CutAudio,
     HoldAudio,
     Ignored,
+    PauseAudio,
     ResumeAudio,
     TurnPolicy,
     TurnTaking,
@@ -253,6 +254,7 @@ def test_a_cough_holds_and_resumes_within_700_ms():
     call.until(4000)
     call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
+    call.at(5200, "speech_paused", 5120)
     call.at(5280, "speech_ended", 5120)
     call.until(6000)
     assert [type(a) for t, a in call.log if t > 4500] == [HoldAudio, ResumeAudio]
@@ -267,7 +269,12 @@ def test_words_over_our_voice_take_the_floor():
     number = call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
     call.at(5250, "heard", "רגע לא", end=5200, final=False)
-    assert [a for t, a in call.log if t > 4500] == [HoldAudio(), CutAudio(number), Cancel(number, "barge_in_words")]
+    assert [a for t, a in call.log if t > 4500] == [
+        HoldAudio(),
+        PauseAudio(),
+        CutAudio(number),
+        Cancel(number, "barge_in_words"),
+    ]
     call.at(5760, "speech_ended", 5600)
     call.at(5900, "heard", "רגע לא בשבת", end=5600, final=True)
     call.until(8000)
@@ -275,14 +282,51 @@ def test_words_over_our_voice_take_the_floor():
     assert (begin.turn, begin.text, begin.cut_in) == (2, "רגע לא בשבת", True)
 
 
-def test_long_speech_takes_the_floor_without_words():
+def test_speech_that_lasts_silences_us_and_then_takes_the_floor_without_words():
     call = Call().greeted()
     call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
     call.until(4000)
     call.reply_to_last(4000)
     call.at(5070, "speech_started", 5000)
-    call.until(5500)
-    assert call.did(CutAudio)[0][0] == 5000 + POLICY.confirm_ms
+    call.until(6000)
+    assert call.did(PauseAudio)[0][0] == 5000 + POLICY.confirm_ms
+    assert call.did(CutAudio)[0][0] == 5000 + POLICY.floor_ms
+
+
+def test_a_sound_too_long_for_a_cough_and_too_short_for_speech_goes_on_from_where_we_were_silenced():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
+    call.until(4000)
+    call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.at(5560, "speech_ended", 5400)
+    call.until(6500)
+    assert [(t, type(a)) for t, a in call.log if t > 4500] == [
+        (5070, HoldAudio),
+        (5000 + POLICY.confirm_ms, PauseAudio),
+        (5400 + POLICY.resume_ms, ResumeAudio),
+    ]
+
+
+def test_a_gap_in_the_first_moments_of_speech_is_not_yet_a_cough():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
+    call.until(4000)
+    call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.at(5180, "speech_paused", 5100)
+    call.until(5800)
+    assert call.did(PauseAudio)[0][0] == 5300  # nobody said that it ended
+
+
+def test_speech_that_turns_out_to_be_our_echo_is_taken_back_at_once():
+    call = Call().greeted()
+    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
+    call.until(4000)
+    call.reply_to_last(4000)
+    call.at(5070, "speech_started", 5000)
+    call.at(5350, "speech_ended", 5000)  # it ended where it began
+    assert [type(a) for t, a in call.log if t > 4500] == [HoldAudio, PauseAudio, ResumeAudio]
 
 
 def test_a_back_channel_is_put_aside_unless_it_is_an_answer():
@@ -320,7 +364,12 @@ def test_a_final_that_differs_is_answered_anew_while_nothing_was_heard():
     assert [a.text for _, a in call.did(Begin)] == ["אני צריך חשמלאי היום", "אני צריך חשמלאי, היום בערב"]
     assert call.log[-1][1].turn == 1
     again = call.reply_to_last(3700)
-    call.at(3800, "corrected", "אני צריך משהו אחר")
+    call.at(3800, "corrected", "אני צריך משהו אחר")  # next to nothing was heard: it begins anew
+    assert call.did(CutAudio) == [(3800, CutAudio(again))]
+    assert call.did(Begin)[-1][1].text == "אני צריך משהו אחר"
+    assert call.did(Commit)[-1][1].turn == 1
+    again = call.reply_to_last(3900)
+    call.at(3900 + POLICY.restart_ms + 1, "corrected", "אני צריך משהו שונה")
     assert call.did(Begin)[-1][1].reply == again
 
 
@@ -427,7 +476,7 @@ Step = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(Step, max_size=50))
 def test_whatever_happens(steps):
     """At most one reply; every begin has one end; nothing is committed twice; whoever waits has a deadline."""

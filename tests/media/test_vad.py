@@ -33,10 +33,24 @@ def model():
 
 
 def voice(seed, windows=40):
-    """Something that moves the network: vowels and hiss, cut differently for each seed."""
+    """Something that moves the network: vowels and hiss, cut differently for each seed, as the telephone has it."""
     random = np.random.default_rng(seed)
     sound = np.roll(wakeup.vowels(), int(random.integers(0, 20_000)))[: windows * WINDOW_SAMPLES]
-    return (sound + random.normal(0, 0.003, len(sound))).astype(np.float32).reshape(windows, WINDOW_SAMPLES)
+    heard = (sound + random.normal(0, 0.003, len(sound))).astype(np.float32)
+    return audio.to_float(audio.from_float(heard)).reshape(windows, WINDOW_SAMPLES)
+
+
+def rows(windows):
+    """What is submitted for windows of float32."""
+    heard = audio.silence(CONTEXT // 8) + audio.from_float(np.asarray(windows, dtype=np.float32).ravel())
+    return [heard[at : at + module.ROW] for at in range(0, len(heard) - CONTEXT, WINDOW_SAMPLES)]
+
+
+def into(found):
+    return lambda probability, level_db: found.append(probability)
+
+
+SILENT = audio.silence(module.ROW // 8)
 
 
 def singly(model, windows):
@@ -68,12 +82,13 @@ async def until(condition, seconds=20.0):
 
 async def test_a_batch_says_what_single_runs_say(model):
     calls = {seed: voice(seed) for seed in range(12)}
+    given = {seed: rows(windows) for seed, windows in calls.items()}
     heard = {seed: [] for seed in calls}
     async with batcher() as vad:
-        slots = {seed: vad.open(heard[seed].append) for seed in calls}
+        slots = {seed: vad.open(into(heard[seed])) for seed in calls}
         for i in range(40):
-            for seed, windows in calls.items():
-                slots[seed].submit(windows[i])
+            for seed, some in given.items():
+                slots[seed].submit(some[i])
             await until(lambda i=i: all(len(found) > i for found in heard.values()))
         assert vad.stats.largest == 12
         assert vad.stats.dropped == vad.stats.failed == 0
@@ -86,9 +101,9 @@ async def test_results_come_in_order_when_windows_come_in_bursts(model):
     windows = voice(3, windows=MAX_PENDING)
     heard = []
     async with batcher() as vad:
-        slot = vad.open(heard.append)
-        for window in windows:
-            slot.submit(window)
+        slot = vad.open(into(heard))
+        for row in rows(windows):
+            slot.submit(row)
         await until(lambda: len(heard) == MAX_PENDING)
     assert heard == pytest.approx(singly(model, windows), abs=1e-6)
 
@@ -97,9 +112,9 @@ async def test_the_oldest_window_is_dropped_and_its_place_is_kept(model):
     windows = voice(4, windows=MAX_PENDING + 3)
     heard = []
     async with batcher() as vad:
-        slot = vad.open(heard.append)
-        for window in windows:
-            slot.submit(window)
+        slot = vad.open(into(heard))
+        for row in rows(windows):
+            slot.submit(row)
         await until(lambda: len(heard) == len(windows))
         assert vad.stats.dropped == 3
     assert heard[:3] == [None, None, None]
@@ -110,18 +125,18 @@ async def test_a_closed_slot_hears_nothing_more_and_its_place_is_clean_for_the_n
     windows = voice(5)
     before, after = [], []
     async with batcher() as vad:
-        slot = vad.open(before.append)
-        for window in windows[:20]:
-            slot.submit(window)
+        slot = vad.open(into(before))
+        for row in rows(windows[:20]):
+            slot.submit(row)
         await until(lambda: len(before) >= 5)
         slot.close()  # one of its windows may be running, others wait
         slot.close()
         heard = len(before)
-        slot.submit(windows[0])
-        again = vad.open(after.append)
+        slot.submit(rows(windows)[0])
+        again = vad.open(into(after))
         assert again.index == slot.index
-        for window in windows[:20]:
-            again.submit(window)
+        for row in rows(windows[:20]):
+            again.submit(row)
         await until(lambda: len(after) == 20)
         assert len(before) == heard
     assert after == pytest.approx(singly(model, windows[:20]), abs=1e-6)
@@ -131,12 +146,13 @@ async def test_two_hundred_calls(model):
     calls = 200
     heard = [[] for _ in range(calls)]
     shared = [voice(seed, windows=10) for seed in range(10)]
+    given = [rows(windows) for windows in shared]
     async with batcher(max_batch=48) as vad:
-        slots = [vad.open(found.append) for found in heard]
+        slots = [vad.open(into(found)) for found in heard]
         assert len({slot.index for slot in slots}) == calls
         for i in range(10):
             for number, slot in enumerate(slots):
-                slot.submit(shared[number % 10][i])
+                slot.submit(given[number % 10][i])
             await anyio.sleep(0.01)
         await until(lambda: all(len(found) == 10 for found in heard))
         assert vad.stats.largest == 48
@@ -154,10 +170,10 @@ async def test_results_belong_to_the_call_that_asked():
         slots = []
         for call in ("a", "b"):
             name.set(call)
-            slots.append(vad.open(lambda _: seen.append(name.get())))
+            slots.append(vad.open(lambda *_: seen.append(name.get())))
         name.set("nobody")
         for slot in slots:
-            slot.submit(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            slot.submit(SILENT)
         await until(lambda: len(seen) == 2)
     assert seen == ["a", "b"]
 
@@ -165,18 +181,17 @@ async def test_results_belong_to_the_call_that_asked():
 async def test_a_call_that_breaks_is_told_so_and_the_others_go_on():
     heard = []
 
-    def broken(_):
+    def broken(probability, level_db):
         raise RuntimeError("this call is broken")
 
-    window = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
     async with batcher() as vad:
-        bad, good = vad.open(broken), vad.open(heard.append)
+        bad, good = vad.open(broken), vad.open(into(heard))
         for _ in range(3):
-            good.submit(window)
-        bad.submit(window)
+            good.submit(SILENT)
+        bad.submit(SILENT)
         await until(lambda: len(heard) == 3)
         with pytest.raises(RuntimeError, match="this call is broken"):
-            bad.submit(window)
+            bad.submit(SILENT)
 
 
 async def test_when_the_network_fails_time_still_passes(monkeypatch, caplog):
@@ -186,9 +201,9 @@ async def test_when_the_network_fails_time_still_passes(monkeypatch, caplog):
     heard = []
     async with batcher() as vad:
         monkeypatch.setattr(SileroVad, "infer", infer)
-        slot = vad.open(heard.append)
+        slot = vad.open(into(heard))
         for _ in range(5):
-            slot.submit(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            slot.submit(SILENT)
         await until(lambda: len(heard) == 5)
         assert vad.stats.failed == 5
     assert heard == [None] * 5
@@ -198,9 +213,9 @@ async def test_when_the_network_fails_time_still_passes(monkeypatch, caplog):
 async def test_windows_wait_a_moment_for_company():
     heard = []
     async with batcher(gather_ms=50) as vad:
-        slots = [vad.open(heard.append) for _ in range(8)]
+        slots = [vad.open(into(heard)) for _ in range(8)]
         for slot in slots:
-            slot.submit(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            slot.submit(SILENT)
             await anyio.sleep(0.001)
         await until(lambda: len(heard) == 8)
         assert vad.stats.batches == 1
@@ -209,13 +224,13 @@ async def test_windows_wait_a_moment_for_company():
 async def test_stopping_leaves_nothing_behind():
     heard = []
     async with batcher() as vad:
-        slot = vad.open(heard.append)
+        slot = vad.open(into(heard))
         for _ in range(10):
-            slot.submit(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+            slot.submit(SILENT)
     count = len(heard)
     await anyio.sleep(0.02)
     assert len(heard) == count
-    slot.submit(np.zeros(WINDOW_SAMPLES, dtype=np.float32))
+    slot.submit(SILENT)
     slot.close()
 
 

@@ -87,6 +87,8 @@ class FakeEngine:
     open_ms: int = 30
     limit_ms: int = 0  # the provider's own limit of a stream
     seats: int = 1000  # streams at a time
+    batch_ms: int = 0  # it says that it waits for so much anyway
+    writes: list[tuple[int, int]] = field(default_factory=list)  # when, and how many bytes
     opened: list[int] = field(default_factory=list)
     expected: list[str] = field(default_factory=list)
     paused: list[int] = field(default_factory=list)
@@ -145,9 +147,11 @@ class _Base:
         return self.origin_ms + len(self.audio) // SAMPLES_PER_MS
 
     async def write(self, audio: bytes) -> None:
-        assert len(audio) <= FRAME_BYTES, "more at once overflows an engine's own bound instead of waiting for room"
+        most = max(FRAME_BYTES, self.engine.batch_ms * SAMPLES_PER_MS)
+        assert len(audio) <= most, "more at once overflows an engine's own bound instead of waiting for room"
         if self.dead:
             raise ProviderError(self.engine.name, Failure.UNAVAILABLE, "written to a dead stream")
+        self.engine.writes.append((round(anyio.current_time() * 1000), len(audio)))
         self.audio += audio
         if self.engine.limit_ms and self.at_ms - self.origin_ms > self.engine.limit_ms:
             self.kill(Failure.EXPIRED)

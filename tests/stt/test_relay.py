@@ -633,3 +633,38 @@ async def test_a_third_engine_is_tried_when_the_second_is_full():
     assert call.words == TEXT
     assert call.deaf == 0
     assert call.switches == [("google", "whisper", "full")]
+
+
+async def test_an_engine_that_batches_is_woken_for_a_batch_and_rarely_while_nobody_speaks():
+    spoken = speech(VOCABULARY[:6], from_ms=6000)
+    engine = FakeEngine("google", spoken, batch_ms=150)
+    call = Call(engine)
+    start = round(anyio.current_time() * 1000)
+    paused_at = spoken[-1].end_ms + 80
+
+    async def pause():
+        await anyio.sleep(paused_at / 1000)
+        call.relay.speech_paused(spoken[-1].end_ms)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pause)
+        tasks.start_soon(call.take, spoken)
+    assert call.words == [s.text for s in spoken]
+    wakes = sorted({at - start for at, _ in engine.writes})
+
+    def gaps(from_ms, to_ms):
+        return {b - a for a, b in pairwise(at for at in wakes if from_ms <= at < to_ms)}
+
+    told = spoken[0].start_ms + 100  # the VAD is sure, and its frame has just come
+    assert gaps(2500, told) == {400}
+    assert told in wakes, "the first word waits for nothing"
+    assert gaps(told, spoken[-1].end_ms) == {160}
+    assert max(gaps(paused_at, paused_at + 600)) <= 40
+
+
+@pytest.mark.parametrize("at_ms", range(6000, 8400, 300))
+async def test_batches_lose_and_double_no_word_when_a_stream_is_killed(at_ms):
+    spoken = speech(VOCABULARY[:8], from_ms=6000)
+    first = FakeEngine("google", spoken, faults=[Fault("kill", at_ms=at_ms)], batch_ms=150)
+    call = await Call(first, FakeEngine("whisper", spoken, "whole")).take(spoken)
+    assert call.words == [s.text for s in spoken]

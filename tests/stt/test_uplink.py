@@ -45,9 +45,9 @@ def test_a_flush_makes_the_rest_due_and_does_not_linger() -> None:
 def test_who_waits_while_it_is_full_pushes_nothing_out_whatever_the_length_of_the_frames() -> None:
     uplink = Uplink(batch_ms=20, bound_ms=100)
     for length in (160, 100, 160, 33, 160, 160, 160):
-        if not uplink.full:
+        if uplink.fits(160):
             uplink.put(FRAME[:length], now=0)
-    assert uplink.full
+    assert not uplink.fits(160)
     assert uplink.dropped == 0
 
 

@@ -62,6 +62,19 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def free_ports(count: int) -> int:
+    """The first of `count` ports in a row that are free now."""
+    while True:
+        first = free_port()
+        try:
+            listeners = [socket.create_server(("127.0.0.1", first + n)) for n in range(count)]
+        except (OSError, OverflowError):
+            continue
+        for listener in listeners:
+            listener.close()
+        return first
+
+
 @asynccontextmanager
 async def moked(folder: Path, *arguments: str, port: int, **values: object) -> AsyncIterator[Running]:
     """`moked ARGUMENTS --port PORT` with these settings alone, once it is ready. `folder` gets what it prints."""

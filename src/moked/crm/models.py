@@ -101,16 +101,18 @@ class SafeText(TypeDecorator[str]):
 
 
 class Json(TypeDecorator[Any]):
-    """JSON that always can be stored; JSONB on PostgreSQL."""
+    """JSON that always can be stored; JSONB on PostgreSQL. None is NULL."""
 
     impl = JSON
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(JSONB() if dialect.name == "postgresql" else JSON())
+        return dialect.type_descriptor(
+            JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
+        )
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        return storable(value)
+        return None if value is None else storable(value)
 
 
 def _words(kind: type[StrEnum]) -> Enum:
@@ -284,6 +286,7 @@ class Turn(Base):
     sent_ms: Mapped[int | None]
     heard_ms: Mapped[int | None]
     tools: Mapped[list[Any]] = mapped_column(default=list)
+    decision: Mapped[dict[str, Any] | None] = mapped_column(Json())
     created_at: Mapped[datetime]
 
 

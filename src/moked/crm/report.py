@@ -92,6 +92,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
             "response_ms": waterfall.response_ms,
         },
         "tools": turn.tools,
+        "decision": turn.decision,
     }
 
 

@@ -6,21 +6,17 @@ the history holds only what was heard. The server's quirks are met here: tool ca
 a finish of "stop" in spite of tool calls, extra fields that must come back verbatim (Gemini's compatible endpoint).
 """
 
-import json
 import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import anyio
-import httpx2
-import openai
-from anyio import to_thread
 
 from moked import metrics
 from moked.dialog import (
@@ -38,6 +34,7 @@ from moked.dialog import (
     addresses,
 )
 from moked.dialog.business import Business, gendered
+from moked.dialog.chat import PROVIDER, Chat, Chunk, Delta
 from moked.dialog.rations import Spent
 from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
@@ -47,10 +44,7 @@ from moked.stt.transcripts import normalise
 
 log = logging.getLogger(__name__)
 
-PROVIDER: Final = "llm"
 _ROUNDS: Final = 4
-_CONNECT_S: Final = 2.0
-_BETWEEN_WORDS_S: Final = 3.0
 _HISTORY_ENTRIES: Final = 40
 _CUT_NOTE: Final = " [נקטע]"
 _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
@@ -81,7 +75,6 @@ class LlmAgents:
     ) -> None:
         self._business = business
         self._model = model
-        self._timeout_s = timeout_s
         self._max_tools = max_tools
         self._clock = clock or (lambda: datetime.now(ZoneInfo(business.timezone)))
         self._options: dict[str, Any] = {}
@@ -90,16 +83,10 @@ class LlmAgents:
             self._options["prompt_cache_key"] = f"moked-{business.name}"[:64]
         if model.startswith(("gpt-5", "o1", "o3", "o4")):
             self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key or "none",
-            base_url=base_url or None,
-            max_retries=0,
-            timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
-        )
+        self._chat = Chat(base_url=base_url, api_key=api_key, timeout_s=timeout_s)
         self._prompt = system_prompt(business)
         addresses.ready()
-        # Made once, and past the client's own walk over them: together a tenth of a busy server's time.
-        self._tools = {"tools": [tool.schema() for tool in TOOLS]}
+        self._tools = [tool.schema() for tool in TOOLS]  # made once: they are most of what is sent
 
     def __call__(self, context: CallContext) -> "LlmAgent":
         return LlmAgent(self, context)
@@ -109,47 +96,23 @@ class LlmAgents:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        await to_thread.run_sync(lambda: self._client.chat.completions)  # imports for half a second: not in a call
         try:
             yield
         finally:
-            await self._client.close()
+            await self._chat.close()
 
-    @asynccontextmanager
-    async def stream(self, messages: list[dict[str, Any]]) -> AsyncIterator[AsyncIterator[Any]]:
+    def stream(self, messages: list[dict[str, Any]]) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """One streamed completion. Raises `ProviderError`; a silent server is a TIMEOUT, also between words."""
-        try:
-            with anyio.fail_after(self._timeout_s):
-                response: Any = await self._client.chat.completions.create(
-                    model=self._model,
-                    messages=messages,  # type: ignore[arg-type]  # built as plain JSON, unknown fields included
-                    stream=True,
-                    max_completion_tokens=400,
-                    extra_body=self._tools,
-                    **self._options,
-                )
-        except (openai.APIError, TimeoutError) as error:
-            raise _failure(error) from error
-        try:
-            yield _paced(response, self._timeout_s)
-        finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await response.close()
-
-
-async def _paced(response: Any, first_s: float) -> AsyncIterator[Any]:
-    chunks = aiter(response)
-    wait = first_s
-    while True:
-        try:
-            with anyio.fail_after(wait):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except (openai.APIError, httpx2.HTTPError, TimeoutError, json.JSONDecodeError) as error:
-            raise _failure(error) from error
-        wait = _BETWEEN_WORDS_S
-        yield chunk
+        return self._chat.stream(
+            {
+                "model": self._model,
+                "messages": messages,
+                "stream": True,
+                "max_completion_tokens": 400,
+                "tools": self._tools,
+                **self._options,
+            }
+        )
 
 
 class LlmAgent:
@@ -200,10 +163,10 @@ class LlmAgent:
     async def _converse(
         self, turn: CallerTurn, history: Sequence[Entry], committed: anyio.Event
     ) -> AsyncIterator[Action]:
-        words = turn.text or f"[הקשה במקלדת: {turn.dtmf}]"
-        messages = self._messages(words, history, two_readings(turn))
-        said, retried = "", False
+        messages = self._messages(_caller_words(turn, history), history, two_readings(turn))
+        said, retried, rest = "", False, _Rest("")
         for _ in range(_ROUNDS):
+            begun = said
             calls, cost = _CallCollector(), _Cost(messages)
             try:
                 async with self._house.stream(messages) as chunks:
@@ -211,14 +174,24 @@ class LlmAgent:
                         cost.take(chunk)
                         for choice in chunk.choices:
                             calls.take(choice.delta)
-                            if choice.delta.content:
-                                said += choice.delta.content
-                                yield Say(choice.delta.content)
+                            text = rest.new(choice.delta.content or "")
+                            if text:
+                                said += text
+                                yield Say(text)
             except ProviderError as error:
-                if retried or said or error.kind in (Failure.AUTH, Failure.CONFIG):
+                if error.kind in (Failure.AUTH, Failure.CONFIG):
+                    raise
+                if retried:
+                    if _whole_sentence(said):  # it is an answer, if not all of it
+                        log.warning("language model fell silent in its answer", extra={"kind": error.kind.value})
+                        break
                     raise
                 retried = True
                 log.warning("language model failed, trying once more", extra={"kind": error.kind.value})
+                spoken = said[len(begun) :]
+                if spoken.strip():
+                    rest = _Rest(spoken)
+                    messages += [{"role": "assistant", "content": spoken}, {"role": "system", "content": _GO_ON}]
                 continue
             finally:  # an abandoned one is paid for as well
                 self.spent.tokens += cost.tokens
@@ -278,6 +251,48 @@ class LlmAgent:
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
 
+def _caller_words(turn: CallerTurn, history: Sequence[Entry]) -> str:
+    """What the caller said and pressed. After a yes/no question 1 is yes and 2 is no, as callers are told."""
+    if not turn.dtmf:
+        return turn.text
+    keys = turn.dtmf
+    last = next((entry.text for entry in reversed(history) if entry.speaker is Speaker.AGENT), "")
+    meaning = {"1": " (כן)", "2": " (לא)"}.get(keys.strip("#*"), "") if expectation(last) is Expect.YES_NO else ""
+    return f"{turn.text} [הקשה במקלדת: {keys}{meaning}]".strip()
+
+
+class _Rest:
+    """What a second attempt adds to an answer that broke off after `spoken`. Some models go on from there, some begin
+    anew: what was spoken already is not spoken again."""
+
+    def __init__(self, spoken: str) -> None:
+        self._spoken = spoken
+        self._held = ""  # may be the beginning again
+
+    def new(self, text: str) -> str:
+        if not self._spoken or not text:
+            return text
+        self._held += text
+        if self._spoken.startswith(self._held.lstrip()) or self._held.lstrip().startswith(self._spoken.rstrip()):
+            if len(self._held.strip()) < len(self._spoken.rstrip()):
+                return ""
+            more = self._held.lstrip()[len(self._spoken.rstrip()) :]
+            return self._let_go(more.lstrip() if self._spoken[-1:].isspace() else more)
+        joint = "" if self._spoken[-1:].isspace() or self._held[:1].isspace() else " "
+        return self._let_go(joint + self._held)
+
+    def _let_go(self, text: str) -> str:
+        self._held = self._spoken = ""
+        return text
+
+
+_GO_ON: Final = "התשובה נקטעה באמצע, ומה שנכתב כבר נאמר. להמשיך בדיוק מהמקום שבו נקטעה, בלי לחזור על מה שנאמר."
+
+
+def _whole_sentence(said: str) -> bool:
+    return said.rstrip().endswith((".", "?", "!"))
+
+
 class _Answer:
     """A `Reply` from a generator of actions."""
 
@@ -316,11 +331,13 @@ class _Cost:
     def tokens(self) -> int:
         return self._told or self._letters // _LETTERS_A_TOKEN
 
-    def take(self, chunk: Any) -> None:
-        usage = getattr(chunk, "usage", None)
-        if usage is not None and usage.total_tokens:
-            self._told = usage.total_tokens
+    def take(self, chunk: Chunk) -> None:
+        if chunk.usage is not None and chunk.usage.total_tokens:
+            self._told = chunk.usage.total_tokens
         self._letters += sum(len(choice.delta.content or "") for choice in chunk.choices)
+
+
+_CALL_FIELDS: Final = frozenset({"index", "id", "type", "function"})
 
 
 class _CallCollector:
@@ -331,23 +348,24 @@ class _CallCollector:
         self._by_index: dict[int, dict[str, Any]] = {}
         self._text = ""
 
-    def take(self, delta: Any) -> None:
+    def take(self, delta: Delta) -> None:
         self._text += delta.content or ""
         for part in delta.tool_calls or ():
-            index = part.index if isinstance(part.index, int) else len(self.found) - 1
+            number, id_ = part.get("index"), part.get("id")
+            index = number if isinstance(number, int) else len(self.found) - 1
             call = self._by_index.get(index)
-            if call is None or (part.id and part.id != call["id"]):
+            if call is None or (id_ and id_ != call["id"]):
                 call = {
-                    **(part.model_extra or {}),
-                    "id": part.id or f"call_{len(self.found) + 1}",
+                    **{key: value for key, value in part.items() if key not in _CALL_FIELDS},
+                    "id": id_ or f"call_{len(self.found) + 1}",
                     "type": "function",
                     "function": {"name": "", "arguments": ""},
                 }
                 self.found.append(call)
-                self._by_index[index if isinstance(part.index, int) else len(self.found) - 1] = call
-            if part.function is not None:
-                call["function"]["name"] += part.function.name or ""
-                call["function"]["arguments"] += part.function.arguments or ""
+                self._by_index[number if isinstance(number, int) else len(self.found) - 1] = call
+            function = part.get("function") or {}
+            call["function"]["name"] += function.get("name") or ""
+            call["function"]["arguments"] += function.get("arguments") or ""
 
     def message(self) -> dict[str, Any]:
         return {"role": "assistant", "content": self._text or None, "tool_calls": self.found}
@@ -415,20 +433,3 @@ def system_prompt(business: Business) -> str:
     template = files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
     text = gendered(template, business.voice_gender)
     return text.replace("{name}", business.name).replace("{facts}", business.facts_text())
-
-
-def _failure(error: Exception) -> ProviderError:
-    match error:
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            kind = Failure.AUTH
-        case openai.RateLimitError():
-            kind = Failure.QUOTA
-        case openai.APITimeoutError() | TimeoutError() | httpx2.TimeoutException():
-            kind = Failure.TIMEOUT
-        case openai.APIStatusError(status_code=code) if code < 500:
-            kind = Failure.CONFIG
-        case openai.APIResponseValidationError() | json.JSONDecodeError():
-            kind = Failure.PROTOCOL
-        case _:
-            kind = Failure.UNAVAILABLE
-    return ProviderError(PROVIDER, kind, str(error)[:300] or type(error).__name__)

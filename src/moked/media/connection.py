@@ -124,6 +124,7 @@ class Connection:
         limits: Limits,
         count: Count,
         calls: MutableMapping[str, "Connection"],
+        short_way: Callable[[Callable[[bytes], None]], None] | None = None,
     ) -> None:
         self._receive = receive
         self._send = send
@@ -133,6 +134,7 @@ class Connection:
         self._limits = limits
         self._count = count
         self._calls = calls  # one socket a call; shared with the other connections
+        self._short_way = short_way  # past `receive`, where the server has one
         self._stream = MediaStream()
         self._writer = anyio.Lock(fast_acquire=True)
         self._waiting = anyio.CancelScope()  # what to interrupt when the call ends
@@ -238,6 +240,8 @@ class Connection:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, session)
             tasks.start_soon(self._watch)
+            if self._short_way is not None:
+                self._short_way(lambda text: self._arrived(session, text))
             with anyio.CancelScope() as self._waiting:
                 await self._read(session)
             reason = self._ended[1] if self._ended is not None else "done"
@@ -280,18 +284,25 @@ class Connection:
 
     async def _read(self, session: Session) -> None:
         while self._ended is None:
-            event = await self._next()
-            match event:
-                case Media():
-                    self._heard_at = anyio.current_time()
-                    self._hand(session, event)
-                case Mark() | Dtmf():
-                    self._hand(session, event)
-                case Stop():
-                    self._hand(session, event)
-                    self.end(NORMAL, "stop")
-                case Connected() | Start() | Bad() | None:
-                    pass
+            self._take(session, await self._next())
+
+    def _arrived(self, session: Session, text: bytes) -> None:
+        """A message by the short way. It comes outside of any task, so nothing here may wait."""
+        if self._ended is None:
+            self._take(session, self._understood(text))
+
+    def _take(self, session: Session, event: Event | None) -> None:
+        match event:
+            case Media():
+                self._heard_at = anyio.current_time()
+                self._hand(session, event)
+            case Mark() | Dtmf():
+                self._hand(session, event)
+            case Stop():
+                self._hand(session, event)
+                self.end(NORMAL, "stop")
+            case Connected() | Start() | Bad() | None:
+                pass
 
     def _hand(self, session: Session, event: Event | Gone) -> None:
         if self._finished.is_set():
@@ -311,7 +322,10 @@ class Connection:
             self._disconnected(message)
             return None
         text = message.get("text")
-        event = self._stream.receive(message.get("bytes") or b"" if text is None else text)
+        return self._understood(message.get("bytes") or b"" if text is None else text)
+
+    def _understood(self, text: str | bytes) -> Event:
+        event = self._stream.receive(text)
         if isinstance(event, Bad):
             self._note(event)
         return event

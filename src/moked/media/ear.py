@@ -2,37 +2,33 @@
 
     feed(mu-law) -> 32 ms windows -> detector slot (batched over all calls) -> SpeechGate -> on_speech
 
-It glues two things that know nothing of each other: the detector, which answers a little later, and the gate, which
-counts windows and wants to know how loud each was. `received_ms` is therefore ahead of what the gate has judged, by
-some ten milliseconds.
+It glues things that know nothing of each other: the detector, which answers a little later, the gate, which counts
+windows, and the echo guard, which knows how loud our own voice can come back. `received_ms` is therefore ahead of what
+the gate has judged, by some ten milliseconds. Audio is cut here and nothing else: the detector makes numbers of it, for
+all calls at once. Where the guard learns in the middle of a stretch that all of it was echo, the stretch is taken back:
+it ends where it began.
 """
 
-import math
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
-
-import numpy as np
+from typing import Final, Protocol
 
 from moked import audio
-from moked.media.speech import WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
-from moked.media.vad import Floats, OnResult
+from moked.media.echo import EchoGuard
+from moked.media.speech import WINDOW_MS, WINDOW_SAMPLES, SpeechEvent, SpeechGate, SpeechPolicy
+from moked.media.vad import CONTEXT, OnResult
 
 
 class Slot(Protocol):
     """A call's place at the detector: `moked.media.vad.VadSlot`, or a script in tests."""
 
-    def submit(self, window: Floats) -> None: ...
+    def submit(self, row: bytes) -> None: ...
 
     def close(self) -> None: ...
 
 
 SlotSource = Callable[[OnResult], Slot]
 
-
-def level_db(window: Floats) -> float:
-    """Loudness in dB below full scale; -90 for digital silence."""
-    return 10.0 * math.log10(float(np.dot(window, window)) / len(window) + 1e-9)
+_BEFORE: Final = audio.SILENCE * CONTEXT  # the call's first window has nothing before it
 
 
 class Ear:
@@ -44,27 +40,37 @@ class Ear:
         self._gate = SpeechGate(policy)
         self._on_speech = on_speech
         self._slot = slot_source(self._result)
-        self._levels: deque[float] = deque()  # of the windows without a result yet: the slot bounds them
-        self._rest = b""  # less than a window
+        self._echo = EchoGuard()
+        self._at = 0  # call ms at the end of the last window that was judged
+        self._rest = _BEFORE  # the end of the last window, and less than a window after it
         self._received = 0  # samples
 
     def feed(self, mulaw: bytes) -> None:
         """The next audio of the call, in order, any length. Never waits."""
         self._received += len(mulaw)
         heard = self._rest + mulaw
-        whole = len(heard) - len(heard) % WINDOW_SAMPLES
-        self._rest = heard[whole:]
-        if not whole:
-            return
-        samples = audio.to_float(heard[:whole])
-        for start in range(0, whole, WINDOW_SAMPLES):
-            window = samples[start : start + WINDOW_SAMPLES]
-            self._levels.append(level_db(window))
-            self._slot.submit(window)
+        at, last = 0, len(heard) - WINDOW_SAMPLES - CONTEXT
+        while at <= last:
+            self._slot.submit(heard[at : at + CONTEXT + WINDOW_SAMPLES])
+            at += WINDOW_SAMPLES
+        self._rest = heard[at:]
 
     def close(self) -> None:
         """Nothing is heard after this, also not what was fed before and not yet judged."""
         self._slot.close()
+
+    def playing(self, ahead_ms: int, mulaw: bytes) -> None:
+        """The caller hears this audio of ours in `ahead_ms` from now on."""
+        self._echo.sent(self.received_ms + ahead_ms, mulaw)
+
+    def silenced(self) -> None:
+        """Nothing of ours is heard from now on."""
+        self._echo.cleared(self.received_ms)
+
+    @property
+    def echo_db(self) -> float | None:
+        """How much quieter than our voice its echo comes back, negative; None where there is none."""
+        return self._echo.gain_db
 
     @property
     def received_ms(self) -> int:
@@ -90,7 +96,12 @@ class Ear:
         """The end of the last voiced window, in call audio time; 0 before the first."""
         return self._gate.last_voiced_ms
 
-    def _result(self, probability: float | None) -> None:
-        event = self._gate.feed(probability, self._levels.popleft())
+    def _result(self, probability: float | None, level_db: float) -> None:
+        self._at += WINDOW_MS
+        if self._echo.heard(self._at, level_db) and self._gate.speaking and self._echo.is_echo(self._gate.since_ms):
+            self._tell(self._gate.retract())
+        self._tell(self._gate.feed(probability, level_db, self._echo.floor_db(self._at)))
+
+    def _tell(self, event: SpeechEvent | None) -> None:
         if event is not None:
             self._on_speech(event)

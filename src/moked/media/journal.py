@@ -4,8 +4,10 @@
                  | full              | away, also when tried again
                  '------> spill file <-'  --> the database, when the queue is empty and the next heartbeat comes
 
-Of a turn whose versions wait in the queue together only the newest is written. The spill file has one JSON object a
-line; what it still holds when the process ends is written at the next start. `metrics` counts what was spilt.
+Of a turn whose versions wait in the queue together only the newest is written; they are given a moment to, unless
+somebody waits (`flush`): a turn has five versions within a second or two, and each is a transaction. The spill file has
+one JSON object a line; what it still holds when the process ends is written at the next start. `metrics` counts what
+was spilt.
 """
 
 import json
@@ -28,6 +30,7 @@ from moked.records import CallEnd, LeadDraft, TurnRecord
 log = logging.getLogger(__name__)
 
 QUEUE_BOUND = 1024
+_COMPANY_S = 0.25
 _RETRY_DELAYS = (0.1, 0.5, 2.0)
 _AWAY = 3  # failures in a row of the spill file's records mean that the database is away, not that a record is bad
 
@@ -70,6 +73,8 @@ class Journal:
         self._live: set[str] = set()
         self._file = threading.Lock()  # the loop and the writer's thread both spill
         self._spilt = False
+        self._urgent = anyio.Event()  # somebody begins to wait
+        self._waiting = 0  # how many do
 
     def put_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft) -> None:
         """A turn, or its newer version, and what the agent knows so far: a crash must not lose it."""
@@ -83,11 +88,18 @@ class Journal:
 
     async def flush(self) -> None:
         done = anyio.Event()
+        self._hurry()
         try:
             await self._send.send(done)
+            await done.wait()
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return  # what is put now is spilt at once
-        await done.wait()
+        finally:
+            self._waiting -= 1
+
+    def _hurry(self) -> None:
+        self._waiting += 1
+        self._urgent.set()
 
     @asynccontextmanager
     async def call(self, call_sid: str) -> AsyncIterator[None]:
@@ -110,6 +122,7 @@ class Journal:
                 yield
             finally:
                 beats.cancel()
+                self._hurry()
                 self._send.close()  # the writer ends when the queue is empty
 
     def _put(self, entry: _Entry) -> None:
@@ -132,6 +145,10 @@ class Journal:
                 if self._spilt and not self._receive.statistics().current_buffer_used:
                     await to_thread.run_sync(self._replay)
                 continue
+            if not self._waiting:
+                self._urgent = anyio.Event()
+                with anyio.move_on_after(_COMPANY_S):
+                    await self._urgent.wait()
             batch = [entry]
             markers: list[anyio.Event] = []
             while True:

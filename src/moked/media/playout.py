@@ -9,26 +9,29 @@ says nothing.
     begin_clause(text), add(audio), end_clause() ... end_reply()      what is to be heard, in order
     poll(now) -> Audio | Mark | Finished               what to do now; `deadline` says when to ask again
     hold / resume                                      stop and go on, nothing is lost
+    pause(now)                                         the carrier is told `clear`; goes on from the same sample
     clear(now) -> Heard                                the caller has the floor
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from moked.audio import SAMPLES_PER_MS
 
 _MARK_GRACE_MS: Final = 1500
+_CARRIER_LAG_MS: Final = 200  # what marks may show that it is behind our clock
 _SAMPLES_A_LETTER: Final = 75 * SAMPLES_PER_MS  # ordinary Hebrew speech, blanks included
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Send these mu-law bytes."""
+    """Send these mu-law bytes. The carrier plays them from call ms `at`, as far as the clock can tell."""
 
     audio: bytes
     reply: int
+    at: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,13 @@ class Playout:
     def __init__(self, *, lead_ms: int = 300, chunk_ms: int = 100, capacity_ms: int = 10_000) -> None:
         self._lead_ms = lead_ms
         self._chunk = chunk_ms * SAMPLES_PER_MS
+        self._kept = (lead_ms + chunk_ms + _CARRIER_LAG_MS) * SAMPLES_PER_MS
         self._capacity = capacity_ms * SAMPLES_PER_MS
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._sent = 0
+        self._recent: deque[bytes] = deque()  # what was sent last, for as long as it may still have to be played
+        self._recent_bytes = 0
         self._empty_at = 0  # call ms at which all that was sent will have been played
         self._generation = 0
         self._marks_made = 0
@@ -92,6 +98,7 @@ class Playout:
         self._reply = 0
         self._ended: int | None = None  # reply whose audio is complete in the queue
         self._held = False
+        self.paused = False  # the carrier has nothing of ours to play
         self.stale_marks = 0
         self.unknown_marks = 0
 
@@ -122,8 +129,11 @@ class Playout:
         self._clauses.append(_Clause(self._open_text, self._clause_start, end))
         self._open_text = ""
         self._clause_start = end
+        self._unsent_marks.append(_PendingMark(self._mark_name(), end))
+
+    def _mark_name(self) -> str:
         self._marks_made += 1
-        self._unsent_marks.append(_PendingMark(f"{self._generation}:{self._reply}:{self._marks_made}", end))
+        return f"{self._generation}:{self._reply}:{self._marks_made}"
 
     def end_reply(self) -> None:
         """No more audio for this reply: `Finished` follows when it has been played."""
@@ -147,8 +157,10 @@ class Playout:
             while self._queued and self._ahead(now) <= self._lead_ms - self._chunk // SAMPLES_PER_MS:
                 audio = self._take()
                 self._sent += len(audio)
-                self._empty_at = max(now, self._empty_at) + -(-len(audio) // SAMPLES_PER_MS)
-                actions.append(Audio(audio, self._reply))
+                at = max(now, self._empty_at)
+                self._empty_at = at + -(-len(audio) // SAMPLES_PER_MS)
+                self._remember(audio)
+                actions.append(Audio(audio, self._reply, at))
                 actions += self._due_marks()
             actions += self._due_marks()
         if self._ended is not None and not self._queued and self._all_played(now):
@@ -169,7 +181,33 @@ class Playout:
         self._held = True
 
     def resume(self) -> None:
-        self._held = False
+        self._held = self.paused = False
+
+    def pause(self, now: int) -> None:
+        """Silence at once, and nothing is lost: the shell tells the carrier to clear, and what it had not played yet
+        is queued again, with its marks."""
+        playhead = self.playhead(now)
+        unplayed = self._sent - playhead
+        back = b"".join(self._recent)[-unplayed:] if unplayed else b""
+        if back:
+            self._queue.appendleft(back)
+            self._queued += len(back)
+            self._sent -= len(back)
+        self._recent.clear()
+        self._recent_bytes = 0
+        self._confirmed = min(max(self._confirmed, playhead), self._sent)
+        self._generation += 1
+        lost = [position for position in self._open_marks.values() if position > self._sent]
+        for position in sorted(lost, reverse=True):
+            self._unsent_marks.appendleft(_PendingMark(self._mark_name(), position))
+        self._open_marks.clear()
+        self._empty_at = now
+        self._held = self.paused = True
+
+    @property
+    def reply(self) -> int:
+        """The reply that is being heard, or was the last."""
+        return self._reply
 
     @property
     def held(self) -> bool:
@@ -201,9 +239,11 @@ class Playout:
         self._unsent_marks.clear()
         self._open_marks.clear()
         self._generation += 1
+        self._recent.clear()
+        self._recent_bytes = 0
         self._empty_at = now
         self._ended = None
-        self._held = False
+        self._held = self.paused = False
         self._clauses.clear()
         self._clause_start = self._sent
         self._open_text = ""
@@ -250,6 +290,12 @@ class Playout:
 
     def _all_played(self, now: int) -> bool:
         return self._confirmed >= self._sent or now >= self._empty_at
+
+    def _remember(self, audio: bytes) -> None:
+        self._recent.append(audio)
+        self._recent_bytes += len(audio)
+        while self._recent_bytes - len(self._recent[0]) >= self._kept:
+            self._recent_bytes -= len(self._recent.popleft())
 
     def _take(self) -> bytes:
         """Up to one chunk, never across a mark."""

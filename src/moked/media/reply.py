@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from moked.audio import ms
 from moked.dialog import Action, Ask, EndCall, Expect, Reply, Say, ToolRan, Transfer
+from moked.errors import Failure, ProviderError
 from moked.media.turns import Begin
 from moked.records import ToolUse
 from moked.tts import Synthesizer
@@ -61,6 +62,8 @@ class ReplyRun:
         self.first_text_ms: int | None = None
         self.first_audio_ms: int | None = None
         self.done = False
+        self.fillers = 0
+        self._filled = 0  # so much of `said` is fillers
         self._reply = reply
         self._voice = voice
         self._clock = clock
@@ -75,6 +78,10 @@ class ReplyRun:
         return isinstance(self._reply, FixedReply)
 
     @property
+    def is_prefaced(self) -> bool:
+        return isinstance(self._reply, Prefaced)
+
+    @property
     def committed(self) -> bool:
         return self._out is not None
 
@@ -87,6 +94,19 @@ class ReplyRun:
             self._let_out(item)
         self._kept.clear()
         self._committed.set()
+
+    def fill(self, text: str, audio: bytes) -> bool:
+        """Say this while nothing else is there yet; False where something is. What is made meanwhile follows it."""
+        if self._out is None or self.first_audio_ms is not None or self._out.room_ms < ms(audio):
+            return False
+        self._out.begin_clause(f"{text} ")
+        self._out.add(audio)
+        self._out.end_clause()
+        place = self._filled
+        self.said = f"{self.said[:place]}{text} {self.said[place:]}"
+        self._filled += len(text) + 1
+        self.fillers += 1
+        return True
 
     async def run(self, on_news: Callable[[], None]) -> None:
         """Make the reply. `on_news` is called when something became audible or known. Raises `ProviderError`."""
@@ -129,17 +149,32 @@ class ReplyRun:
         return [_Clause(clause, self._voice.cached(clause)) for clause in cutter.feed(text)]
 
     async def _voice_clauses(self, clauses: MemoryObjectReceiveStream[_Clause], on_news: Callable[[], None]) -> None:
+        mute: ProviderError | None = None
         async with clauses:
             async for clause in clauses:
-                await self._deliver(clause.text)
-                async with self._audio(clause) as chunks:
-                    async for chunk in chunks:
-                        if chunk and self.first_audio_ms is None:
-                            self.first_audio_ms = self._clock()
-                        await self._deliver(chunk)
-                        on_news()
-                await self._deliver(None)
+                try:
+                    await self._voice_clause(clause, on_news)
+                except ProviderError as error:
+                    if error.kind is not Failure.PROTOCOL:
+                        raise
+                    mute = error  # no sound came for it: the rest is better than an apology
+        if mute is not None and self.first_audio_ms is None:
+            raise mute
+
+    async def _voice_clause(self, clause: _Clause, on_news: Callable[[], None]) -> None:
+        begun = False
+        async with self._audio(clause) as chunks:
+            async for chunk in chunks:
+                if not begun and chunk:  # its words are told with its first sound: a filler may come before
+                    begun = True
+                    await self._deliver(clause.text)
+                if chunk and self.first_audio_ms is None:
+                    self.first_audio_ms = self._clock()
+                await self._deliver(chunk)
                 on_news()
+        if begun:
+            await self._deliver(None)
+            on_news()
 
     def _audio(self, clause: _Clause) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return _at_hand(clause.audio) if clause.audio is not None else self._voice.speak(clause.text)
@@ -196,3 +231,26 @@ class FixedReply:
 
     def commit(self) -> None:
         """Nothing to move on."""
+
+
+class Prefaced:
+    """The agent's reply with a sentence of ours before it."""
+
+    def __init__(self, first: Say, reply: Reply) -> None:
+        self._first = first
+        self._reply = reply
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        async with self._reply.actions() as actions:
+
+            async def all_of_them() -> AsyncGenerator[Action, None]:
+                yield self._first
+                async for action in actions:
+                    yield action
+
+            async with aclosing(all_of_them()) as together:
+                yield together
+
+    def commit(self) -> None:
+        self._reply.commit()

@@ -9,8 +9,9 @@ object stands between the socket and the codec. Refused before the handshake is 
     bad_signature   403   the header is missing or does not sign the URL Twilio was given
     draining, full  503   this process takes no (more) calls; Twilio goes on to the TwiML after <Connect>
 
-Run it under uvicorn with `UVICORN_OPTIONS`: they bound a message before it is assembled, and do without compression
-(base64 of noise does not compress, and Twilio's frames are small).
+Run it under uvicorn with `UVICORN_OPTIONS`: they bound a message before it is assembled, do without compression
+(base64 of noise does not compress, and Twilio's frames are small), and hand audio over without a task switch
+(`media/frames.py`).
 """
 
 import logging
@@ -20,6 +21,7 @@ from typing import Any, Final
 import anyio
 from starlette.types import Message, Receive, Scope, Send
 
+from moked.media import frames
 from moked.media.connection import Connection, Count, Gone, Limits, Outlet, Redeem, Refusal, Session, SessionFactory
 from moked.media.twilio import MAX_MESSAGE_BYTES
 
@@ -39,7 +41,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 UVICORN_OPTIONS: Final[dict[str, Any]] = {
-    "ws": "websockets-sansio",
+    "ws": frames.MediaSocket,
     "ws_max_size": MAX_MESSAGE_BYTES,
     "ws_per_message_deflate": False,
     "ws_ping_interval": 20.0,
@@ -116,6 +118,7 @@ class MediaServer:
             limits=self._limits,
             count=self._count,
             calls=self._calls,
+            short_way=scope.get("extensions", {}).get(frames.SHORT_WAY),
         )
         self._inside.add(connection)
         try:

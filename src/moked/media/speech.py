@@ -78,6 +78,7 @@ class SpeechGate:
         "_run",
         "_stuck",
         "_unbroken_ms",
+        "_windows",
         "last_voiced_ms",
         "now_ms",
         "speaking",
@@ -86,7 +87,9 @@ class SpeechGate:
 
     def __init__(self, policy: SpeechPolicy | None = None) -> None:
         self._policy = policy = policy or SpeechPolicy()
-        self._background = deque([policy.faintest_db], maxlen=policy.background_windows)
+        # The quietest of the last windows is the first of those that no later one is quieter than: (number, level).
+        self._background = deque([(0, policy.faintest_db)])
+        self._windows = 0
         self.now_ms = 0  # the end of the last window
         self.speaking = False
         self.voiced_ms = 0
@@ -97,20 +100,49 @@ class SpeechGate:
         self._unbroken_ms = 0  # speaking: voiced since the last unvoiced window
         self._stuck = False
 
-    def feed(self, probability: float | None, level_db: float = 0.0) -> SpeechEvent | None:
-        """The next window: the detector's probability, and how loud it is (dB below full scale).
+    def feed(
+        self, probability: float | None, level_db: float = 0.0, floor_db: float = float("-inf")
+    ) -> SpeechEvent | None:
+        """The next window: the detector's probability, and how loud it is (dB below full scale). What is no louder than
+        `floor_db` can be the echo of our own voice, and is not voiced.
 
         None is a window that the detector was too busy for: time passes, and it speaks neither for speech nor against.
         """
         policy = self._policy
         self.now_ms += WINDOW_MS
-        above_db = level_db - max(min(self._background), policy.faintest_db)
-        self._background.append(level_db)
+        above_db = level_db - max(self._background[0][1], policy.faintest_db)
+        self._remember(level_db)
         if probability is None:
             return None
+        if level_db <= floor_db:
+            above_db = 0.0
         if self.speaking:
             return self._speaking(probability >= policy.end and above_db >= policy.end_above_db)
         return self._silent(probability >= policy.start and above_db >= policy.start_above_db)
+
+    def _remember(self, level_db: float) -> None:
+        background = self._background
+        self._windows += 1
+        while background and background[-1][1] >= level_db:
+            background.pop()
+        background.append((self._windows, level_db))
+        if background[0][0] <= self._windows - self._policy.background_windows:
+            background.popleft()
+
+    @property
+    def since_ms(self) -> int:
+        """Where the current stretch began."""
+        return self._first_ms
+
+    def retract(self) -> SpeechEnded | None:
+        """The current stretch was none: it ended where it began."""
+        if not self.speaking:
+            return None
+        self.speaking = False
+        self._run = 0
+        self.voiced_ms = 0
+        self.last_voiced_ms = self._first_ms
+        return SpeechEnded(self._first_ms)
 
     def _silent(self, voiced: bool) -> SpeechStarted | None:
         if not voiced:

@@ -13,9 +13,11 @@ from moked import metrics
 from moked.bus import Bus
 from moked.media.journal import Journal
 from moked.media.reply import ReplyRun
-from moked.records import LeadDraft, TurnRecord, Waterfall
+from moked.records import Decision, LeadDraft, TurnRecord, Waterfall
 
 log = logging.getLogger(__name__)
+
+_REOPENED_KEPT = 4
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class TurnLog:
         self._transcripts = transcripts
         self._on_turn = on_turn
         self._open: _OpenTurn | None = None
+        self._reopened: tuple[int, tuple[Decision, ...]] = (0, ())  # what was decided before about the open turn
         self._unheard: tuple[int, TurnRecord] | None = None  # over by the clock, its first mark still on the way
 
     def publish(self, event: str, **data: Any) -> None:
@@ -71,6 +74,8 @@ class TurnLog:
 
     def committed(self, record: TurnRecord, reply: int, waterfall: Waterfall) -> None:
         """The caller's half is known."""
+        if record.decision is not None and self._reopened[0] == record.number:
+            record = replace(record, decision=replace(record.decision, before=self._reopened[1]))
         self._open = _OpenTurn(record, reply, waterfall)
         self._journal.put_turn(self._sid, replace(record, waterfall=waterfall), self._lead())
         if record.number:
@@ -100,19 +105,35 @@ class TurnLog:
             heard = replace(record, waterfall=replace(record.waterfall, heard_ms=now))
             self._journal.put_turn(self._sid, heard, self._lead())
 
-    def withdrawn(self) -> None:
-        """The open turn goes on: nobody heard its reply, so it is not over."""
-        self._open = None
+    def withdrawn(self, *, reopened: bool) -> None:
+        """The open turn goes on: nobody heard its reply, so it is not over. `reopened`: the caller says more."""
+        turn, self._open = self._open, None
+        if turn is None or turn.record.decision is None or not reopened:
+            return
+        decision = replace(turn.record.decision, outcome="reopened", after_ms=self._since(turn.waterfall.endpoint_ms))
+        _count(decision)
+        before = (*decision.before, replace(decision, before=()))[-_REOPENED_KEPT:]
+        self._reopened = (turn.record.number, before)
 
-    def over(self, run: ReplyRun, heard: str, *, cut: bool) -> None:
-        """The reply is over, heard in full or as far as `heard`."""
+    def _since(self, moment: int | None) -> int | None:
+        return None if moment is None else self._clock() - moment
+
+    def over(self, run: ReplyRun, heard: str, *, cut: bool, ended: bool = False) -> None:
+        """The reply is over, heard in full or as far as `heard`. `ended`: because the call is."""
         turn = self._open
         if turn is None or turn.record.number != run.turn:
             return
         self._open = None
         waterfall = replace(turn.waterfall, llm_first_ms=run.first_text_ms, tts_first_ms=run.first_audio_ms)
+        decision = turn.record.decision
+        if decision is not None:
+            outcome = "ended" if cut and ended else "cut_in" if cut else "answered"
+            after = self._since(waterfall.sent_ms) if outcome == "cut_in" else None
+            decision = replace(decision, outcome=outcome, after_ms=after)
+            _count(decision)
         record = replace(
             turn.record,
+            decision=decision,
             said=run.said.strip(),
             heard=heard,
             cut=cut,
@@ -128,7 +149,7 @@ class TurnLog:
         self._on_turn(record)
         for use in run.tools:
             metrics.tool_calls.labels(use.name, "ok" if use.ok else "failed").inc()
-        if cut:
+        if cut and not ended:
             metrics.barge_ins.inc()
 
     def leftover(self, number: int, text: str, engine: str, started_ms: int) -> None:
@@ -144,6 +165,10 @@ class TurnLog:
             engine=engine,
         )
         self._journal.put_turn(self._sid, record, self._lead())
+
+
+def _count(decision: Decision) -> None:
+    metrics.decisions.labels(decision.reason, "cut_off" if decision.cut_off else decision.outcome).inc()
 
 
 def _measure(waterfall: Waterfall) -> None:

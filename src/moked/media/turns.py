@@ -13,7 +13,7 @@ the former one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from moked.dialog import Expect, slots
 from moked.dialog.endings import Ending
@@ -22,6 +22,8 @@ from moked.stt.transcripts import normalise
 
 _NEVER = 1 << 62
 _WORDS_MAY_LAG_MS = 250  # between the end of a recogniser's last word and our VAD's pause after it
+_END_KNOWN_MS = 200  # after a last sound, at the latest
+_NOISE_MS = 150  # no word is as short
 _PICKUP = frozenset({"הלו", "אלו", "שלום", "כן", "היי"})  # what people say into a phone before they listen
 
 
@@ -36,10 +38,14 @@ class TurnPolicy:
     stable_ms: int = 120  # an interim must have stood this long before it is acted on
     transcript_wait_ms: int = 3000  # voiced audio without words: wait this long for the recogniser
     unheard_ms: int = 400  # less voiced audio than this without words is noise
-    confirm_ms: int = 300  # speech this long over our voice takes the floor
-    backchannel_ms: int = 900  # ... unless all it says is "אהה"
+    confirm_ms: int = 230  # speech this long over our voice silences us at once, and nothing is lost yet
+    floor_ms: int = 1000  # speech this long takes the floor
+    backchannel_ms: int = 1300  # ... also if all it says is "אהה"
     resume_ms: int = 300  # silence after unconfirmed speech before we go on
-    guard_ms: int = 600  # the first moments of the greeting are not cut: callers say "הלו"
+    speechlike_ms: int = 450  # what lasted this long has words:
+    words_ms: int = 900  # ... we wait for them so long
+    guard_ms: int = 1000  # the first moments of the greeting are not cut: callers say "הלו", and an echo is learned
+    restart_ms: int = 300  # words that come late restart an answer of which no more than this was heard
     reopen_ms: int = 240  # speech this long between commit and our first sound re-opens the turn
     silence_ms: int = 8000  # nobody speaks: ask whether the caller is there
     stuck_ms: int = 2500  # the VAD says speech, but the words stopped changing this long ago
@@ -67,6 +73,21 @@ class Commit:
     turn: int
     reason: str
     silence_ms: int
+    evidence: "Evidence | None" = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why the turn counted as over, beside the `Commit`'s reason; see `records.Decision`."""
+
+    ending: str
+    hold_ms: int
+    pace_ms: int
+    asked: str
+    begun: int
+    early: int
+    reopened: int
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +101,11 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class HoldAudio:
     """Stop feeding audio, discard nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAudio:
+    """Silence at once: tell the carrier to clear, and keep what it had not played yet. We may still go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +127,7 @@ class Ignored:
     text: str
 
 
-Action = Begin | Commit | Cancel | HoldAudio | ResumeAudio | CutAudio | Ignored
+Action = Begin | Commit | Cancel | HoldAudio | PauseAudio | ResumeAudio | CutAudio | Ignored
 
 
 @dataclass(slots=True)
@@ -109,6 +135,7 @@ class _Reply:
     number: int
     turn: int
     text: str = ""
+    dtmf: str = ""
     carried: str = ""  # the part of `text` from before the turn was re-opened
     committed: bool = False
     audible_at: int | None = None
@@ -129,11 +156,15 @@ class TurnTaking:
         self._turn = 0
         self._reply: _Reply | None = None
         self._held = False
+        self._paused = False  # held, and silent already
         self._cut_in = False
         # The caller's side of the open turn:
         self._speaking = False
+        self._noise = False  # a turn was over though the detector still says speech: only words count until it ends
         self._paused_at: int | None = None  # in mid-stretch: no voice since then, or at least there was a gap
         self._early = 0  # replies of this turn that were begun at a pause
+        self._begun = 0  # all replies that were begun for it
+        self._reopened = 0  # times it was taken to be over and was not
         self._stretch_start: int | None = None  # current or last voiced stretch, since the turn opened
         self._voiced_end = 0  # end of the last voiced stretch
         self._voiced_ms = 0
@@ -204,6 +235,7 @@ class TurnTaking:
                 self._hesitated = True
                 self._pace.hesitated(at - self._voiced_end)
             self._speaking = True
+            self._noise = False
             self._paused_at = None
             self._stretch_start = at
         return self._advance(now)
@@ -217,7 +249,7 @@ class TurnTaking:
     def speech_ended(self, now: int, at: int) -> Sequence[Action]:
         """The last voiced sound was at `at`."""
         if self._speaking:
-            self._speaking = False
+            self._speaking = self._noise = False
             self._paused_at = None
             self._voiced_end = at
             if self._stretch_start is not None:
@@ -233,24 +265,27 @@ class TurnTaking:
         return self._advance(now)
 
     def corrected(self, now: int, text: str) -> Sequence[Action]:
-        """A late final: the words that were committed read `text`. Answered anew if nothing of the answer was heard."""
+        """A late final: the words that were committed read `text`. Answered anew if next to nothing of the answer was
+        heard."""
         reply = self._reply
         if reply is None or not reply.committed:
             if self._carried:  # the turn was re-opened since
                 self._carried = _join(self._carried_before, text)
             return self._advance(now)
-        if reply.audible or not reply.text:
+        if not reply.text or (reply.audible_at is not None and now > reply.audible_at + self._policy.restart_ms):
             return ()
-        text = _join(reply.carried, text)
+        if not normalise(text).startswith(normalise(reply.carried)):  # else the final has the carried words as well
+            text = _join(reply.carried, text)
         if _same(text, reply.text):
             return ()
-        actions: list[Action] = [*self._release(), Cancel(reply.number, "corrected")]
+        actions: list[Action] = [CutAudio(reply.number)] if reply.audible else []
+        actions += [*self._release(), Cancel(reply.number, "corrected")]
         self._reply = None
         self._carried = reply.carried
-        began = self._begin(text=text)
+        began = self._begin(text=text, dtmf=reply.dtmf)
         self._reply_now.committed = True
         self._carried = ""
-        return (*actions, began, Commit(began.reply, began.turn, "corrected", now - self._voiced_end))
+        return (*actions, began, self._committed(began.reply, "corrected", now - self._voiced_end))
 
     def heard_again(self, now: int, turn: int) -> Sequence[Action]:
         """Another engine read the words of `turn` otherwise: an answer that nobody heard yet is made anew. The words
@@ -263,10 +298,10 @@ class TurnTaking:
             return (Cancel(reply.number, "heard_again"), self._begin(text=reply.text), *self._advance(now))
         actions = (*self._release(), Cancel(reply.number, "heard_again"))
         kept, self._carried = self._carried, reply.carried
-        began = self._begin(text=reply.text)
+        began = self._begin(text=reply.text, dtmf=reply.dtmf)
         self._reply_now.committed = True
         self._carried = kept
-        return (*actions, began, Commit(began.reply, began.turn, "heard_again", now - self._voiced_end))
+        return (*actions, began, self._committed(began.reply, "heard_again", now - self._voiced_end))
 
     def recognizer_changed(self, now: int) -> Sequence[Action]:
         """Another engine hears the caller: what was being said will come again from it, in its own time."""
@@ -288,7 +323,7 @@ class TurnTaking:
         """A key was pressed. It always has the floor."""
         self._dtmf += digit
         self._dtmf_at = now
-        return (*self._take_floor("dtmf"), *self._advance(now))
+        return (*self._take_floor(now, "dtmf"), *self._advance(now))
 
     def reply_audible(self, now: int, reply: int) -> Sequence[Action]:
         """The first audio of the reply is on its way."""
@@ -303,6 +338,7 @@ class TurnTaking:
             return ()
         self._turn = self._reply.turn + 1
         self._reply = None
+        self._begun = self._reopened = 0
         self._waiting_since = now
         return (*self._release(), *self._advance(now))
 
@@ -325,7 +361,7 @@ class TurnTaking:
         if self._announcing:
             self._announcing = False
             return (*self._drop(reply, "announcement"), *self._commit(now, "announcement", silent=True))
-        if self._speaking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
+        if self._talking and not (self._may_be_stuck and now >= self._text_at + self._policy.stuck_ms):
             return self._while_speaking(reply)
         text = self.text
         if text:
@@ -375,7 +411,7 @@ class TurnTaking:
         if now >= due.commit:
             current = self._reply_now
             current.committed = True
-            actions.append(Commit(current.number, current.turn, due.reason, now - due.since))
+            actions.append(self._committed(current.number, due.reason, now - due.since, due.bent, final=due.final))
             self._opened()
         return actions
 
@@ -387,42 +423,63 @@ class TurnTaking:
         speculate, commit = since + policy.speculate_ms, since + bent.ms
         if not self._covered():
             wait = self._voiced_end + policy.transcript_wait_ms
-            return _Due(wait, max(commit, wait), since, "late_words")
+            return _Due(wait, max(commit, wait), since, "late_words", bent, self._text_final)
         if not self._text_final:
             speculate, commit = max(speculate, self._text_at), max(commit, self._text_at + policy.stable_ms)
-        return _Due(speculate, max(speculate, commit), since, bent.reason)
+        return _Due(speculate, max(speculate, commit), since, bent.reason, bent, self._text_final)
 
     def _covered(self) -> bool:
         """Do the words reach into the last voiced stretch? If not, the recogniser still owes us some."""
         if self._stretch_start is None or self._speaking:
             return True
         length = self._voiced_end - self._stretch_start
-        return self._text_end >= self._stretch_start + min(200, length // 2) or length < self._policy.confirm_ms // 2
+        return self._text_end >= self._stretch_start + min(200, length // 2) or length < _NOISE_MS
 
     def _over_our_voice(self, now: int, reply: _Reply) -> Sequence[Action]:
         """The caller makes a sound while we think or speak: hold, then cut or go on."""
-        policy = self._policy
         if self._deaf:
             self._forget_caller()
             return self._release()
         if now < self._guarded_until(reply):
             return ()
         if self._text and not self._is_backchannel(reply, self._text):
-            return (*self._take_floor("words"), *self._advance(now))
-        if self._speaking:
+            return (*self._take_floor(now, "words"), *self._advance(now))
+        if self._talking:
             if now >= self._floor_due(reply):
-                return (*self._take_floor("speech"), *self._advance(now))
+                return (*self._take_floor(now, "speech"), *self._advance(now))
+            actions: list[Action] = []
             if not self._held:
                 self._held = True
-                return (HoldAudio(),)
+                actions.append(HoldAudio())
+            if not self._paused and now >= self._pause_due(reply):
+                self._paused = True
+                actions.append(PauseAudio())
+            return actions
+        if now < self._resume_due():
             return ()
-        if now < self._voiced_end + policy.resume_ms:
-            return ()
-        actions: list[Action] = self._release()
+        actions = self._release()
         if self._text:
             actions.append(Ignored(self._text))
         self._forget_caller()
         return actions
+
+    def _pause_due(self, reply: _Reply) -> int:
+        """When speech that goes on silences us; after a gap once it is known to be no end. Before our first sound there
+        is nothing to silence."""
+        assert self._stretch_start is not None
+        if not reply.audible:
+            return _NEVER
+        gap = self._paused_at + _END_KNOWN_MS if self._paused_at is not None else 0
+        return max(self._stretch_start + self._policy.confirm_ms, gap)
+
+    def _resume_due(self) -> int:
+        """When we go on after speech that did not take the floor: at once where its words are known to be none that
+        would."""
+        if self._text:
+            return self._voiced_end
+        policy = self._policy
+        length = self._voiced_end - self._stretch_start if self._stretch_start is not None else 0
+        return self._voiced_end + (policy.words_ms if length >= policy.speechlike_ms else policy.resume_ms)
 
     def _guarded_until(self, reply: _Reply) -> int:
         """Only the greeting is guarded; one that nobody heard yet is not cut at all."""
@@ -435,26 +492,46 @@ class TurnTaking:
         assert self._stretch_start is not None
         if self._text:
             return self._stretch_start + self._policy.backchannel_ms
-        return self._stretch_start + (self._policy.confirm_ms if reply.audible else self._policy.reopen_ms)
+        return self._stretch_start + (self._policy.floor_ms if reply.audible else self._policy.reopen_ms)
 
-    def _take_floor(self, reason: str) -> tuple[Action, ...]:
+    def _take_floor(self, now: int, reason: str) -> tuple[Action, ...]:
         """After our first sound the caller opens a new turn, before it the old one goes on."""
         reply = self._reply
         if reply is None or not reply.committed:
             return ()
         self._reply = None
+        if reason == "words" and reply.audible_at is not None and self._are_late(now, reply.audible_at) and reply.turn:
+            self._held = self._paused = False
+            self._reopen(reply)
+            return (CutAudio(reply.number), Cancel(reply.number, "went_on_late"))
         if reply.audible or reply.turn == 0:
-            self._held = False
+            self._held = self._paused = False
             self._cut_in = True
             self._turn = reply.turn + 1
+            self._begun = self._reopened = 0
             return (CutAudio(reply.number), Cancel(reply.number, f"barge_in_{reason}"))
-        self._carried, self._carried_before = reply.text, reply.carried
+        self._reopen(reply)
         return (*self._release(), Cancel(reply.number, f"went_on_{reason}"))
+
+    def _reopen(self, reply: _Reply) -> None:
+        """The turn goes on: what was said and pressed so far comes before what is said and pressed now."""
+        self._carried, self._carried_before = reply.text, reply.carried
+        self._dtmf = reply.dtmf.rstrip("#") + self._dtmf if self._dtmf else reply.dtmf
+        self._reopened += 1
+
+    def _are_late(self, now: int, audible_at: int) -> bool:
+        """Nobody has spoken since the commit, and next to nothing of the answer was heard: the words are the rest of
+        the turn that it answers."""
+        return self._stretch_start is None and now <= audible_at + self._policy.restart_ms
 
     def _is_backchannel(self, reply: _Reply, text: str) -> bool:
         if reply.turn == 0 and set(normalise(text).split()) <= _PICKUP:
             return True
         return self._expect is not Expect.YES_NO and slots.back_channel(text)
+
+    @property
+    def _talking(self) -> bool:
+        return self._speaking and not self._noise
 
     @property
     def _may_be_stuck(self) -> bool:
@@ -470,18 +547,36 @@ class TurnTaking:
 
     def _begin(self, *, text: str = "", dtmf: str = "", silent: bool = False) -> Begin:
         self._replies += 1
-        self._reply = _Reply(self._replies, self._turn, text, self._carried)
+        self._begun += 1
+        self._reply = _Reply(self._replies, self._turn, text, dtmf, self._carried)
         return Begin(self._replies, self._turn, text, dtmf, silent, self._cut_in)
 
     def _commit(self, now: int, reason: str, *, dtmf: str = "", silent: bool = False) -> Sequence[Action]:
         began = self._begin(text=self.text, dtmf=dtmf, silent=silent)
         self._reply_now.committed = True
         since = max(self._voiced_end, self._dtmf_at, self._waiting_since if silent else 0)
+        commit = self._committed(began.reply, reason, now - since)
         self._opened()
-        return (began, Commit(began.reply, began.turn, reason, now - since))
+        return (began, commit)
+
+    def _committed(
+        self, reply: int, reason: str, silence_ms: int, bent: Hold | None = None, *, final: bool = True
+    ) -> Commit:
+        evidence = Evidence(
+            ending=bent.ending.value if bent is not None else "",
+            hold_ms=bent.ms if bent is not None else 0,
+            pace_ms=self._pace.ms,
+            asked=self._expect.value,
+            begun=self._begun,
+            early=self._early,
+            reopened=self._reopened,
+            final=final,
+        )
+        return Commit(reply, self._reply_now.turn, reason, silence_ms, evidence)
 
     def _opened(self) -> None:
         """A turn was committed: its words are the reply's now."""
+        self._noise = self._speaking
         self._forget_caller()
         self._early = 0
         if not self._hesitated:
@@ -495,7 +590,7 @@ class TurnTaking:
         self._text_final = True
         self._dtmf = ""
         self._voiced_ms = 0
-        if not self._speaking:
+        if not self._talking:
             self._stretch_start = None
 
     def _drop(self, reply: _Reply | None, reason: str) -> list[Action]:
@@ -507,7 +602,7 @@ class TurnTaking:
     def _release(self) -> list[Action]:
         if not self._held:
             return []
-        self._held = False
+        self._held = self._paused = False
         return [ResumeAudio()]
 
     def _silence_due(self) -> int:
@@ -522,7 +617,7 @@ class TurnTaking:
             return self._floor_deadline(reply)
         if self._dtmf:
             return self._dtmf_at + self._policy.dtmf_gap_ms
-        if self._speaking:
+        if self._talking:
             return self._text_at + self._policy.stuck_ms if self._may_be_stuck else None
         if self.text:
             due = self._words_due(self.text)
@@ -535,10 +630,13 @@ class TurnTaking:
         guarded = self._guarded_until(reply)
         if guarded == _NEVER or self._deaf:
             return None
-        if self._speaking:
-            return max(guarded, self._floor_due(reply) if self._held else 0)
+        if self._talking:
+            if not self._held:
+                return guarded
+            due = self._floor_due(reply)
+            return max(guarded, due if self._paused else min(due, self._pause_due(reply)))
         if self._held or self._text or self._stretch_start is not None:
-            return max(guarded, self._voiced_end + self._policy.resume_ms)
+            return max(guarded, self._resume_due())
         return None
 
 
@@ -548,6 +646,8 @@ class _Due:
     commit: int
     since: int
     reason: str
+    bent: Hold
+    final: bool
 
 
 def _join(*parts: str) -> str:

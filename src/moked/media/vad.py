@@ -1,6 +1,6 @@
 """Voice activity of every call at once: Silero's 8 kHz network, one inference batched over all calls.
 
-    slot.submit(window) -> rows wait gather_ms -> one run in the worker thread -> slot's on_result, on the loop
+    slot.submit(row) -> rows wait gather_ms -> one run in the worker thread -> slot's on_result, on the loop
 
 The network is recurrent: each call has its own state and its windows run in order, one of a call in a batch; calls do
 not touch one another (a batched row equals a single run, which a test holds). A run of 32 windows takes about as long
@@ -10,7 +10,10 @@ itself up to `max_batch`, which bounds the time of a run.
 A call's state begins with, and after each quiet second returns to, what the network remembers after `wakeup.vowels()`:
 left alone it misses first words and can go deaf (see there; the bench has the figures).
 
-The loop only copies rows. The one worker thread does nothing but inference (onnxruntime lets the interpreter lock go).
+The loop only collects rows of mu-law, as they came. The one worker thread makes numbers of a whole batch at once, says
+how loud each window is, and runs the network (onnxruntime lets the interpreter lock go). Row by row on the loop that
+was 0.5 ms a second for each call (measured by `bench/density.py`: decision 0021).
+
 A slot holds at most `MAX_PENDING` windows; the oldest is dropped beyond that, counted, and reported as None in its
 place, so that whoever counts windows keeps the time.
 
@@ -37,7 +40,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from moked import metrics
+from moked import audio, metrics
 from moked.errors import ModelError
 from moked.media import wakeup
 from moked.media.speech import WINDOW_SAMPLES
@@ -52,7 +55,8 @@ QUIET: Final = 0.2
 QUIET_WINDOWS: Final = 31  # a second
 
 Floats = NDArray[np.float32]
-OnResult = Callable[[float | None], None]
+OnResult = Callable[[float | None, float], None]
+"""(probability of speech or None, loudness of the window in dB below full scale)"""
 
 _RATE: Final = np.array(8000, dtype=np.int64)
 
@@ -83,6 +87,13 @@ class SileroVad:
         for start in range(0, len(sound) - WINDOW_SAMPLES + 1, WINDOW_SAMPLES):
             _, state = self.infer(padded[start : start + ROW].reshape(1, ROW), state)
         return state[:, 0]
+
+
+def levels_db(windows: Floats) -> Floats:
+    """Loudness of each window [N, samples] in dB below full scale; -90 for digital silence."""
+    power = np.einsum("ij,ij->i", windows, windows) / windows.shape[1]
+    levels: Floats = 10.0 * np.log10(power + np.float32(1e-9))
+    return levels
 
 
 class Quiet:
@@ -125,7 +136,6 @@ class VadSlot:
         "_pending",
         "_quiet",
         "_running",
-        "_tail",
         "closed",
         "index",
     )
@@ -136,25 +146,20 @@ class VadSlot:
         self._batcher = batcher
         self._on_result = on_result
         self._context = contextvars.copy_context()  # results are logged under the call that asked
-        self._pending: deque[Floats] = deque()
-        self._tail: Floats = np.zeros(CONTEXT, dtype=np.float32)
+        self._pending: deque[bytes] = deque()
         self._quiet = Quiet()
         self._running = False  # one of its windows is in the batch that runs
-        self._lost = 0  # dropped since that one was taken, all older than what is pending
+        self._lost: list[float] = []  # levels of those dropped since that one was taken, all older than what is pending
         self._failure: BaseException | None = None
 
-    def submit(self, window: Floats) -> None:
-        """The next 256 samples, -1..1. Raises what `on_result` raised: it belongs to this call."""
+    def submit(self, row: bytes) -> None:
+        """The next window: `ROW` bytes of mu-law, the last `CONTEXT` of the window before it first. Raises what
+        `on_result` raised: it belongs to this call."""
         if self._failure is not None:
             raise self._failure
-        if self.closed:
-            return
-        row: Floats = np.empty(ROW, dtype=np.float32)
-        row[:CONTEXT] = self._tail
-        row[CONTEXT:] = window
-        self._tail = row[-CONTEXT:]
-        self._pending.append(row)
-        self._batcher._submitted(self)
+        if not self.closed:
+            self._pending.append(row)
+            self._batcher._submitted(self)
 
     def close(self) -> None:
         """No more results come, also for what is pending or running."""
@@ -163,17 +168,19 @@ class VadSlot:
             self._pending.clear()
             self._batcher._closed(self)
 
-    def _take(self) -> tuple[Floats, int]:
-        """The next row to run, and how many were dropped just before it."""
+    def _take(self) -> tuple[bytes, list[float]]:
+        """The next row to run, and the levels of what was dropped just before it."""
         self._running = True
-        lost, self._lost = self._lost, 0
+        lost, self._lost = self._lost, []
         return self._pending.popleft(), lost
 
-    def _deliver(self, lost: int, probability: float | None) -> None:
+    def _deliver(self, lost: list[float], probability: float | None, level_db: float) -> None:
         try:
-            for result in [None] * lost + [probability]:
+            for level in lost:
                 if not self.closed:
-                    self._context.run(self._on_result, result)
+                    self._context.run(self._on_result, None, level)
+            if not self.closed:
+                self._context.run(self._on_result, probability, level_db)
         except Exception as error:  # one call's failure must not silence the others: its next `submit` raises it
             self._failure = error
             self.close()
@@ -190,13 +197,12 @@ class VadBatcher:
         self._awake: Floats = np.zeros((2, STATE), dtype=np.float32)  # the model's, once it runs
         self._state: Floats = np.zeros((2, 64, STATE), dtype=np.float32)  # by slot index
         self._free = list(range(64))
-        self._rows: Floats = np.zeros((max_batch, ROW), dtype=np.float32)  # of the batch that runs
         self._ready: deque[VadSlot] = deque()  # slots with a window to run, oldest first
         self._since = 0.0  # when the first of them became ready
-        self._batch: list[tuple[VadSlot, int]] = []  # being run now, each with what it lost just before
+        self._batch: list[tuple[VadSlot, list[float]]] = []  # being run now, each with what it lost just before
         self._started = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._inbox: queue.SimpleQueue[tuple[Floats, Floats] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[list[bytes], Floats] | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
@@ -218,8 +224,8 @@ class VadBatcher:
                 await anyio.to_thread.run_sync(thread.join)
 
     def open(self, on_result: OnResult) -> VadSlot:
-        """A place for a call, while `running`. `on_result` gets one value a window, in order, on the loop thread and in
-        the context of this call: the probability of speech, or None for a window that was dropped."""
+        """A place for a call, while `running`. `on_result` is called once a window, in order, on the loop thread and in
+        the context of this call: with the probability of speech, or None for a window that was dropped."""
         if not self._free:
             held = self._state.shape[1]
             self._state = np.concatenate([self._state, np.zeros_like(self._state)], axis=1)
@@ -233,8 +239,7 @@ class VadBatcher:
     def _submitted(self, slot: VadSlot) -> None:
         pending = slot._pending
         if len(pending) > MAX_PENDING:
-            pending.popleft()
-            slot._lost += 1
+            slot._lost.append(float(levels_db(_sound([pending.popleft()])[:, CONTEXT:])[0]))
             self.stats.dropped += 1
             metrics.queue_drops.labels("vad").inc()
         elif len(pending) == 1 and not slot._running:
@@ -267,11 +272,13 @@ class VadBatcher:
 
     def _launch(self) -> None:
         self._timer = None
-        batch: list[tuple[VadSlot, int]] = []
+        batch: list[tuple[VadSlot, list[float]]] = []
+        rows: list[bytes] = []
         while self._ready and len(batch) < self._max_batch:
             slot = self._ready.popleft()
             if not slot.closed:
-                self._rows[len(batch)], lost = slot._take()
+                row, lost = slot._take()
+                rows.append(row)
                 batch.append((slot, lost))
         if self._ready and self._loop is not None:
             self._since = self._loop.time() - self._gather_s  # the rest has waited too
@@ -279,9 +286,9 @@ class VadBatcher:
             self._batch = batch
             self._started = time.perf_counter()
             state = self._state[:, [slot.index for slot, _ in batch]]
-            self._inbox.put((self._rows[: len(batch)], state))
+            self._inbox.put((rows, state))
 
-    def _finish(self, result: tuple[Floats, Floats] | Exception) -> None:
+    def _finish(self, levels: list[float], result: tuple[Floats, Floats] | Exception) -> None:
         batch, self._batch = self._batch, []
         if self._loop is None:
             return
@@ -310,19 +317,26 @@ class VadBatcher:
                 self._enqueue(slot)
                 self._since = self._loop.time() - self._gather_s  # a call that is behind does not wait for company
         self._arm()  # the thread works on while the results are handed out
-        for (slot, lost), probability in zip(batch, probabilities, strict=True):
-            slot._deliver(lost, probability)
+        for (slot, lost), probability, level in zip(batch, probabilities, levels, strict=True):
+            slot._deliver(lost, probability, level)
 
     # --- the worker's side ------------------------------------------------------------------------------------------
 
     def _work(self, model: SileroVad, loop: asyncio.AbstractEventLoop) -> None:
         while (job := self._inbox.get()) is not None:
+            rows, state = job
+            sound = _sound(rows)
+            levels = levels_db(sound[:, CONTEXT:]).tolist()
             result: tuple[Floats, Floats] | Exception
             try:
-                result = model.infer(*job)
+                result = model.infer(sound, state)
             except Exception as error:
                 result = error
             try:
-                loop.call_soon_threadsafe(self._finish, result)
+                loop.call_soon_threadsafe(self._finish, levels, result)
             except RuntimeError:  # the loop is gone, and with it everybody who asked
                 return
+
+
+def _sound(rows: list[bytes]) -> Floats:
+    return audio.to_float(b"".join(rows)).reshape(len(rows), ROW)

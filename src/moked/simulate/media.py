@@ -120,6 +120,7 @@ class MediaRun:
     async def _send(self) -> None:
         """The only writer."""
         send, stream, caller = self._socket.send, self._stream, self._caller
+        echo = caller.echo
         for message in stream.opening():
             await send(message)
         at = self._clock.now()
@@ -128,6 +129,8 @@ class MediaRun:
             at += FRAME_MS
             now = await self._until(at)
             self.late_ms = max(self.late_ms, now - at)
+            if echo is not None:
+                frame = echo.mixed(frame, stream.played(at - FRAME_MS - echo.ms, len(frame)))
             await send(stream.media(frame))
             for key in keys:
                 await send(stream.dtmf(key))

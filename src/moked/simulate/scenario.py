@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from moked.audio import FRAME_BYTES, FRAME_MS, SILENCE
+from moked.simulate.echo import EchoPath
 from moked.simulate.measure import AgentVoice, Line, voiced_span
 
 After = Literal["agent_done", "immediately"] | int
@@ -83,11 +84,12 @@ def render(steps: Iterable[Step], speak: Speak, progress: Callable[[int, int], N
 
 @dataclass(frozen=True, slots=True)
 class Manners:
-    """How long the caller listens before acting, in ms."""
+    """How long the caller listens before acting, in ms. `echo`: their telephone returns what it plays."""
 
     quiet_ms: int = 700
     patience_ms: int = 15_000
     linger_ms: int = 1_000
+    echo: EchoPath | None = None
 
 
 class Caller:
@@ -113,6 +115,10 @@ class Caller:
         self._lines: list[Line] = []
         self._said: list[tuple[int, bytes]] = []
         self.hung_up = ""
+
+    @property
+    def echo(self) -> EchoPath | None:
+        return self._manners.echo
 
     @property
     def lines(self) -> tuple[Line, ...]:

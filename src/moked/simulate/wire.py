@@ -20,7 +20,7 @@ from typing import assert_never
 
 import msgspec
 
-from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS
+from moked.audio import SAMPLE_RATE, SAMPLES_PER_MS, SILENCE
 
 INVALID_MESSAGE = 31951
 """Twilio's warning for a message it cannot use: bad JSON, unknown event, missing or extra field, wrong streamSid."""
@@ -132,6 +132,18 @@ class PlayBuffer:
                 del audio[cut - start :]
             self._end = cut
         return dropped
+
+    def played(self, start_ms: int, samples: int) -> bytes:
+        """What was audible from call ms `start_ms` on, silence included; for the past only."""
+        first = start_ms * SAMPLES_PER_MS
+        line = bytearray(SILENCE * samples)
+        for start, audio in reversed(self._stretches):
+            if start + len(audio) <= first:
+                break
+            skip = max(0, first - start)
+            piece = audio[skip : skip + max(0, samples - max(0, start - first))]
+            line[max(0, start - first) : max(0, start - first) + len(piece)] = piece
+        return bytes(line)
 
     def heard(self, now: int) -> tuple[Heard, ...]:
         """What has been audible until `now`, in order, without the silences between."""
@@ -274,6 +286,10 @@ class CarrierStream:
                 return Cleared(now, dropped // SAMPLES_PER_MS)
             case _:
                 assert_never(message)
+
+    def played(self, start_ms: int, samples: int) -> bytes:
+        """What the caller has heard from call ms `start_ms` on."""
+        return self._buffer.played(start_ms, samples)
 
     @property
     def playing_until(self) -> int:

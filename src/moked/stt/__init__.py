@@ -107,7 +107,10 @@ class Stream(Protocol):
 
 
 class Engine(Protocol):
-    """A way to recognise, one a process, shared by all calls."""
+    """A way to recognise, one a process, shared by all calls.
+
+    It may have `batch_ms`: its streams send audio in batches of so much, and need not be woken for less.
+    """
 
     name: str  # 'google', 'whisper', ...: in logs, metrics and records
 

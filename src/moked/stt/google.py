@@ -89,6 +89,11 @@ class GoogleStreaming(_Google):
     name = "google"
     whole_utterances = False
 
+    @property
+    def batch_ms(self) -> int:
+        """Less than this is not worth a wake-up: it would only wait to be sent."""
+        return self._wire.settings.batch_ms
+
     @asynccontextmanager
     async def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AsyncIterator[Stream]:
         stream = GoogleStream(self._wire, origin_ms, hints)

@@ -73,22 +73,27 @@ class GoogleStream:
     async def write(self, audio: bytes) -> None:
         """Waits for room, and gives the stream up when there is none for long. Nothing is pushed out: a hole in the
         audio is a word lost on a stream that lives, and whoever writes can say it all again to the next one."""
-        with anyio.move_on_after(_PATIENCE * self._wire.settings.bound_ms / 1000) as patience:
-            while self._uplink.full and not self._over:
-                await self._room.wait()
-        if patience.cancelled_caught:
-            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
+        if not self._uplink.fits(len(audio)):
+            await self._wait_for_room(len(audio))
         if self._error is not None:
             raise self._error
         if self._over or self._finishing:
             raise ProviderError(self._wire.name, Failure.CLOSED, "written to after the end")
-        self._uplink.put(audio, self._now())
-        if self._now() < self._hurry_until:
+        now = self._now()
+        self._uplink.put(audio, now)
+        if now < self._hurry_until:
             self._flush()
-        elif self._uplink.due(self._now()):
+        elif self._uplink.due(now):
             self._due.set()
         elif self._timer is None:
             self._timer = self._loop.call_later(self._wire.settings.batch_ms / 1000, self._flush)
+
+    async def _wait_for_room(self, size: int) -> None:
+        with anyio.move_on_after(_PATIENCE * self._wire.settings.bound_ms / 1000) as patience:
+            while not (self._uplink.fits(size) or self._over):
+                await self._room.wait()
+        if patience.cancelled_caught:
+            self._fail(ProviderError(self._wire.name, Failure.TIMEOUT, "the stream does not take its audio"))
 
     def speech_started(self, at_ms: int) -> None:
         """Google hears for itself."""

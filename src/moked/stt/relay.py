@@ -37,7 +37,10 @@ and so are refused (it failed before it was open, or had no room) and failed_<ki
 """
 
 _BREATH_BYTES = 400 * SAMPLES_PER_MS  # a replay lets the other calls run after so much
-_WORTH_WAKING_BYTES = 2 * FRAME_BYTES  # half the task switches, and the batches of streaming engines are no later
+_WORTH_WAKING = 2 * FRAME_BYTES  # half the task switches
+_QUIET_MS = 400  # to an engine that batches, while nobody has spoken for a while; the first word goes at once
+_ATTENTIVE_MS = 2000
+_HURRY_MS = 600  # after a pause, when the words of a turn's end are waited for: nothing is held back
 _TICK_MS = 200
 _LINGER_S = 0.2  # a failed stream may still hand over what it had heard
 _EARLY_LIMITS = 3  # an engine may ask so often in a row to be opened again at once
@@ -65,6 +68,9 @@ class _Leg:
     stuck_at: int = -1
     stuck_ticks: int = 0
     stream: Stream | None = None  # while it is open
+    worth_waking: int = _WORTH_WAKING  # samples that wait, while somebody speaks
+    worth_when_quiet: int = _WORTH_WAKING
+    at_once: int = FRAME_BYTES  # in one write
     waiting: bool = False
     wake: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -130,6 +136,8 @@ class Relay:
         self._ordered_at = -1  # the generation that was the last when the order of engines was changed
         self._ordered_ms = 0  # and when that was, in call time
         self._given = 0  # samples that some stream was given
+        self._hurry_until = 0  # sample; before it the live leg gets audio as it comes
+        self._attentive_until = 0  # sample; before it the engine may still be waiting for the silence after words
         self._worst_gap_ms = 0
         self._expecting = ""
         self._failures = 0  # in a row
@@ -146,16 +154,30 @@ class Relay:
 
     def feed(self, audio: bytes) -> None:
         """Next mu-law of the call, in order."""
-        self._tape.append(audio)
-        if self._live is not None and self._tape.head - self._live.cursor >= _WORTH_WAKING_BYTES:
-            self._live.call()
+        tape, live = self._tape, self._live
+        tape.append(audio)
+        if live is not None and live.waiting and tape.head - live.cursor >= self._worth_waking(live):
+            live.call()
+
+    def _worth_waking(self, live: _Leg) -> int:
+        """Samples that wait, from which on the live leg's pump is woken: each wake-up is a message to the engine, and
+        messages are the dearest part of a streamed call (0.2 ms of processor each)."""
+        head = self._tape.head
+        if head < self._hurry_until:
+            return _WORTH_WAKING
+        if self._tape.speaking or self._guess is not None or head < self._attentive_until:
+            return live.worth_waking
+        return live.worth_when_quiet
 
     def speech_started(self, at_ms: int) -> None:
         self._mark(True, at_ms)
 
     def speech_paused(self, at_ms: int) -> None:
+        self._hurry_until = self._tape.head + _HURRY_MS * SAMPLES_PER_MS
+        self._attentive_until = self._tape.head + _ATTENTIVE_MS * SAMPLES_PER_MS
         if self._live is not None and self._live.stream is not None:
             self._live.stream.speech_paused(at_ms)
+            self._live.call()
 
     def speech_ended(self, at_ms: int) -> None:
         self._mark(False, at_ms)
@@ -242,6 +264,11 @@ class Relay:
         now = _now()
         leg = _Leg(self._engines[name], self._generation, reason, begun_at=now + delay_ms)
         leg.answers = SlowAnswers(self._policy.slow_ms * (2 if leg.whole_utterances else 1))
+        batch_ms: int = getattr(leg.engine, "batch_ms", 0)
+        if batch_ms:
+            leg.worth_waking = batch_ms * SAMPLES_PER_MS
+            leg.worth_when_quiet = max(batch_ms, _QUIET_MS) * SAMPLES_PER_MS
+            leg.at_once = max(leg.worth_waking, FRAME_BYTES)
         self._next = leg
         self._tasks.start_soon(self._serve, leg, delay_ms, name=f"stt-{name}-{leg.generation}")
 
@@ -303,7 +330,8 @@ class Relay:
         burst = policy.burst_ms * SAMPLES_PER_MS
         since_breath = 0
         while True:
-            limit = FRAME_BYTES  # a replay is a quick call: what an engine's own bounds are made for
+            # A replay is a quick call: what an engine's own bounds are made for. Live, what waited goes at once.
+            limit = leg.at_once if leg.cursor >= leg.live_from else FRAME_BYTES
             mark = tape.mark_number(leg.mark)
             if mark is not None:
                 if mark.known <= leg.cursor:

@@ -9,7 +9,7 @@ length, so that a sample's place in the stream stays its place in the call: resu
 
 from typing import Final
 
-from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, SILENCE
+from moked.audio import SAMPLES_PER_MS, SILENCE
 
 # A later message may have 10 MB on v1 and 15-25 KB on v2 of the API; 12,000 bytes are right for both.
 MAX_MESSAGE: Final = 12_000
@@ -29,10 +29,9 @@ class Uplink:
         self.dropped = 0  # bytes in all
         self.dropped_in_a_row = 0  # bytes since the last `take`
 
-    @property
-    def full(self) -> bool:
-        """Whether the next frame would push something out."""
-        return bool(self._waiting) and len(self._waiting) + FRAME_BYTES > self._bound
+    def fits(self, size: int) -> bool:
+        """Whether so many more bytes would push nothing out."""
+        return not self._waiting or len(self._waiting) + size <= self._bound
 
     @property
     def empty(self) -> bool:

@@ -27,7 +27,7 @@ import numpy as np
 
 from moked import metrics
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, silence, to_float
-from moked.errors import ProviderError, first_leaf
+from moked.errors import Failure, ProviderError, first_leaf
 from moked.tts import Progress, Synthesizer
 from moked.tts.hebrew import DIGIT_WORDS, prepare
 from moked.tts.respell import respelling
@@ -237,6 +237,8 @@ class CachedSynthesizer:
                     async for chunk in rendered:
                         chunks.append(chunk)
                         yield chunk
+                if not any(chunks):  # it failed without saying so
+                    raise ProviderError(self.name, Failure.PROTOCOL, "the voice gave no audio")
                 await self._keep(spoken, trim(b"".join(chunks)))
             yield silence(part.gap_ms if index < len(parts) - 1 else _TAIL_MS)
 

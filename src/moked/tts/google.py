@@ -68,7 +68,7 @@ class GoogleVoice:
         gender: str = "m",
         emulator_host: str | None = None,
         credentials_file: str | None = None,
-        concurrency: int = 16,
+        concurrency: int = 64,
         timeout: float = 4.0,
     ) -> None:
         chirp = "Chirp" in voice

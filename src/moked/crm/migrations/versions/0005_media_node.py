@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005_media_node"
-down_revision = "0003_transcript"
+down_revision = "0004_decision"
 branch_labels = None
 depends_on = None
 
