@@ -6,7 +6,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps
 export UV_CUSTOM_COMPILE_COMMAND = make lock
 
-.PHONY: run install dev models test check bench lock clean
+.PHONY: run install dev models test check bench lock front clean
 
 run: install models ## start the product on embedded parts
 	$(BIN)/moked up
@@ -42,6 +42,9 @@ bench: dev ## latency, density, overload and moves against the emulators, accura
 lock: .venv/.dev ## renew the locks from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o locks/runtime.txt
 	$(BIN)/uv pip compile $(LOCK) --group dev pyproject.toml -o locks/dev.txt
+
+front: ## the desk's style and fonts, compiled into the package; needs Node 20, which nothing else does
+	cd front && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,11 +4,13 @@ Only finite requests go to Flask: its adapter cannot see a client leave, so an e
 for ever (measured with a2wsgi 1.10). Server-sent events are therefore served here.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import msgspec
 from a2wsgi import WSGIMiddleware
+from anyio import to_thread
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,10 +19,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moked import metrics
-from moked.bus import Bus
+from moked.board import topic
+from moked.bus import Bus, BusEvent
 from moked.errors import ProviderError
 
 _MEDIA_PATH = "/media/twilio"
+SESSION_COOKIE = "moked_session"
+BOARD_STREAM_S = 120
 _FLASK_THREADS = 32
 
 
@@ -38,11 +43,14 @@ def build(
     flask: Flask | None = None,
     bus: Bus | None = None,
     events_allowed: Callable[[str, str | None], bool] = lambda path, signature: False,
+    board: Bus | None = None,
+    board_of: Callable[[str], int | None] = lambda session: None,
 ) -> ASGIApp:
     """One app for a role. `ready()` names what is not ready yet, empty when all is; `about()` is told beside it.
 
     `number` is this media process's among several on the host. `events_allowed(path, signature)`: may this signed
-    request watch a call?
+    request watch a call? `board_of(session)`: the business whose calls this browser's session may watch on `board`,
+    asked in a thread.
     """
 
     async def healthz(request: Request) -> Response:
@@ -60,9 +68,20 @@ def build(
         assert bus is not None
         if not events_allowed(request.url.path, request.headers.get("x-twilio-signature")):
             return PlainTextResponse("The request is not signed with the account's auth token.\n", 403)
-        topic = f"call:{request.path_params['call_sid']}"
+        call_topic = f"call:{request.path_params['call_sid']}"
         return StreamingResponse(
-            _event_stream(bus, topic, request.headers.get("last-event-id")),
+            _event_stream(bus, call_topic, request.headers.get("last-event-id")),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    async def board_events(request: Request) -> Response:
+        assert board is not None
+        business = await to_thread.run_sync(board_of, request.cookies.get(SESSION_COOKIE, ""))
+        if business is None:
+            return PlainTextResponse("Log in first.\n", 401)
+        return StreamingResponse(
+            _board_stream(board, topic(business), request.headers.get("last-event-id")),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -74,6 +93,8 @@ def build(
     ]
     if bus is not None:
         routes.append(Route("/calls/{call_sid}/events", events))
+    if board is not None:
+        routes.append(Route("/board/events", board_events))
     if flask is not None:
         routes.append(Mount("/", cast(ASGIApp, WSGIMiddleware(cast(Any, flask), workers=_FLASK_THREADS))))
     pages = Starlette(routes=routes)
@@ -92,15 +113,37 @@ def build(
     return app
 
 
+async def _board_stream(bus: Bus, on: str, after: str | None) -> AsyncIterator[bytes]:
+    """Events of all calls, from `after` on or from now. It ends now and then, so that a session that was ended is out;
+    the browser comes back by itself with the last id it saw.
+    """
+    until = time.monotonic() + BOARD_STREAM_S
+    try:
+        async with bus.subscribe(on, after) as events:
+            yield b": watching\nretry: 1000\n\n"
+            async for event in events:
+                yield (
+                    f"id: {event.id}\nevent: {event.event}\ndata: ".encode() + msgspec.json.encode(event.data) + b"\n\n"
+                )
+                if time.monotonic() > until:
+                    return
+    except ProviderError:
+        yield b"event: resync\ndata: {}\n\n"
+
+
 async def _event_stream(bus: Bus, topic: str, after: str | None) -> AsyncIterator[bytes]:
     """Server-sent events of a topic (WHATWG HTML, section 9.2); ends with the call."""
     try:
         async with bus.subscribe(topic, after or "0-0") as events:
             yield b": watching\n\n"
             async for event in events:
-                data = msgspec.json.encode(event.data)
-                yield f"id: {event.id}\nevent: {event.event}\ndata: ".encode() + data + b"\n\n"
+                yield _sse(event)
                 if event.event == "call.ended":
                     return
     except ProviderError:
         yield b"event: resync\ndata: {}\n\n"
+
+
+def _sse(event: BusEvent) -> bytes:
+    """As WHATWG HTML, section 9.2, wants it. JSON has no line breaks of its own."""
+    return f"id: {event.id}\nevent: {event.event}\ndata: ".encode() + msgspec.json.encode(event.data) + b"\n\n"

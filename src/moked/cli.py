@@ -305,6 +305,17 @@ def transcribe(
     raise typer.Exit(work.exit_code(found, done))
 
 
+@app.command("admin-link")
+def admin_link() -> None:
+    """Print a new one-time link that opens an owner's account at the desk, or gives an owner a new password."""
+    from moked.setup_link import SetupLink
+
+    settings = load_settings()
+    base = settings.public_base_url or f"http://127.0.0.1:{settings.port}"
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    sys.stdout.write(f"{base}/setup?token={SetupLink(settings.data_dir).make()}\n")
+
+
 @app.command()
 def doctor() -> None:
     """Check settings, keys, ports, models, the webhook and the clock; each finding says what to do."""
@@ -446,3 +457,6 @@ class _Screen:
         else:
             lines.append(f"Twilio's webhook for incoming calls: {house.base_url}/webhook/incoming_call")
         out.print(Panel("\n".join(lines), expand=False))
+        if house.setup_token:  # not in the panel, whose frame would break the link
+            out.print("Open the owner's account first; the link works once:", highlight=False)
+            out.print(f"{house.base_url}/setup?token={house.setup_token}", soft_wrap=True, highlight=False)

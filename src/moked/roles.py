@@ -21,8 +21,12 @@ import anyio
 from anyio import to_thread
 
 from moked import asgi, metrics, parts, processes, telephony, weights
+from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
+from moked.crm.access import Access
+from moked.crm.desk import Desk
+from moked.crm.edits import Edits
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -52,12 +56,13 @@ from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.serving import MediaProcesses
 from moked.settings import Settings, ensure_local_secret
+from moked.setup_link import SetupLink
 from moked.spool import Spool
 from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import WebParts, create_app, handover
+from moked.web import DeskParts, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ class House:
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
+    setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     def note_lag(self, now: float, lag_s: float) -> None:
         """Loading models makes the loop late, and says nothing about how calls will fare."""
@@ -170,7 +176,10 @@ async def serve(
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
-        flask = create_app(_web_parts(house)) if role in (Role.ALL, Role.WEB) else None
+        flask, watched = None, None
+        if role in (Role.ALL, Role.WEB):
+            desk = await to_thread.run_sync(_desk, house, stack)
+            flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
@@ -180,6 +189,8 @@ async def serve(
             number=number,
             flask=flask,
             bus=house.bus if house.media is not None or settings.redis_url else None,
+            board=house.bus if watched is not None else None,
+            board_of=watched or (lambda session: None),
             events_allowed=lambda path, signature: any(
                 telephony.signature_valid(house.auth_token, base + path, {}, signature)
                 for base in filter(None, (house.base_url, settings.media_public_url))
@@ -275,6 +286,17 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     return house
 
 
+def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
+    """The pages' own connections: a heavy list must not use up those that calls are stored on."""
+    engine = db.connect(house.settings.database)
+    stack.callback(engine.dispose)
+    setup = SetupLink(house.settings.data_dir)
+    access = Access(engine)
+    if not access.anybody():
+        house.setup_token = setup.make()
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+
+
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     settings, business = house.settings, house.business
     watcher.loading("models")
@@ -310,7 +332,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         ear=ear,
         context=_context(house),
         journal=journal,
-        bus=house.bus,
+        bus=BoardBus(house.bus, house.business_id),
         control=RestControl(house.control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
@@ -529,7 +551,7 @@ def _count_media(name: str, **labels: str) -> None:
             metrics.queue_drops.labels(name).inc()
 
 
-def _web_parts(house: House) -> WebParts:
+def _web_parts(house: House, desk: DeskParts) -> WebParts:
     business = house.business
 
     def person() -> str:
@@ -549,6 +571,7 @@ def _web_parts(house: House) -> WebParts:
         may_wait=lambda: house.media is None and "draining" not in house.missing,
         redirect_call=_redirector(house),
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
+        desk=desk,
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),

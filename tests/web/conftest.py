@@ -1,7 +1,9 @@
 """The web plane on both databases."""
 
 import pytest
+from argon2 import PasswordHasher
 
+from moked.crm import passwords
 from moked.crm.places import NodeReport
 from moked.crm.service import Crm
 from moked.telephony import sign
@@ -51,6 +53,12 @@ class Office:
 
     def get(self, path):
         return self.client().get(path, headers={"X-Twilio-Signature": sign(TOKEN, BASE + path, {})})
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch):
+    """Checking a password is slow on purpose; what it costs is looked at in `tests/crm/test_passwords.py`."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

@@ -227,13 +227,20 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
     )
 
 
-def set_by_person(state: LeadState, name: str, value: str) -> LeadState:
-    """A person's correction of one text field ('name', 'phone', 'need', 'best_time', 'summary'): it stays."""
+def set_by_person(state: LeadState, name: str, value: str, *, by: str = "") -> LeadState:
+    """A person's correction: 'name', 'phone', 'need', 'best_time', 'summary', or 'extra.<key>' of a key it has. It
+    stays, whatever later calls bring. `by` is their name, kept as the quote. What a person writes is confirmed.
+    """
+    source = Provenance("", 0, by, 1.0, by="person")
+    sources = {**state.sources, name: source}
+    group, _, key = name.partition(".")
+    if group == "extra" and key in state.extra:
+        return replace(state, extra={**state.extra, key: value}, sources=sources)
     if name not in ("name", "phone", "need", "best_time", "summary"):
         raise ValueError(f"a lead has no editable field {name!r}")
-    sources = {**state.sources, name: Provenance("", 0, "", 1.0, by="person")}
     changed: dict[str, str] = {name: value}
-    return replace(state, **changed, sources=sources)  # type: ignore[arg-type]
+    confirmed = bool(value) if name == "phone" else state.confirmed
+    return replace(state, **changed, confirmed=confirmed, sources=sources)  # type: ignore[arg-type]
 
 
 def follow_up(facts: CallFacts, wanted: LeadWanted, *, now: datetime, opening: datetime | None) -> FollowUp | None:

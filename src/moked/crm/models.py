@@ -8,6 +8,7 @@
                    |-< call_event    what the carrier reported, and what happened after the stream
                    |-< stream_ticket single-use permission to open the media stream
                    '-- call_snapshot where the conversation stands, while it runs
+        '-< user_account -< user_session     who works at the desk; audit_entry: what they did; login_attempt: who tried
 
     media_node   a media process and its load: of no business, and gone soon after the process
 
@@ -36,6 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from moked.crm.leads import NoLead, Origin, Stage
+from moked.crm.permissions import UserRole
 from moked.records import Outcome
 
 
@@ -146,6 +148,7 @@ class Base(DeclarativeBase):
         Origin: _words(Origin),
         Stage: _words(Stage),
         TaskKind: _words(TaskKind),
+        UserRole: _words(UserRole),
     }
 
 
@@ -166,12 +169,13 @@ class Contact(Base):
     """A person. `phone` is E.164 and unique within the business; NULL is a withheld caller nobody can find again."""
 
     __tablename__ = "contact"
-    __table_args__ = (UniqueConstraint("business_id", "phone"),)
+    __table_args__ = (UniqueConstraint("business_id", "phone"), Index(None, "business_id", "updated_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
     phone: Mapped[str | None] = mapped_column(SafeText(32))
     name: Mapped[str] = mapped_column(SafeText(200), default="")
+    locked: Mapped[bool] = mapped_column(default=False)  # a person wrote the name: no call changes it
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -185,6 +189,7 @@ class Lead(Base):
     __tablename__ = "lead"
     __table_args__ = (
         Index(None, "business_id", "stage", "updated_at"),
+        Index(None, "business_id", "updated_at"),
         Index(None, "business_id", "phone"),
         Index(None, "contact_id"),
     )
@@ -192,6 +197,7 @@ class Lead(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
     contact_id: Mapped[int] = mapped_column(ForeignKey("contact.id", ondelete="CASCADE"))
+    owner_id: Mapped[int | None]  # a user_account, which is only ever closed: no key, SQLite would copy the table
     source_call_sid: Mapped[str] = mapped_column(SafeText(64))
     stage: Mapped[Stage] = mapped_column(default=Stage.NEW)
     origin: Mapped[Origin]
@@ -428,3 +434,71 @@ class ShadowCall(Base):
     at: Mapped[datetime]
     result: Mapped[dict[str, Any]]
     examples: Mapped[list[Any]] = mapped_column(default=list)
+
+
+class UserAccount(Base):
+    """Somebody who works at the desk. `email` is their login, in lower case, unique in the installation.
+
+    No `password_hash`: invited, not yet in. `recovery` holds SHA-256 of codes that were not used yet; `totp_step` is
+    the last time step a code was taken for, so that none is taken twice. `invite_hash`: of a link to set a password.
+    """
+
+    __tablename__ = "user_account"
+    __table_args__ = (Index(None, "business_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    email: Mapped[str] = mapped_column(SafeText(200), unique=True)
+    name: Mapped[str] = mapped_column(SafeText(100))
+    role: Mapped[UserRole]
+    active: Mapped[bool] = mapped_column(default=True)
+    password_hash: Mapped[str] = mapped_column(SafeText(200), default="")
+    totp_secret: Mapped[str] = mapped_column(SafeText(64), default="")
+    totp_step: Mapped[int] = mapped_column(default=0)
+    recovery: Mapped[list[Any]] = mapped_column(default=list)
+    invite_hash: Mapped[str | None] = mapped_column(SafeText(64), unique=True)
+    invite_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class UserSession(Base):
+    """A browser that is logged in. The cookie's token itself is never stored, only its SHA-256."""
+
+    __tablename__ = "user_session"
+    __table_args__ = (Index(None, "user_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user_account.id", ondelete="CASCADE"))
+    token_hash: Mapped[str] = mapped_column(SafeText(64), unique=True)
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    address: Mapped[str] = mapped_column(SafeText(64))
+    browser: Mapped[str] = mapped_column(SafeText(200))
+
+
+class LoginAttempt(Base):
+    """A login that failed, for the limits; kept for a day. `account` is the SHA-256 of what was typed."""
+
+    __tablename__ = "login_attempt"
+    __table_args__ = (Index(None, "account", "at"), Index(None, "address", "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    account: Mapped[str] = mapped_column(SafeText(64))
+    address: Mapped[str] = mapped_column(SafeText(64))
+
+
+class AuditEntry(Base):
+    """What somebody did at the desk. Rows are only ever added; `who` keeps the name when the account is gone."""
+
+    __tablename__ = "audit_entry"
+    __table_args__ = (Index(None, "business_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    at: Mapped[datetime]
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id", ondelete="SET NULL"))
+    who: Mapped[str] = mapped_column(SafeText(100))
+    action: Mapped[str] = mapped_column(SafeText(64))
+    target: Mapped[str] = mapped_column(SafeText(64), default="")
+    data: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -83,9 +83,9 @@ def settle(
         return stored_result(session, call)
     if lead is not None and not learn:
         # Its words are in the lead already, and newer ones may be: only what has happened since is added.
-        _write(lead, merge(_state(lead), CallFacts(facts.call_sid, facts.outcome), wanted))
+        write_state(lead, merge(state_of(lead), CallFacts(facts.call_sid, facts.outcome), wanted))
     elif lead := lead or _open_lead(session, call.business_id, contacts):
-        _write(lead, merge(_state(lead), facts, wanted))
+        write_state(lead, merge(state_of(lead), facts, wanted))
     else:
         lead = _new_lead(session, call, who, merge(None, facts, wanted), now)
     created = lead.source_call_sid == call.sid and call.lead_id is None
@@ -164,7 +164,7 @@ def _contacts(session: Session, call: Call, facts: CallFacts, now: datetime) -> 
         ).one()
         # A name belongs to the number that was given with it; whose phone they borrowed keeps the name it has.
         theirs = not contact.name or number == (given or facts.phone)
-        if facts.draft.name and theirs and contact.name != facts.draft.name:
+        if facts.draft.name and theirs and not contact.locked and contact.name != facts.draft.name:
             contact.name, contact.updated_at = facts.draft.name, now
         found[number] = contact
     return found
@@ -208,13 +208,13 @@ def _new_lead(session: Session, call: Call, contact: Contact | None, state: Lead
         updated_at=now,
         notes=[],
     )
-    _write(lead, state)
+    write_state(lead, state)
     session.add(lead)
     session.flush()
     return lead
 
 
-def _state(lead: Lead) -> LeadState:
+def state_of(lead: Lead) -> LeadState:
     return LeadState(
         name=lead.name,
         phone=lead.phone,
@@ -227,7 +227,7 @@ def _state(lead: Lead) -> LeadState:
     )
 
 
-def _write(lead: Lead, state: LeadState) -> None:
+def write_state(lead: Lead, state: LeadState) -> None:
     for name, value in asdict(state).items():
         setattr(lead, name, value)
 

@@ -1,4 +1,4 @@
-"""The web plane: a Flask app that answers the carrier's webhooks, gives reports, and shows people that it is there.
+"""The web plane: a Flask app that answers the carrier's webhooks, gives reports, and is the desk people work at.
 
 It meets the media plane only in `crm.service`. Views are short and finite: they run in a small pool of threads.
 """
@@ -6,11 +6,11 @@ It meets the media plane only in `crm.service`. Views are short and finite: they
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from moked.web import calls, home, rollout, twilio
-from moked.web.parts import WebParts
+from moked.web import calls, desk, home, rollout, twilio
+from moked.web.parts import DeskParts, WebParts
 from moked.web.signed import plain
 
-__all__ = ["WebParts", "create_app"]
+__all__ = ["DeskParts", "WebParts", "create_app"]
 
 _LARGEST_BODY = 64 * 1024  # Twilio's own requests are a few kilobytes
 
@@ -25,10 +25,14 @@ def create_app(parts: WebParts) -> Flask:
     app.register_blueprint(calls.blueprint(parts))
     if parts.rollouts is not None:
         app.register_blueprint(rollout.blueprint(parts))
+    if parts.desk is not None:
+        app.register_blueprint(desk.blueprint(parts, parts.desk))
     app.register_blueprint(home.blueprint(parts))
 
     @app.errorhandler(HTTPException)
     def not_understood(error: HTTPException) -> Response:
+        if desk.is_page(app):
+            return desk.error_page(error)
         return plain(error.description or error.name, error.code or 400)
 
     @app.after_request

@@ -1,10 +1,13 @@
-"""The front page: it says that the product is up, and what to do next. No scripts, nothing secret."""
+"""The front page. Until somebody can log in it says that the product is up, and what to do next: no scripts, nothing
+secret. From then on it is the way to the desk.
+"""
 
 import base64
 import hashlib
 from typing import Final
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, Response, redirect, render_template, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
 from moked.web.parts import WebParts
 
@@ -41,7 +44,9 @@ def blueprint(parts: WebParts) -> Blueprint:
     views = Blueprint("home", __name__, template_folder="templates")
 
     @views.get("/")
-    def home() -> Response:
+    def home() -> AnyResponse:
+        if parts.desk is not None and parts.desk.access.anybody():
+            return redirect(url_for("desk.board"))
         base = parts.public_base_url()
         page = render_template(
             "home.html",
@@ -49,6 +54,7 @@ def blueprint(parts: WebParts) -> Blueprint:
             business=parts.business_name,
             webhook=f"{base}/webhook/incoming_call",
             status=f"{base}/webhook/call_status",
+            desk=parts.desk is not None,
             reachable=base.startswith("https://"),
         )
         answer = Response(page, mimetype="text/html")

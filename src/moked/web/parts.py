@@ -2,7 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from moked.crm.access import Access
+from moked.crm.desk import Desk
+from moked.crm.edits import Edits
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -37,6 +41,24 @@ def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
 
+class Setup(Protocol):
+    """The one-time link of the first run; see `moked.setup_link`."""
+
+    def fits(self, token: str) -> bool: ...
+
+    def spend(self, token: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskParts:
+    """What the desk stands on."""
+
+    access: Access
+    desk: Desk
+    edits: Edits
+    setup: Setup
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebParts:
     """`public_base_url`: how the carrier reaches us, 'https://host' without a slash at the end; signatures are checked
@@ -57,6 +79,8 @@ class WebParts:
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
+
+    `desk`: the pages people work at; None = only the carrier is answered.
     """
 
     crm: Crm
@@ -76,3 +100,4 @@ class WebParts:
     streaming_default: bool = True
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
+    desk: DeskParts | None = None

@@ -1,0 +1,135 @@
+"""How fast the desk's pages are with a lot on record: 100,000 contacts, leads and calls, 1,000,000 turns.
+
+    python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--out bench/results]
+
+Pages are asked for through the real Flask app with a session, without a network; SQLite in a temporary folder, or the
+empty database given. CPU beside wall time: the second grows with whatever else the machine does.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, insert
+
+from bench.stage import RESULTS, machine, save
+from moked.crm import db
+from moked.crm.access import Access
+from moked.crm.desk import Desk
+from moked.crm.edits import Edits
+from moked.crm.leads import Origin, Stage
+from moked.crm.models import Call, CallState, Contact, Lead, Task, TaskKind, Turn
+from moked.crm.service import Crm
+from moked.records import Outcome
+from moked.setup_link import SetupLink
+from moked.web import DeskParts, WebParts, create_app
+
+FIRST: Final = ["דנה", "רותי", "אבי", "משה", "יעל", "נועם", "סבטלנה", "מוחמד", "אורי", "תמר"]
+LAST: Final = ["כהן", "לוי", "מזרחי", "פרץ", "ביטון", "דהן", "אברהם", "פרידמן"]
+NEEDS: Final = ("מזגן מטפטף", "התקנת מזגן", "טיפול שנתי", "הצעת מחיר", "רעש מהמנוע")
+TURNS_A_CALL: Final = 10
+AT_ONCE: Final = 2500
+PAGES: Final = (
+    "/board", "/leads", "/leads?page=LAST", "/leads?q=דנה מטפטף", "/leads?q=050-0012345", "/leads?q=איןכזה",
+    "/leads?stage=won&owner=0", "/leads/board", "/leads/board?q=דנה", "/leads/777", "/contacts", "/contacts?q=סבטלנה",
+    "/contacts?q=12345", "/contacts/777", "/calls", "/calls?page=LAST", "/calls?q=דנה", "/calls?q=12345",
+    "/calls?outcome=completed", "/calls/CA777", "/tasks", "/tasks?done=1", "/audit",
+)  # fmt: skip
+
+
+def fill(engine: Engine, business: int, contacts: int) -> None:
+    """One lead, call, task and ten turns a contact, three minutes apart into the past."""
+    chance, now, stages = random.Random(1), datetime.now(UTC), list(Stage)
+    shared: dict[str, Any] = {"business_id": business}
+    with engine.begin() as connection:
+        for begin in range(1, contacts + 1, AT_ONCE):
+            numbers = range(begin, min(begin + AT_ONCE, contacts + 1))
+            tables: dict[Any, list[dict[str, Any]]] = {Contact: [], Lead: [], Call: [], Task: [], Turn: []}
+            for i in numbers:
+                at, phone = now - timedelta(minutes=3 * i), f"+97250{i:07}"
+                name = f"{chance.choice(FIRST)} {chance.choice(LAST)}"
+                both = {**shared, "phone": phone, "name": name, "created_at": at, "updated_at": at}
+                tables[Contact].append({"id": i, **both})
+                lead = {"stage": stages[i % 6], "origin": Origin.CONVERSATION, "need": chance.choice(NEEDS)}
+                tables[Lead].append(
+                    {"id": i, "contact_id": i, "source_call_sid": f"CA{i}", "summary": "x" * 120, **lead, **both}
+                )
+                call = {"sid": f"CA{i}", "caller": phone, "called": "+97231234567", "direction": "inbound"}
+                over = {"status": CallState.ENDED, "outcome": Outcome.COMPLETED, "duration_ms": 100_000}
+                times = {"started_at": at, "ended_at": at, "heartbeat_at": at}
+                tables[Call].append({"id": i, "contact_id": i, "lead_id": i, **call, **over, **times, **shared})
+                done = {"done_at": at if i % 3 else None}
+                task = {"lead_id": i, "call_id": i, "kind": TaskKind.CALLBACK, "due_at": at, "created_at": at}
+                tables[Task].append({**task, **done, **shared})
+                tables[Turn] += [
+                    {
+                        "call_id": i, "number": turn, "caller_text": "המזגן מטפטף", "said": "תודה", "heard": "תודה",
+                        "cut": False, "started_ms": 0, "ended_ms": 1, "engine": "google", "dtmf": "",
+                        "speech_end_ms": 1000, "sent_ms": 1900, "created_at": at, **shared,
+                    }
+                    for turn in range(TURNS_A_CALL)
+                ]  # fmt: skip
+            for table, rows in tables.items():
+                connection.execute(insert(table), rows)
+
+
+def measure(engine: Engine, folder: Path, contacts: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Median and worst milliseconds a page."""
+    business = Crm(engine).ensure_business("bench")
+    access = Access(engine)
+    access.set_up_owner(business, "owner@example.com", "owner", "a long password")
+    fill(engine, business, contacts)
+    parts = WebParts(
+        crm=Crm(engine),
+        business_id=business,
+        business_name="bench",
+        auth_token="bench",
+        public_base_url=lambda: "http://localhost",
+        desk=DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=SetupLink(folder)),
+    )
+    client = create_app(parts).test_client()
+    login = access.log_in("owner@example.com", "a long password", address="127.0.0.1", browser="bench")
+    client.set_cookie("moked_session", login.token)
+    found = {}
+    for page in PAGES:
+        path = page.replace("LAST", str(max(1, contacts // 50)))
+        wall, cpu = [], []
+        for _ in range(rounds):
+            began, worked = time.perf_counter(), time.process_time()
+            answer = client.get(path)
+            assert answer.status_code == 200, path
+            wall.append((time.perf_counter() - began) * 1000)
+            cpu.append((time.process_time() - worked) * 1000)
+        found[page] = {
+            "median_ms": round(statistics.median(wall)),
+            "worst_ms": round(max(wall)),
+            "cpu_ms": round(statistics.median(cpu)),
+        }
+        print(page, found[page], flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--contacts", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--database", default="", help="an empty database; default: SQLite in a temporary folder")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        engine = db.connect(given.database or f"sqlite:///{folder}/moked.db")
+        db.migrate(engine)
+        before = machine("python -m bench.desk")
+        pages = measure(engine, Path(folder), given.contacts, given.rounds)
+        about = {"contacts": given.contacts, "turns": given.contacts * TURNS_A_CALL, "database": engine.dialect.name}
+        save(given.out, "desk", {"machine": before, **about, "pages": pages})
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    main()

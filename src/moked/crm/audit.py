@@ -1,0 +1,54 @@
+"""What people do at the desk, put on record inside the transaction that does it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from moked.crm.models import AuditEntry, Business, UserAccount
+from moked.crm.permissions import UserRole
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, as the session in their browser says. Everything they see or change is their business's."""
+
+    user_id: int
+    business_id: int
+    name: str
+    email: str
+    role: UserRole
+    session_id: int
+    business: str = ""
+    timezone: str = "Asia/Jerusalem"
+    second_factor: bool = False
+
+    @staticmethod
+    def of(user: UserAccount, business: Business, session_id: int) -> "Actor":
+        return Actor(
+            user.id,
+            user.business_id,
+            user.name,
+            user.email,
+            user.role,
+            session_id,
+            business.name,
+            business.timezone,
+            bool(user.totp_secret),
+        )
+
+
+def note(session: Session, by: Actor | UserAccount, action: str, target: str, at: datetime, **data: Any) -> None:
+    """One line of the audit log: a stable `action` such as 'lead.moved', and what it was done to ('lead:7')."""
+    session.add(
+        AuditEntry(
+            business_id=by.business_id,
+            at=at,
+            user_id=by.user_id if isinstance(by, Actor) else by.id,
+            who=by.name,
+            action=action,
+            target=target,
+            data=data,
+        )
+    )

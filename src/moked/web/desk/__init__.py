@@ -1,0 +1,138 @@
+"""The desk: what the people of a business work with all day. Server-rendered pages; scripts add dragging
+and the live board.
+
+    gate     who asks, may they, is it our own form     words    every text, by language
+    entry    first run, login, invitations              board    the front page
+    account  one's own, everybody's, the audit log      leads contacts calls tasks
+    show     values for people (pure)
+
+A view parses, calls one function of `crm`, and renders.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Flask, Response, g, make_response, render_template, request, url_for
+from markupsafe import Markup, escape
+from werkzeug.exceptions import HTTPException
+
+from moked.crm import passwords
+from moked.crm.leads import Stage
+from moked.crm.permissions import Permission, UserRole, may
+from moked.records import Outcome
+from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.parts import DeskParts, WebParts
+
+__all__ = ["blueprint", "error_page", "is_page"]
+
+_HERE = Path(__file__).parent
+_STATIC_FOR_S = 365 * 24 * 3600  # an address with a digest of its file may be kept
+_FONTS_FOR_S = 24 * 3600  # those the style names have none
+
+
+def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
+    """All pages of the desk, and its static files."""
+    views = Blueprint("desk", __name__, template_folder="templates")
+    gate.guard(views, parts, desk)
+    entry.add(views, parts, desk)
+    for module in (board, leads, contacts, calls, tasks, account):
+        module.add(views, desk)
+
+    @views.get("/static/<path:name>")
+    @gate.open_to_all
+    def static(name: str) -> Response:
+        from flask import send_from_directory
+
+        answer = send_from_directory(_HERE / "static", name, max_age=_FONTS_FOR_S)
+        if request.args.get("v"):
+            answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
+        return answer
+
+    views.add_app_template_filter(datetime.fromisoformat, "moment")
+
+    @views.app_context_processor
+    def tools() -> dict[str, Any]:
+        return {"business_name": parts.business_name, **_tools(desk)}
+
+    return views
+
+
+def is_page(app: Flask) -> bool:
+    """Whether a person asks for a page, and not a machine for an answer."""
+    machine = request.path.startswith(("/webhook", "/api"))
+    return "desk" in app.blueprints and not machine and "text/html" in request.headers.get("Accept", "")
+
+
+def error_page(error: HTTPException) -> Response:
+    """What went wrong, in words, and a way on."""
+    code = error.code or 500
+    known = code if f"error.{code}" in words.catalogue(words.DEFAULT) else 500 if code >= 500 else 400
+    own = (error.description or "") if code == 400 else ""
+    told = own if own in _own_words() else words.say(gate.language(), f"error.{known}")
+    answer = make_response(render_template("desk/error.html", code=code, told=told), code)
+    return gate.protected(answer)
+
+
+@cache
+def _own_words() -> frozenset[str]:
+    return frozenset(text for language in words.LANGUAGES for text in words.catalogue(language).values())
+
+
+def _tools(desk: DeskParts) -> dict[str, Any]:
+    """What templates may use."""
+    language = gate.language()
+    actor = g.get("actor")
+    zone = actor.timezone if actor else "Asia/Jerusalem"
+    say = partial(words.say, language)
+    return {
+        "t": say,
+        "language": language,
+        "direction": words.LANGUAGES[language],
+        "theme": gate.theme(),
+        "actor": actor,
+        "may": lambda permission: actor is not None and may(actor.role, Permission(permission)),
+        "csrf": gate.form_token if "session_token" in g else lambda: "",
+        "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
+        "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
+        "field_value": lambda moment: show.field_value(moment, zone),
+        "number": show.number,
+        "length": show.length,
+        "seconds": show.seconds,
+        "response_ms": show.response_ms,
+        "split_heard": show.split_heard,
+        "stages": list(Stage),
+        "outcomes": list(Outcome),
+        "roles": list(UserRole),
+        "shortest_password": passwords.SHORTEST,
+        "here": request.full_path.rstrip("?"),
+        "changed": _changed,
+    }
+
+
+def _when(say: Callable[..., str], moment: datetime | None, now: datetime, zone: str) -> Markup:
+    if moment is None:
+        return Markup("")
+    shown = show.when(moment, now, zone)
+    day = say(f"day.{shown.day}") if shown.day else f"{say(f'weekday.{shown.weekday}')} {shown.date}"
+    return Markup('<time datetime="{}">{} <bdi dir="ltr">{}</bdi></time>').format(
+        moment.isoformat(), escape(day), shown.time
+    )
+
+
+def _changed(**values: Any) -> str:
+    """The address of this list with some of its filters changed; None takes one out."""
+    query = {**request.args.to_dict(), **values}
+    return url_for(
+        request.endpoint or "desk.home",
+        **(request.view_args or {}),
+        **{name: value for name, value in query.items() if value not in (None, "")},
+    )
+
+
+@cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((_HERE / "static" / name).read_bytes()).hexdigest()[:12]

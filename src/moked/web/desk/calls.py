@@ -1,0 +1,41 @@
+"""Calls: the list, and one call: what was said and heard, how fast, by which engines, and what came of it."""
+
+from flask import Blueprint, abort, render_template, request
+
+from moked.crm.permissions import Permission
+from moked.records import Outcome
+from moked.web.desk import asked, show
+from moked.web.desk.gate import actor, needs
+from moked.web.parts import DeskParts
+
+
+def add(views: Blueprint, desk: DeskParts) -> None:
+    """`/calls`, `/calls/<sid>`."""
+
+    @views.get("/calls")
+    @needs(Permission.VIEW)
+    def calls() -> str:
+        day, outcome = asked.day("day"), asked.word(Outcome, request.args.get("outcome", ""))
+        found = desk.desk.calls(
+            actor().business_id, actor().timezone, day=day, outcome=outcome, text=asked.text(), page=asked.page()
+        )
+        today = f"{desk.desk.now().astimezone(show.zone(actor().timezone)):%Y-%m-%d}"
+        return render_template(
+            "desk/calls.html", section="calls", page=found, day=day, outcome=outcome, text=asked.text(), today=today
+        )
+
+    @views.get("/calls/<sid>")
+    @needs(Permission.VIEW)
+    def call(sid: str) -> str:
+        found = desk.desk.call(actor().business_id, sid)
+        if found is None:
+            abort(404)
+        all_bars = [show.bars(turn) for turn in found.turns]
+        return render_template(
+            "desk/call.html",
+            section="calls",
+            page=found,
+            bars=dict(zip((turn.number for turn in found.turns), all_bars, strict=True)),
+            scale=show.longest(all_bars),
+            moments=show.MOMENTS,
+        )

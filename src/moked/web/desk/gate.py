@@ -1,0 +1,154 @@
+"""The one gate of every page of the desk: who asks, may they, and does a change really come from our own page.
+
+A view says what it needs with `needs`, or that it is `open_to_all`; one that says nothing is refused. A change (POST)
+must carry the anti-forgery token, which follows from the secret in the browser's own cookie, and must come from our own
+address. What a person may not do is 403, who is not logged in goes to the login page and back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Request, Response, abort, current_app, g, redirect, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
+
+from moked.crm import passwords
+from moked.crm.audit import Actor
+from moked.crm.permissions import Permission, may
+from moked.web.desk import words
+from moked.web.parts import DeskParts, WebParts
+
+SESSION: Final = "moked_session"
+_FORM: Final = "moked_form"  # the secret of forms before there is a session
+LANGUAGE: Final = "moked_language"
+THEME: Final = "moked_theme"
+THEMES: Final = ("light", "dark")
+TOKEN_FIELD: Final = "csrf"  # noqa: S105  (names, no secrets)
+TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
+_YEAR: Final = 365 * 24 * 3600
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+View = TypeVar("View", bound=Callable[..., Any])
+_EVERYBODY: Final = "everybody"
+
+
+def needs(permission: Permission) -> Callable[[View], View]:
+    """Only for who has this permission."""
+
+    def mark(view: View) -> View:
+        view.needed = permission  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def open_to_all(view: View) -> View:
+    view.needed = _EVERYBODY  # type: ignore[attr-defined]
+    return view
+
+
+def actor() -> Actor:
+    """Who asks; only in views that need a permission."""
+    found = g.actor
+    assert isinstance(found, Actor)
+    return found
+
+
+def language() -> str:
+    chosen = request.cookies.get(LANGUAGE, "")
+    return chosen if chosen in words.LANGUAGES else words.DEFAULT
+
+
+def theme() -> str:
+    """'light', 'dark', or '' for what the system says."""
+    chosen = request.cookies.get(THEME, "")
+    return chosen if chosen in THEMES else ""
+
+
+def form_token() -> str:
+    """What a form of this page must send back."""
+    return passwords.form_token(g.session_token or g.form_secret)
+
+
+def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
+    """Put the gate before all of `views`, and the headers after."""
+
+    def ours(address: str) -> bool:
+        return urlsplit(address).netloc in (request.host, urlsplit(parts.public_base_url()).netloc)
+
+    @views.before_request
+    def check() -> AnyResponse | None:
+        g.session_token = request.cookies.get(SESSION, "")
+        g.actor = desk.access.actor(g.session_token) if g.session_token else None
+        g.form_secret = request.cookies.get(_FORM, "")
+        if g.actor is None:
+            g.session_token = ""
+            g.form_secret = g.form_secret or passwords.token()
+        public = parts.public_base_url()
+        g.base_url = public if urlsplit(public).netloc == request.host else request.host_url.rstrip("/")
+        view = current_app.view_functions[request.endpoint or ""]
+        needed = getattr(view, "needed", None)
+        if needed is None:
+            abort(403)
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            sent = request.headers.get(TOKEN_HEADER) or request.form.get(TOKEN_FIELD, "")
+            origin = request.headers.get("Origin")
+            if needed is not _EVERYBODY and g.actor is None:
+                return _to_login()
+            if (origin is not None and not ours(origin)) or not passwords.same(sent, form_token()):
+                abort(400, words.say(language(), "error.form"))
+        if needed is _EVERYBODY:
+            return None
+        if g.actor is None:
+            return _to_login()
+        if not may(g.actor.role, needed):
+            abort(403)
+        return None
+
+    @views.after_request
+    def finish(response: Response) -> Response:
+        if g.get("form_secret") and g.get("actor") is None and request.cookies.get(_FORM) != g.form_secret:
+            set_cookie(response, parts, _FORM, g.form_secret)
+        return protected(response)
+
+
+def protected(response: Response) -> Response:
+    """The headers of a page. Its own address may be told to itself: browsers else hide where a form came from."""
+    response.headers.setdefault("Content-Security-Policy", POLICY)
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), payment=()")
+    return response
+
+
+def set_cookie(response: AnyResponse, parts: WebParts, name: str, value: str, *, max_age: int | None = None) -> None:
+    """A cookie no script can read; over https alone, where the page came over https."""
+    response.set_cookie(
+        name, value, max_age=max_age, httponly=True, samesite="Lax", secure=_over_https(request, parts), path="/"
+    )
+
+
+def remember(response: AnyResponse, parts: WebParts, name: str, value: str) -> None:
+    set_cookie(response, parts, name, value, max_age=_YEAR)
+
+
+def safe_next(target: str, otherwise: str) -> str:
+    """A path of ours to go on to; anything else, another host above all, is not followed."""
+    parsed = urlsplit(target)
+    fine = target.startswith("/") and not target.startswith(("//", "/\\")) and not parsed.netloc and not parsed.scheme
+    return target if fine and all(c.isprintable() for c in target) else otherwise
+
+
+def _over_https(asked: Request, parts: WebParts) -> bool:
+    public = urlsplit(parts.public_base_url())
+    return asked.is_secure or (public.scheme == "https" and public.netloc == asked.host)
+
+
+def _to_login() -> AnyResponse:
+    if request.headers.get(TOKEN_HEADER):  # a script of ours asks
+        abort(401)
+    target = request.full_path.rstrip("?") if request.method == "GET" else ""
+    return redirect(url_for("desk.login", next=target or None))
