@@ -215,7 +215,7 @@ def test_an_invitation_grows_old(desk):
 def test_the_last_owner_stays(desk):
     owner = desk.owner()
     web = desk.browser("dana@example.com")
-    assert "הבעלות הפעיל האחרון" in web.post(f"/users/{owner.user_id}", role="viewer", active="1").text
+    assert "הבעלים הפעיל האחרון" in web.post(f"/users/{owner.user_id}", role="viewer", active="1").text
     assert web.post(f"/users/{owner.user_id}", role="owner").status_code == 400
     desk.access.invite(owner, "second@example.com", "שנייה", UserRole.OWNER)  # who is not in yet is no owner to rely on
     assert web.post(f"/users/{owner.user_id}", role="viewer", active="1").status_code == 400
