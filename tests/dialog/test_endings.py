@@ -29,6 +29,9 @@ SENTENCES = [
     ("אפשר לדבר עם נציג", CLOSED, "wants_person"),
     ("תודה רבה להתראות", CLOSED, "farewell"),
     ("אתם עובדים ביום שישי", CLOSED, "sentence"),
+    ("מחר בבוקר מתאים לי מאוד", CLOSED, "sentence"),
+    ("יום ראשון נוח לנו בערב", CLOSED, "sentence"),
+    ("מחר בבוקר מתאים", OPEN, "complement_owed"),
 ]
 ANSWERS = [
     (Expect.YES_NO, "כן", UNSURE),
