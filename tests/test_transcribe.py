@@ -452,8 +452,16 @@ async def test_the_local_voice_is_transcribed(tmp_path, marks):
     assert character_errors(text, said, fold_plene=True).rate <= 0.45
 
 
+@pytest.fixture
+def interruptible():
+    """A job in the background of a shell ignores SIGINT, and so would every program that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("marks", [pytest.param((), marks=real)])
-def test_an_interruption_keeps_what_is_finished_and_leaves_no_half(tmp_path, marks):
+def test_an_interruption_keeps_what_is_finished_and_leaves_no_half(tmp_path, marks, interruptible):
     speech(tmp_path / "a.wav", silence(300) + says("שלום דנה") + silence(300))
     speech(tmp_path / "b.wav", (says("אני צריכה טכנאי למזגן") + silence(1200)) * 120)
     command = [sys.executable, "-m", "moked", "transcribe", str(tmp_path)]
