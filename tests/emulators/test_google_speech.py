@@ -19,6 +19,7 @@ from google.cloud.speech_v1.types import cloud_speech
 from emulators.google_speech import AUDIO_TIMEOUT, STREAM_LIMIT, Fault, GoogleSpeech
 from emulators.wordcodec import encode_words, numbered
 from moked.audio import silence
+from tests.emulators.speech_client import chunks, exchange
 
 pytestmark = pytest.mark.anyio
 WORDS = numbered(6)
@@ -50,32 +51,14 @@ async def recognize(
     async with grpc.aio.insecure_channel(emulator.target) as channel:
         client = SpeechAsyncClient(transport=SpeechGrpcAsyncIOTransport(channel=channel))
         call = await client.streaming_recognize(requests=None, retry=None, timeout=20)
-        got: list[cloud_speech.StreamingRecognizeResponse] = []
-
-        async def read() -> None:
-            async for response in call:
-                got.append(response)
-
-        reader = asyncio.create_task(read())
         asked = cloud_speech.StreamingRecognitionConfig(
             config=config(model, enable_word_time_offsets=True),
             interim_results=True,
             enable_voice_activity_events=events,
         )
-        try:
-            await call.write(cloud_speech.StreamingRecognizeRequest(streaming_config=asked))
-            for part in audio:
-                await asyncio.sleep(pause_s)
-                await call.write(cloud_speech.StreamingRecognizeRequest(audio_content=part))
-            await call.done_writing()
-        except (exceptions.GoogleAPICallError, grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the reader tells
-        await reader
-        return got
-
-
-def chunks(audio: bytes, size: int = 1200) -> list[bytes]:
-    return [audio[at : at + size] for at in range(0, len(audio), size)]
+        first = cloud_speech.StreamingRecognizeRequest(streaming_config=asked)
+        rest = [cloud_speech.StreamingRecognizeRequest(audio_content=part) for part in audio]
+        return await exchange(call, first, rest, pause_s)
 
 
 async def test_a_real_client_hears_interims_and_finals(emulator: GoogleSpeech) -> None:

@@ -1,6 +1,5 @@
 """The emulator says what Google's API v2 says. Spoken to with Google's own client library, as a stranger would."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from emulators.google_dialects import V2_AUDIO_TIMEOUT, V2_STREAM_LIMIT
 from emulators.google_speech import GoogleSpeech
 from emulators.wordcodec import encode_words, numbered
 from moked.audio import silence
+from tests.emulators.speech_client import chunks, exchange
 
 pytestmark = pytest.mark.anyio
 WORDS = numbered(6)
@@ -51,34 +51,15 @@ async def recognize(
     async with grpc.aio.insecure_channel(emulator.target) as channel:
         client = SpeechAsyncClient(transport=SpeechGrpcAsyncIOTransport(channel=channel))
         call = await client.streaming_recognize(requests=None, retry=None, timeout=20)
-        got: list[cloud_speech.StreamingRecognizeResponse] = []
-
-        async def read() -> None:
-            async for response in call:
-                got.append(response)
-
-        reader = asyncio.create_task(read())
         streaming = cloud_speech.StreamingRecognitionConfig(
             config=asked or config(enable_word_time_offsets=True),
             streaming_features={"interim_results": True, "enable_voice_activity_events": True},
         )
-        try:
-            first = cloud_speech.StreamingRecognizeRequest(
-                recognizer=recognizer.format(location=location), streaming_config=streaming
-            )
-            await call.write(first)
-            for part in audio:
-                await asyncio.sleep(pause_s)
-                await call.write(cloud_speech.StreamingRecognizeRequest(audio=part))
-            await call.done_writing()
-        except (exceptions.GoogleAPICallError, grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the reader tells
-        await reader
-        return got
-
-
-def chunks(audio: bytes, size: int = 1200) -> list[bytes]:
-    return [audio[at : at + size] for at in range(0, len(audio), size)]
+        first = cloud_speech.StreamingRecognizeRequest(
+            recognizer=recognizer.format(location=location), streaming_config=streaming
+        )
+        rest = [cloud_speech.StreamingRecognizeRequest(audio=part) for part in audio]
+        return await exchange(call, first, rest, pause_s)
 
 
 async def test_a_real_client_hears_interims_and_finals(emulator: GoogleSpeech) -> None:

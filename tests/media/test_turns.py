@@ -74,6 +74,14 @@ class Call:
         self.at(when, "reply_audible", number)
         return number
 
+    def answering(self):
+        """The caller hears `reply` to a first turn since 4000."""
+        self.greeted()
+        self.says(2000, 3000, "אני צריך אינסטלטור דחוף")
+        self.until(4000)
+        self.reply = self.reply_to_last(4000)
+        return self
+
     def did(self, *kinds):
         return [(when, action) for when, action in self.log if isinstance(action, kinds)]
 
@@ -249,10 +257,7 @@ def test_silence_is_asked_about():
 
 
 def test_a_cough_holds_and_resumes_within_700_ms():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    call.reply_to_last(4000)
+    call = Call().answering()
     call.at(5070, "speech_started", 5000)
     call.at(5200, "speech_paused", 5120)
     call.at(5280, "speech_ended", 5120)
@@ -263,10 +268,8 @@ def test_a_cough_holds_and_resumes_within_700_ms():
 
 
 def test_words_over_our_voice_take_the_floor():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    number = call.reply_to_last(4000)
+    call = Call().answering()
+    number = call.reply
     call.at(5070, "speech_started", 5000)
     call.at(5250, "heard", "רגע לא", end=5200, final=False)
     assert [a for t, a in call.log if t > 4500] == [
@@ -283,10 +286,7 @@ def test_words_over_our_voice_take_the_floor():
 
 
 def test_speech_that_lasts_silences_us_and_then_takes_the_floor_without_words():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    call.reply_to_last(4000)
+    call = Call().answering()
     call.at(5070, "speech_started", 5000)
     call.until(6000)
     assert call.did(PauseAudio)[0][0] == 5000 + POLICY.confirm_ms
@@ -294,10 +294,7 @@ def test_speech_that_lasts_silences_us_and_then_takes_the_floor_without_words():
 
 
 def test_a_sound_too_long_for_a_cough_and_too_short_for_speech_goes_on_from_where_we_were_silenced():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    call.reply_to_last(4000)
+    call = Call().answering()
     call.at(5070, "speech_started", 5000)
     call.at(5560, "speech_ended", 5400)
     call.until(6500)
@@ -309,10 +306,7 @@ def test_a_sound_too_long_for_a_cough_and_too_short_for_speech_goes_on_from_wher
 
 
 def test_a_gap_in_the_first_moments_of_speech_is_not_yet_a_cough():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    call.reply_to_last(4000)
+    call = Call().answering()
     call.at(5070, "speech_started", 5000)
     call.at(5180, "speech_paused", 5100)
     call.until(5800)
@@ -320,10 +314,7 @@ def test_a_gap_in_the_first_moments_of_speech_is_not_yet_a_cough():
 
 
 def test_speech_that_turns_out_to_be_our_echo_is_taken_back_at_once():
-    call = Call().greeted()
-    call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-    call.until(4000)
-    call.reply_to_last(4000)
+    call = Call().answering()
     call.at(5070, "speech_started", 5000)
     call.at(5350, "speech_ended", 5000)  # it ended where it began
     assert [type(a) for t, a in call.log if t > 4500] == [HoldAudio, PauseAudio, ResumeAudio]
@@ -331,10 +322,7 @@ def test_speech_that_turns_out_to_be_our_echo_is_taken_back_at_once():
 
 def test_a_back_channel_is_put_aside_unless_it_is_an_answer():
     for expect, cuts in ((Expect.OPEN, 0), (Expect.YES_NO, 1)):
-        call = Call().greeted()
-        call.says(2000, 3000, "אני צריך אינסטלטור דחוף")
-        call.until(4000)
-        call.reply_to_last(4000)
+        call = Call().answering()
         call.turns.expect(call.now, expect)
         call.at(5070, "speech_started", 5000)
         call.at(5200, "heard", "כן", end=5150, final=False)
