@@ -5,12 +5,11 @@ run side by side, at most `parallel`; seats, turns and the filter of made-up tex
 """
 
 import io
-import itertools
 import json
 import logging
 import wave
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -20,11 +19,11 @@ import numpy as np
 
 from moked.audio import SAMPLE_RATE, from_float, ms, to_pcm16
 from moked.errors import Failure, ProviderError
-from moked.stt import Stream
 from moked.stt.agreement import Look
 from moked.stt.fairqueue import Rank
 from moked.stt.seats import Seats, capacity
-from moked.stt.utterance import Transcription, UtteranceStream
+from moked.stt.utterance import Transcription
+from moked.stt.whisper_engine import WhisperEngine
 from moked.stt.whisper_filter import Clip, loud_ms, made_up
 from moked.stt.workers import Displaced, Workers
 
@@ -39,14 +38,13 @@ _NEWER: Final = "gpt-transcribe"
 _LOGPROB: Final = -0.7  # these servers do not say how sure they are: as unsure as a sentence may be
 
 
-class WhisperHttp:
+class WhisperHttp(WhisperEngine):
     """An `Engine`. `model` is its name on that server.
 
     `max_calls`: 0 lets `seats.capacity` say, from a trial request. `hints`: whether business names are sent along.
     """
 
     name = "whisper-http"
-    whole_utterances = True
 
     def __init__(
         self,
@@ -61,28 +59,16 @@ class WhisperHttp:
         hints: bool = True,
         partials: bool = True,
     ) -> None:
+        seats = Seats(self.name, max_calls or capacity(1.0, parallel))
+        super().__init__(seats, Workers(parallel, name=self.name), hints=hints, partials=partials)
         self._url = f"{base_url}/audio/transcriptions"
         self._host = urlsplit(base_url).netloc.rpartition("@")[2]
         self._model = model
         self._language = language
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._timeout_s = timeout_s
-        self._use_hints = hints
-        self._partials = partials
         self._measured = max_calls == 0
-        self._seats = Seats(self.name, max_calls or capacity(1.0, parallel))
-        self._workers = Workers(parallel, name=self.name)
-        self._calls = itertools.count(1)
         self._client: httpx2.AsyncClient | None = None
-
-    @property
-    def pending(self) -> int:
-        """Requests that wait or are under way."""
-        return self._workers.pending
-
-    @property
-    def seats(self) -> Seats:
-        return self._seats
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -96,9 +82,6 @@ class WhisperHttp:
                 yield
             finally:
                 self._client = None
-
-    def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
-        return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
     async def transcribe(
         self,
@@ -120,26 +103,13 @@ class WhisperHttp:
                 if anyio.current_time() >= deadline:
                     raise ProviderError(self.name, Failure.FULL, "callers came first until it was too late") from None
 
-    @asynccontextmanager
-    async def _stream(self, origin_ms: int, hints: list[str]) -> AsyncIterator[UtteranceStream]:
-        call = next(self._calls)
+    def _check(self) -> None:
+        pass  # a server that is away may be well again at the first utterance
 
-        async def transcribe(audio: bytes) -> Transcription:
-            return await self.transcribe(audio, hints, rank=Rank.FINAL, call=call)
-
-        async def look_at(audio: bytes, look: Look) -> Transcription | None:
-            if not self._workers.idle:
-                return None
-            try:
-                return await self._ask(audio, hints, call=call, rank=Rank.PARTIAL, timeout_s=self._timeout_s)
-            except Displaced:
-                return None
-
-        with self._seats.seat():
-            async with UtteranceStream(
-                transcribe, engine=self.name, origin_ms=origin_ms, look_at=look_at if self._partials else None
-            ) as stream:
-                yield stream
+    async def _look(
+        self, audio: bytes, hints: Sequence[str], *, expect: str, look: Look, call: Hashable
+    ) -> Transcription:
+        return await self._ask(audio, hints, call=call, rank=Rank.PARTIAL, timeout_s=self._timeout_s)
 
     async def _try_it(self) -> None:
         noise = from_float(np.random.default_rng(1).normal(0, 0.05, _PROBE_MS * 8).astype(np.float32))

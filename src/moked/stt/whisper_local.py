@@ -5,7 +5,6 @@ children's time is given out by rank and in turns (`workers`). An utterance that
 `timeout_s` is given up: nobody on a telephone waits that long.
 """
 
-import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Hashable, Sequence
@@ -17,11 +16,11 @@ import anyio
 
 from moked.childproc import Child
 from moked.errors import Failure, ModelError, Overloaded, ProviderError
-from moked.stt import Stream
 from moked.stt.agreement import Look
 from moked.stt.fairqueue import Rank
 from moked.stt.seats import Seats, capacity
-from moked.stt.utterance import Transcription, UtteranceStream
+from moked.stt.utterance import Transcription
+from moked.stt.whisper_engine import WhisperEngine
 from moked.stt.whisper_models import advice, problem_with
 from moked.stt.workers import Displaced, Workers
 
@@ -32,7 +31,7 @@ _STILL_LOADING_S: Final = 10.0
 _SLOW_S: Final = 2.0  # a usual utterance that takes longer is no answer in a conversation
 
 
-class WhisperLocal:
+class WhisperLocal(WhisperEngine):
     """An `Engine`. `model` is a folder of a CTranslate2 Whisper model, or a name a model hub knows.
 
     `compute_type`: int8 suits the small models; large ones lose Hebrew by it ("default" keeps what they are).
@@ -42,7 +41,6 @@ class WhisperLocal:
     """
 
     name = "whisper"
-    whole_utterances = True
 
     def __init__(
         self,
@@ -61,10 +59,7 @@ class WhisperLocal:
     ) -> None:
         self._model = str(model)
         self._timeout_s = timeout_s
-        self._use_hints = hints
-        self._partials = partials
         self._measured = max_calls == 0
-        self._seats = Seats(self.name, max_calls or 1)
         cores = os.cpu_count() or 1
         count = workers or max(1, cores // 4)
         config = {
@@ -73,7 +68,8 @@ class WhisperLocal:
             "compute_type": compute_type,
             "cpu_threads": cpu_threads or max(1, min(4, cores // (2 * count))),
         }
-        self._workers = Workers(count, name=self.name, ready=self._is_ready, max_items=max_waiting)
+        pool = Workers(count, name=self.name, ready=self._is_ready, max_items=max_waiting)
+        super().__init__(Seats(self.name, max_calls or 1), pool, hints=hints, partials=partials)
         self._children = [
             Child(
                 "moked.stt.whisper_child",
@@ -86,18 +82,8 @@ class WhisperLocal:
             )
             for number in range(count)
         ]
-        self._calls = itertools.count(1)
         self._settled = anyio.Event()
         self._problem: ModelError | None = None
-
-    @property
-    def pending(self) -> int:
-        """Utterances that wait or are being decoded."""
-        return self._workers.pending
-
-    @property
-    def seats(self) -> Seats:
-        return self._seats
 
     @property
     def memory(self) -> int:
@@ -121,9 +107,6 @@ class WhisperLocal:
         """What a piece of a recording says: 16-bit at 16 kHz, at most 28 s. Raises `ProviderError`."""
         request = {"pcm16k": pcm16k, "hints": list(hints)}
         return _transcription(await self._hear(request, call=None, rank=Rank.SECOND_PASS, timeout_s=self._timeout_s))
-
-    def stream(self, *, origin_ms: int, hints: Sequence[str] = ()) -> AbstractAsyncContextManager[Stream]:
-        return self._stream(origin_ms, list(hints) if self._use_hints else [])
 
     async def transcribe(
         self,
@@ -165,29 +148,15 @@ class WhisperLocal:
                 if problem.kind is not Failure.UNAVAILABLE or deaths > 1:
                     raise
 
-    @asynccontextmanager
-    async def _stream(self, origin_ms: int, hints: list[str]) -> AsyncIterator[UtteranceStream]:
+    def _check(self) -> None:
         if self._problem is not None:
             raise ProviderError(self.name, Failure.CONFIG, str(self._problem))
-        call = next(self._calls)
 
-        async def transcribe(audio: bytes) -> Transcription:
-            return await self.transcribe(audio, hints, expect=stream.expecting, rank=Rank.FINAL, call=call)
-
-        async def look_at(audio: bytes, look: Look) -> Transcription | None:
-            if not self._workers.idle:
-                return None
-            request = {"audio": audio, "hints": hints, "expect": stream.expecting, "glance": look is Look.GLANCE}
-            try:
-                return _transcription(await self._ask(request, call=call, rank=Rank.PARTIAL, timeout_s=self._timeout_s))
-            except Displaced:
-                return None
-
-        with self._seats.seat():
-            async with UtteranceStream(
-                transcribe, engine=self.name, origin_ms=origin_ms, look_at=look_at if self._partials else None
-            ) as stream:
-                yield stream
+    async def _look(
+        self, audio: bytes, hints: Sequence[str], *, expect: str, look: Look, call: Hashable
+    ) -> Transcription:
+        request = {"audio": audio, "hints": list(hints), "expect": expect, "glance": look is Look.GLANCE}
+        return _transcription(await self._ask(request, call=call, rank=Rank.PARTIAL, timeout_s=self._timeout_s))
 
     @asynccontextmanager
     async def _running(self, wait: bool) -> AsyncIterator[None]:
