@@ -133,6 +133,7 @@ class Recognizer:
         self.sink = sink
         self.done = anyio.Event()
         self.last = None
+        self.late_s = 0.0
 
     def feed(self, audio):
         pass
@@ -154,6 +155,7 @@ class Recognizer:
 
     async def run(self):
         await self.done.wait()
+        await anyio.sleep(self.late_s)
         if self.last is not None:
             self.sink(self.last)
 
@@ -531,6 +533,15 @@ async def test_the_last_words_of_a_caller_who_hangs_up_are_kept():
         await call.hangs_up(3000)
     assert call.store.turns[1].caller_text == "תתקשרו אליי מחר"
     assert call.end.lead.need == "תתקשרו אליי מחר"
+
+
+async def test_the_last_words_are_kept_also_when_the_recogniser_is_slow_to_say_them():
+    async with Call().on() as call:
+        await anyio.sleep(2.0)
+        call.recognizer.last = Final("קוראים לי דנה", 2200, 2900, 0.9, "google")
+        call.recognizer.late_s = 6.0
+        await call.hangs_up(3000)
+    assert call.store.turns[1].caller_text == "קוראים לי דנה"
 
 
 async def test_words_over_the_greeting_of_a_caller_who_hangs_up_at_once_are_kept():

@@ -161,6 +161,7 @@ _SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to 
 _JUDGED_S = 0.5
 _VAD_BEHIND_MS = 64  # two windows: no word hides in them
 _FINAL_WORDS_S = 2.5
+_GONE_S = 8.0  # the same when the caller has hung up: nobody waits for us then
 _CONTROL_S = 5.0
 _FAREWELL_S = 15.0
 _LEARN_S = 3.0
@@ -457,7 +458,8 @@ class CallSession:
                 assert self._end is not None
                 outcome, detail = self._end
                 if not self._left:
-                    await self._last_words()
+                    gone = outcome is Outcome.CALLER_HUNG_UP
+                    await self._last_words(_GONE_S if gone else _FINAL_WORDS_S)
                 tasks.cancel_scope.cancel()
             if outcome in (Outcome.COMPLETED, Outcome.TRANSFERRED):
                 await self._record_end(outcome, detail)  # first: the carrier may ask us what to do next at once
@@ -541,7 +543,7 @@ class CallSession:
         await self._recognizer.run()
         self._listened.set()
 
-    async def _last_words(self) -> None:
+    async def _last_words(self, within_s: float) -> None:
         """The recognizer may still owe us what was said last; it belongs in the transcript."""
         for run in self._runs.values():
             run.scope.cancel()
@@ -549,7 +551,7 @@ class CallSession:
             while self._ear.judged_ms + _VAD_BEHIND_MS < self._ear.received_ms:
                 await anyio.sleep(0.02)
         self._recognizer.finish()
-        with anyio.move_on_after(_FINAL_WORDS_S):
+        with anyio.move_on_after(within_s):
             await self._listened.wait()
         text = f"{self._turns.carried} {self._text.text}".strip()
         if text:
