@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,10 @@ def free_ports(count: int) -> int:
     """The first of `count` ports in a row that are free now."""
     while True:
         first = free_port()
-        try:
-            listeners = [socket.create_server(("127.0.0.1", first + n)) for n in range(count)]
-        except (OSError, OverflowError):
-            continue
-        for listener in listeners:
-            listener.close()
-        return first
+        with ExitStack() as listeners, suppress(OSError, OverflowError):
+            for n in range(count):
+                listeners.enter_context(socket.create_server(("127.0.0.1", first + n)))
+            return first
 
 
 @asynccontextmanager
