@@ -160,10 +160,6 @@ class Supervisor:
         self._running: dict[str, Process] = {}
         self.failed = False
 
-    @property
-    def pids(self) -> dict[str, int]:
-        return {name: process.pid for name, process in self._running.items()}
-
     def stop(self) -> None:
         """Ask all to drain and end. A second time: to end at once."""
         again = self._stopping.is_set()

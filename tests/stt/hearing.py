@@ -4,6 +4,7 @@ A word is a run of one mu-law byte, its number. Whoever gets at least half of th
 would; so a replay that begins in the middle of a word can hear it twice, and one that begins too late loses it.
 """
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 import anyio
 import numpy as np
 
-from moked.audio import FRAME_BYTES, SAMPLES_PER_MS, SILENCE
+from moked.audio import FRAME_BYTES, FRAME_MS, SAMPLES_PER_MS, SILENCE
 from moked.errors import Failure, Overloaded, ProviderError
 from moked.stt import Final, Interim, Word
+from moked.stt.relay import Relay
 
 _SENTENCE = (
     "שלום אני רוצה לקבוע תור למחר בבוקר אם אפשר תודה רבה השם שלי דני כהן והטלפון הוא אפס חמש "
@@ -281,4 +283,20 @@ async def talk(relay, spoken: Sequence[Spoken], *, tail_ms: int = 2500, marks=Tr
     for _, begins, at_ms in due:  # as the session does: what was said is judged before it says that the call is over
         if at_ms < len(audio) // SAMPLES_PER_MS:
             (relay.speech_started if begins else relay.speech_ended)(at_ms)
+    relay.finish()
+
+
+async def speak(relay: Relay, audio: bytes, begins: int, ends: int) -> None:
+    """All of it at the pace of a telephone, in real time, and what a voice detector says of it; then the call is over.
+
+    `begins` and `ends`: of the speech, in ms.
+    """
+    marks = [(begins + 120, relay.speech_started, begins), (ends + 240, relay.speech_ended, ends)]
+    began = time.monotonic()
+    for number in range(len(audio) // FRAME_BYTES):
+        relay.feed(audio[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
+        while marks and marks[0][0] <= (number + 1) * FRAME_MS:
+            _, tell, at_ms = marks.pop(0)
+            tell(at_ms)
+        await anyio.sleep(max(0.0, began + (number + 1) * FRAME_MS / 1000 - time.monotonic()))
     relay.finish()

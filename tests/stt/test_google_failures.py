@@ -3,7 +3,6 @@
 The texts are Google's own, or gRPC's (collected from its documentation and from public reports).
 """
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +13,6 @@ from google.auth.credentials import AnonymousCredentials
 
 from emulators.google_speech import AUDIO_TIMEOUT, NO_MODEL, STREAM_LIMIT, Fault, GoogleSpeech
 from emulators.wordcodec import encode_words, numbered, word_times
-from moked.audio import FRAME_BYTES, FRAME_MS
 from moked.errors import Failure, ProviderError
 from moked.stt import EngineSwitched, Final, google_wire
 from moked.stt.failover import OPEN_MS, Breaker, State
@@ -22,7 +20,8 @@ from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.google_rules import Api, ModelLadder
 from moked.stt.relay import Relay
 from moked.stt.transcripts import strip_punctuation
-from tests.stt.test_google import google, hear, say, text, write
+from tests.stt.hearing import speak
+from tests.stt.test_google import google, hear, is_well, say, text, write
 
 pytestmark = pytest.mark.anyio
 
@@ -144,15 +143,7 @@ async def call(fault: Fault | None, *, api: Api = "v1", settings: Mapping[str, A
             relay = Relay([engine, second], told.append, breakers=breakers)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(relay.run)
-                marks = [(420, relay.speech_started, 300), (ENDS + 240, relay.speech_ended, ENDS)]
-                began = time.monotonic()
-                for number in range(len(AUDIO) // FRAME_BYTES):
-                    relay.feed(AUDIO[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
-                    while marks and marks[0][0] <= (number + 1) * FRAME_MS:
-                        _, tell, at_ms = marks.pop(0)
-                        tell(at_ms)
-                    await anyio.sleep(max(0.0, began + (number + 1) * FRAME_MS / 1000 - time.monotonic()))
-                relay.finish()
+                await speak(relay, AUDIO, 300, ENDS)
     words = [word for t in told if isinstance(t, Final) for word in strip_punctuation(t.text).split()]
     moves = [(t.after, t.reason) for t in told if isinstance(t, EngineSwitched)]
     now = int(anyio.current_time() * 1000)
@@ -369,16 +360,7 @@ async def test_goaway_lets_the_open_stream_end_and_takes_no_other() -> None:
             await stream.finish()
             assert text(await hear(stream)) == " ".join(WORDS)
         await emulator.start(port)
-        with anyio.fail_after(10):
-            while True:
-                try:
-                    async with engine.stream(origin_ms=0) as stream:
-                        await write(stream, AUDIO)
-                        await stream.finish()
-                        assert text(await hear(stream)) == " ".join(WORDS)
-                        break
-                except ProviderError:
-                    await anyio.sleep(0.1)
+        await is_well(engine, AUDIO, WORDS)
 
 
 @asynccontextmanager

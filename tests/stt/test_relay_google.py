@@ -1,18 +1,16 @@
 """The relay over the real client library and the emulated wire, in real time: no fault of Google loses a word."""
 
-import time
-
 import anyio
 import pytest
 
 from emulators.google_speech import Fault, GoogleSpeech, encode_words, numbered, word_times
-from moked.audio import FRAME_BYTES, FRAME_MS
 from moked.errors import Failure
 from moked.stt import EngineSwitched, Final, canary
 from moked.stt.failover import Breaker
 from moked.stt.google import GoogleSettings, GoogleStreaming, GoogleUtterances
 from moked.stt.relay import Relay
 from moked.stt.transcripts import strip_punctuation
+from tests.stt.hearing import speak
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -37,15 +35,7 @@ async def call(fault, second) -> tuple[list[str], list[str]]:
             relay = Relay(engines, told.append, breakers={engine.name: Breaker() for engine in engines})
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(relay.run)
-                marks = [(BEGINS + 120, relay.speech_started, BEGINS), (ENDS + 240, relay.speech_ended, ENDS)]
-                began = time.monotonic()
-                for number in range(len(AUDIO) // FRAME_BYTES):
-                    relay.feed(AUDIO[number * FRAME_BYTES : (number + 1) * FRAME_BYTES])
-                    while marks and marks[0][0] <= (number + 1) * FRAME_MS:
-                        _, tell, at_ms = marks.pop(0)
-                        tell(at_ms)
-                    await anyio.sleep(max(0.0, began + (number + 1) * FRAME_MS / 1000 - time.monotonic()))
-                relay.finish()
+                await speak(relay, AUDIO, BEGINS, ENDS)
     words = [word for t in told if isinstance(t, Final) for word in strip_punctuation(t.text).split()]
     return words, [t.reason for t in told if isinstance(t, EngineSwitched)]
 

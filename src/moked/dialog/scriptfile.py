@@ -83,9 +83,6 @@ class Step:
     def line(self, key: str) -> Line:
         return self.lines.get(key, _NOTHING)
 
-    def all_lines(self) -> Iterator[Line]:
-        yield from (self.say, *self.lines.values(), *self.again)
-
 
 @dataclass(frozen=True, slots=True)
 class Script:

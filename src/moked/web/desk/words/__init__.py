@@ -1,4 +1,7 @@
-"""The desk's words: one JSON file a language, the same keys in each. A missing key is an error, never a blank."""
+"""The desk's words: a folder a language, a JSON file a topic, the same keys in each language.
+
+A missing key is an error, never a blank; so is a key that two files have.
+"""
 
 import json
 from collections.abc import Mapping
@@ -14,8 +17,13 @@ def catalogue(language: str) -> Mapping[str, str]:
     """Key to text of a language; raises `KeyError` for one we do not have."""
     if language not in LANGUAGES:
         raise KeyError(language)
-    text = resources.files(__package__).joinpath(f"{language}.json").read_text("utf-8")
-    found: dict[str, str] = json.loads(text)
+    found: dict[str, str] = {}
+    folder = resources.files(__package__).joinpath(language)
+    for topic in sorted(folder.iterdir(), key=lambda file: file.name):
+        texts: dict[str, str] = json.loads(topic.read_text("utf-8"))
+        if twice := found.keys() & texts.keys():
+            raise ValueError(f"{topic.name}: another file has {', '.join(sorted(twice))} already")
+        found |= texts
     return found
 
 
