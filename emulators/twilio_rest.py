@@ -3,6 +3,7 @@
     POST /2010-04-01/Accounts/{sid}/Calls.json              place a call (To, From, Url | Twiml)
     POST /2010-04-01/Accounts/{sid}/Calls/{call}.json       Status=completed|canceled, Twiml=..., Url=...
     GET  /2010-04-01/Accounts/{sid}/Calls/{call}.json       look at it
+    GET  /2010-04-01/Accounts/{sid}/Recordings/{RE...}.wav  what somebody said after a <Record>
 
 Basic auth is checked (401, code 20003), an unknown or ended call is 404 with code 20404, Url and Twiml together are
 refused on update and Twiml is ignored on creation, as Twilio documents. `on_update` and `on_create` tell whoever plays
@@ -38,6 +39,7 @@ from starlette.types import Receive, Scope, Send
 Hook = Callable[[str, dict[str, str]], Awaitable[None] | None]
 
 _PATH = "/2010-04-01/Accounts/{account}/Calls"
+_RECORDING = "/2010-04-01/Accounts/{account}/Recordings/{recording}.wav"
 _LONGEST_TWIML = 4000
 
 
@@ -76,6 +78,8 @@ class TwilioRest:
         self.counts: Counter[str] = Counter()
         self.creates_refused = 0
         """Twilio's code for every call that is to be placed, such as 21216: that number may not be called."""
+        self.recorded: bytes | None = None
+        """The WAV of every recording; None: there is none yet, as for a moment after a <Record>."""
         self._account_sid = account_sid
         self._credentials = base64.b64encode(f"{account_sid}:{auth_token}".encode())
         self._on_update = on_update
@@ -86,6 +90,7 @@ class TwilioRest:
                 Route(_PATH + ".json", self._create, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._update, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._fetch, methods=["GET"]),
+                Route(_RECORDING, self._recording, methods=["GET"]),
             ]
         )
 
@@ -154,6 +159,14 @@ class TwilioRest:
             return self._not_found(request)
         self.counts["fetched"] += 1
         return JSONResponse(self._resource(sid, {}))
+
+    async def _recording(self, request: Request) -> Response:
+        if (no := await self._gate(request)) is not None:
+            return no
+        if self.recorded is None:
+            return self._not_found(request)
+        self.counts["recordings"] += 1
+        return Response(self.recorded, media_type="audio/x-wav")
 
     async def _gate(self, request: Request) -> Response | None:
         self.counts["requests"] += 1

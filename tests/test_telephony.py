@@ -246,6 +246,49 @@ async def test_not_in_progress_any_more_is_as_good_as_gone(twilio):
     assert await control.hang_up("CA1") is False
 
 
+RECORDING = "https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE" + "0" * 32
+
+
+@pytest.mark.anyio
+async def test_a_recording_is_fetched_as_soon_as_it_is_there(twilio, monkeypatch):
+    emulator, control = twilio
+    waited = []
+
+    async def written(seconds):
+        waited.append(seconds)
+        emulator.recorded = b"RIFF..."
+
+    monkeypatch.setattr(telephony.anyio, "sleep", written)
+    assert await control.recording(RECORDING) == b"RIFF..."
+    assert len(waited) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "url",
+    [
+        RECORDING.replace("AC1", "AC2"),
+        RECORDING.replace("/Recordings/", "/Recordings/../Calls/"),
+        RECORDING + "/../../Calls",
+        RECORDING[:-1],
+        "https://elsewhere.example/secret",
+        "",
+    ],
+)
+async def test_only_recordings_of_our_account_are_fetched(twilio, url):
+    emulator, control = twilio
+    with pytest.raises(ProviderError, match="no recording of this account"):
+        await control.recording(url)
+    assert not emulator.counts
+
+
+@pytest.mark.anyio
+async def test_a_recording_that_never_comes_is_an_error(twilio):
+    _, control = twilio
+    with pytest.raises(ProviderError, match="404"):
+        await control.recording(RECORDING, wait_s=0)
+
+
 @pytest.mark.anyio
 async def test_wrong_credentials_and_nobody_there(twilio):
     emulator, _ = twilio

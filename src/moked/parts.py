@@ -297,6 +297,7 @@ def phrases(business: Business) -> Phrases:
         back="סליחה על ההפסקה הקצרה, אני איתכם.",
         say_again="סליחה, הקו נקטע לרגע. אפשר לחזור על מה שאמרתם?",
         last_minute="נשארה לנו עוד דקה לשיחה.",
+        asked_team=f"דיברתי עם הצוות. רק רגע, אני {checking} מה נמסר לי.",
         fillers=(
             f"רק רגע, אני {checking}.",
             "שנייה אחת.",

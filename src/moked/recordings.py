@@ -7,6 +7,7 @@ shows), and everything that cannot be read is a `RecordingError` that says what 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -143,20 +144,24 @@ def open_recording(path: Path, *, mix: bool = False) -> Iterator[Recording]:
     """The first audio track of a file. With `mix` two channels become one speaker too. Raises `RecordingError`."""
     container = _open(path)
     try:
-        if not container.streams.audio:
-            raise RecordingError(f"{path}: there is no audio in this file. Is it the right one?")
-        stream = container.streams.audio[0]
-        recording = Recording(path, container, stream, mix=mix)
-        if not _LOWEST_RATE <= recording.rate <= _HIGHEST_RATE:
-            raise RecordingError(
-                f"{path}: a sample rate of {recording.rate} Hz cannot be right ({_LOWEST_RATE} to {_HIGHEST_RATE} can)."
-                " Record or export it again, at 16000 Hz for example"
-            )
-        if recording.tracks < 1:
-            raise RecordingError(f"{path}: there is no audio channel in this file. Record or export it again")
-        yield recording
+        yield _checked(path, container, mix=mix)
     finally:
         container.close()
+
+
+def _checked(path: Path, container: Any, *, mix: bool) -> Recording:
+    if not container.streams.audio:
+        raise RecordingError(f"{path}: there is no audio in this file. Is it the right one?")
+    stream = container.streams.audio[0]
+    recording = Recording(path, container, stream, mix=mix)
+    if not _LOWEST_RATE <= recording.rate <= _HIGHEST_RATE:
+        raise RecordingError(
+            f"{path}: a sample rate of {recording.rate} Hz cannot be right ({_LOWEST_RATE} to {_HIGHEST_RATE} can)."
+            " Record or export it again, at 16000 Hz for example"
+        )
+    if recording.tracks < 1:
+        raise RecordingError(f"{path}: there is no audio channel in this file. Record or export it again")
+    return recording
 
 
 def _open(path: Path) -> Any:
@@ -199,3 +204,15 @@ def load(path: Path) -> bytes:
     """A whole recording as mu-law, 8 kHz, mono. For short ones. Raises `RecordingError`."""
     with open_recording(path, mix=True) as recording:
         return from_pcm16(b"".join(block.tobytes() for block in recording.blocks(SAMPLE_RATE, gaps=False)))
+
+
+def from_memory(data: bytes, name: str) -> bytes:
+    """The same of the bytes of a file; `name` is for the error."""
+    path = Path(name)
+    try:
+        container = av.open(BytesIO(data))
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{name}: cannot be read as audio ({error})") from error
+    with container:
+        blocks = _checked(path, container, mix=True).blocks(SAMPLE_RATE, gaps=False)
+        return from_pcm16(b"".join(block.tobytes() for block in blocks))

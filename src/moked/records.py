@@ -219,3 +219,5 @@ class LeftCall:
     why: str
     gap_ms: int
     handover: Handover | None = None  # what became of the attempt to reach a person, if that is why it left
+    recording: str = ""  # where the carrier keeps what the person said to do
+    told: str = ""  # its words, once they were heard

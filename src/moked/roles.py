@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, telephony, weights
+from moked import asgi, metrics, parts, processes, recordings, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -33,7 +33,7 @@ from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
-from moked.errors import ModelError, ProviderError
+from moked.errors import ModelError, ProviderError, RecordingError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
@@ -60,6 +60,8 @@ from moked.setup_link import SetupLink
 from moked.spool import Spool
 from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
+from moked.stt.google import GoogleStreaming
+from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
 from moked.web import DeskParts, WebParts, create_app, handover
@@ -338,6 +340,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
         unheard=unheard,
+        instruction=_instruction(house, engines),
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
@@ -589,6 +592,27 @@ def _redirector(house: House) -> Callable[[str, str], None]:
             asyncio.run_coroutine_threadsafe(done, loop).result(_REDIRECT_S)
 
     return redirect
+
+
+def _instruction(house: House, engines: Sequence[Engine]) -> Callable[[str, str], Awaitable[str]]:
+    """Hears what a person said to do with the caller they sent back, and puts it on record."""
+    patient = sorted(engines, key=lambda engine: engine.name == GoogleStreaming.name)  # made for talk, not for files
+
+    async def hear(call_sid: str, recording: str) -> str:
+        if house.control is None:
+            return ""
+        try:
+            wav = await house.control.recording(recording)
+            audio = await to_thread.run_sync(recordings.from_memory, wav, "instruction")
+        except (ProviderError, RecordingError) as problem:
+            log.warning("an instruction cannot be heard", extra={"call_sid": call_sid, "error": str(problem)})
+            return ""
+        told = await hear_once(patient, audio)
+        if told:
+            await to_thread.run_sync(house.crm.instruction_heard, call_sid, told)
+        return told
+
+    return hear
 
 
 def _from_thread(work: Callable[[], None]) -> Callable[[], None]:

@@ -10,12 +10,14 @@ import base64
 import hashlib
 import hmac
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+import anyio
 import httpx2
 from twilio.twiml.voice_response import Connect, VoiceResponse
 
@@ -328,6 +330,7 @@ def _text(response: VoiceResponse) -> str:
 
 # ---- commanding a running call
 
+_SID: Final = re.compile(r"RE[0-9a-f]{32}")
 _GONE: Final = (20404, 21220)  # "not found"; "call is not in-progress": it ended before our word came
 
 
@@ -342,7 +345,9 @@ class CallControl:
         self, account_sid: str, auth_token: str, base_url: str | None = None, *, timeout_s: float = 4.0
     ) -> None:
         base = (base_url or "https://api.twilio.com").rstrip("/")
+        self._account_sid = account_sid
         self._calls = f"{base}/2010-04-01/Accounts/{account_sid}/Calls"
+        self._recordings = f"{base}/2010-04-01/Accounts/{account_sid}/Recordings"
         self._client = httpx2.AsyncClient(
             auth=(account_sid, auth_token),
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, 2.0)),
@@ -373,6 +378,26 @@ class CallControl:
         }
         await self._send(f"{self._calls}.json", fields)
 
+    async def recording(self, url: str, *, wait_s: float = 4.0) -> bytes:
+        """The WAV behind a `RecordingUrl`. It may not be there at once: asked for again until `wait_s` are over.
+
+        Only what belongs to our account is fetched, and from the address we know, whatever host the URL names: the
+        credentials go with the request. Raises `ProviderError`.
+        """
+        sid = urlsplit(url).path.rpartition("/")[2]
+        if urlsplit(url).path != f"/2010-04-01/Accounts/{self._account_sid}/Recordings/{sid}" or not _SID.fullmatch(
+            sid
+        ):
+            raise ProviderError("twilio", Failure.CONFIG, "that is no recording of this account")
+        until = anyio.current_time() + wait_s
+        while True:
+            answer = await self._ask("GET", f"{self._recordings}/{sid}.wav")
+            if answer.is_success:
+                return answer.content
+            if answer.status_code != 404 or anyio.current_time() > until:
+                raise _refused(answer)
+            await anyio.sleep(0.3)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 
@@ -399,18 +424,25 @@ class CallControl:
         return await self._send(f"{self._calls}/{call_sid}.json", fields)
 
     async def _send(self, url: str, fields: dict[str, str]) -> bool:
+        answer = await self._ask("POST", url, fields)
+        if answer.is_success:
+            return True
+        if _complaint(answer)[0] in _GONE:
+            return False
+        raise _refused(answer)
+
+    async def _ask(self, method: str, url: str, fields: dict[str, str] | None = None) -> httpx2.Response:
         try:
-            answer = await self._client.post(url, data=fields)
+            return await self._client.request(method, url, data=fields)
         except httpx2.TimeoutException as error:
             raise ProviderError("twilio", Failure.TIMEOUT, "no answer in time") from error
         except httpx2.TransportError as error:
             raise ProviderError("twilio", Failure.UNAVAILABLE, f"no connection: {error}") from error
-        if answer.is_success:
-            return True
-        code, message = _complaint(answer)
-        if code in _GONE:
-            return False
-        raise ProviderError("twilio", _kind(answer.status_code), f"HTTP {answer.status_code}, code {code}: {message}")
+
+
+def _refused(answer: httpx2.Response) -> ProviderError:
+    code, message = _complaint(answer)
+    return ProviderError("twilio", _kind(answer.status_code), f"HTTP {answer.status_code}, code {code}: {message}")
 
 
 def _complaint(answer: httpx2.Response) -> tuple[int, str]:

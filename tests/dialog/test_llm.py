@@ -15,9 +15,11 @@ from moked.dialog import Ask, CallContext, CallerTurn, EndCall, Entry, Expect, S
 from moked.dialog.business import Business
 from moked.dialog.chat import Chat
 from moked.dialog.hours import Span
-from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, LlmAgents, expectation, system_prompt, two_readings
+from moked.dialog.intake import HANDED_BACK
+from moked.dialog.llm import GOODBYE_SILENCE, NOT_HEARD, WAITS, LlmAgents, expectation, system_prompt, two_readings
 from moked.dialog.tools import BY_NAME, Toolbox
 from moked.errors import Failure, ProviderError
+from moked.records import Handover
 from tests.serving import serving
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=ZoneInfo("Asia/Jerusalem"))
@@ -397,6 +399,30 @@ async def test_an_error_inside_the_stream_and_an_end_without_done_are_failures()
                         pass
             assert caught.value.kind is Failure.UNAVAILABLE
         await chat.close()
+
+
+async def test_what_a_person_said_to_do_is_the_models_from_the_next_answer_on(bench):
+    bench.emulator.brain = lambda body: Answer("דני יחזור אליך בעוד שעה. מה עוד?")
+    history = [Entry(Speaker.CALLER, "אני רוצה לדבר עם דני")]
+    reply = bench.agent.handed_back(Handover.SENT_BACK, "תגיד לה שאני חוזר בעוד שעה", history)
+    reply.commit()
+    async with reply.actions() as actions:
+        assert words([action async for action in actions]) == "דני יחזור אליך בעוד שעה. מה עוד?"
+    first = bench.emulator.requests[-1]["messages"]
+    assert [message["content"] for message in first if message["role"] == "user"] == ["אני רוצה לדבר עם דני", WAITS]
+    assert "תגיד לה שאני חוזר בעוד שעה" in first[-2]["content"]
+    other = bench.house(CallContext("CA1", "+972502345678", NOON))
+    other.take_up(json.loads(json.dumps(bench.agent.keep())))
+    bench.agent = other
+    await bench.say("תודה", number=2)
+    assert "תגיד לה שאני חוזר בעוד שעה" in bench.emulator.requests[-1]["messages"][-2]["content"]
+
+
+async def test_without_an_instruction_the_model_is_not_asked(bench):
+    reply = bench.agent.handed_back(Handover.UNANSWERED, "", ())
+    async with reply.actions() as actions:
+        assert words([action async for action in actions]) == HANDED_BACK[Handover.UNANSWERED]
+    assert not bench.emulator.requests
 
 
 async def test_an_agent_of_another_process_knows_what_this_one_saved(bench):

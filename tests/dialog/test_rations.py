@@ -1,5 +1,6 @@
 """A language model's ration of a call: what counts, and how the call goes on when it is used up."""
 
+import json
 from contextlib import AsyncExitStack
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -164,6 +165,18 @@ async def test_a_model_that_calls_tools_without_end_runs_no_more_than_its_ration
     answers = [message["content"] for message in asked[-1]["messages"] if message["role"] == "tool"]
     assert sum(answer != NO_MORE_TOOLS for answer in answers) == 3
     assert NO_MORE_TOOLS in answers
+
+
+async def test_what_was_spent_comes_along_when_the_call_moves(bench):
+    call = await bench(tokens=3000)
+    call.emulator.brain = lambda body: Answer("כן?")
+    call.emulator.usage = 2000
+    await call.say("שלום")
+    other = call.house(CallContext("CA1", CALLER, NOON))
+    other.take_up(json.loads(json.dumps(call.agent.keep())))
+    call.agent = other
+    assert words(await call.say("הדוד נוזל")) == "כן?"
+    assert words(await call.say("הלו")).startswith(DETAILS)
 
 
 async def test_tokens_are_what_the_server_says_else_a_guess_and_abandoned_answers_count(bench):

@@ -92,7 +92,7 @@ class Agent:
     def lead(self):
         return self.draft
 
-    def handed_back(self, how):
+    def handed_back(self, how, told, history):
         return _Reply(self, how.value, (Say("הצוות יטפל בזה. במה עוד אפשר לעזור?"), Ask(Expect.OPEN)))
 
     def keep(self):

@@ -206,6 +206,7 @@ class Lead(Base):
     confirmed: Mapped[bool] = mapped_column(default=False)  # the phone was read back and agreed to
     need: Mapped[str] = mapped_column(default="")
     best_time: Mapped[str] = mapped_column(SafeText(200), default="")
+    handover: Mapped[str] = mapped_column(SafeText(16), default="", server_default="")  # the last: `records.Handover`
     summary: Mapped[str] = mapped_column(default="")
     extra: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sources: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -16,7 +16,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from moked.crm.models import Call, CallEvent, CallSnapshot, Turn
-from moked.crm.settle import insert
+from moked.crm.settle import handover, insert
 from moked.records import HANDOVER, Handover, LeftCall, SnapshotSave
 
 DIED: Final = "died"
@@ -37,9 +37,6 @@ GRACE_S: Final = 30.0
 """A call that was left and that nobody has asked to go on with is over after this."""
 HOLD_S: Final = 120.0
 """... and after this, where the caller waits for a person."""
-
-HANDED_OVER: Final = "handover"
-"""Kind of the `call_event` that says what became of an attempt to reach a person; its key is the stream that left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +128,16 @@ def left(session: Session, call_sid: str, *, now: datetime) -> LeftCall | None:
     if row is None or not row.data:
         return None
     gap = now - (row.left_at or row.saved_at)
-    how = None
-    if row.left_why == HANDOVER:
-        told = select(CallEvent.data).where(CallEvent.call_id == row.call_id, CallEvent.kind == HANDED_OVER)
-        how = next((Handover(data["how"]) for data in session.scalars(told.order_by(CallEvent.id.desc()))), None)
-    return LeftCall(row.data, row.left_why or DIED, max(0, int(gap / timedelta(milliseconds=1))), how)
+    became = handover(session, row.call_id) if row.left_why == HANDOVER else None
+    data = became.data if became is not None else {}
+    return LeftCall(
+        row.data,
+        row.left_why or DIED,
+        max(0, int(gap / timedelta(milliseconds=1))),
+        Handover(data["how"]) if data else None,
+        recording=data.get("url", ""),
+        told=data.get("told", ""),
+    )
 
 
 def waits_for_a_person(session: Session, call: Call, now: datetime) -> bool:

@@ -106,6 +106,7 @@ def _lead(lead: Lead) -> dict[str, Any]:
         "confirmed": lead.confirmed,
         "need": lead.need,
         "best_time": lead.best_time,
+        "handover": lead.handover,
         "summary": lead.summary,
         "extra": lead.extra,
         "sources": lead.sources,

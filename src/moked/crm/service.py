@@ -29,7 +29,17 @@ from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
-from moked.crm.settle import CALLBACK_REQUEST, DIAL_RESULT, VOICEMAIL, LeadResult, insert, settle, stored_result
+from moked.crm.settle import (
+    CALLBACK_REQUEST,
+    DIAL_RESULT,
+    HANDED_OVER,
+    VOICEMAIL,
+    LeadResult,
+    handover,
+    insert,
+    settle,
+    stored_result,
+)
 from moked.crm.tickets import TicketReason, TicketRefusal
 from moked.records import (
     HANDOVER,
@@ -430,16 +440,24 @@ class Crm:
                 return False
             key = str(kept.stream)
             told = select(CallEvent.id).where(
-                CallEvent.call_id == call.id, CallEvent.kind == moves.HANDED_OVER, CallEvent.key == key
+                CallEvent.call_id == call.id, CallEvent.kind == HANDED_OVER, CallEvent.key == key
             )
             if session.scalar(told) is not None:
                 return False
-            self._event(session, call, moves.HANDED_OVER, {"how": how.value, **data}, key)
+            self._event(session, call, HANDED_OVER, {"how": how.value, **data}, key)
             call.heartbeat_at = self._clock()
             if how is Handover.TAKEN:
                 end = replace(self._abandoned(session, call), outcome=Outcome.TRANSFERRED, detail="taken")
                 self._finish(session, call, end)
             return True
+
+    def instruction_heard(self, call_sid: str, told: str) -> None:
+        """The words of what a person said to do with the caller they sent back."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            became = handover(session, call.id) if call is not None else None
+            if became is not None:
+                became.data = {**became.data, "told": told}
 
     def resume_call(self, call_sid: str, *, serves: bool, may_wait: bool = False, ttl_s: float = 30) -> Resumption:
         """The carrier asks what to do with a call whose stream has ended. Where nobody decided to end it, it goes on.

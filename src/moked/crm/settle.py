@@ -36,6 +36,8 @@ VOICEMAIL = "voicemail"
 DIAL_RESULT = "dial_result"
 CALLBACK_REQUEST = "callback_request"
 """{number}: whoever found no line free typed where to be called. The last one holds."""
+HANDED_OVER = "handover"
+"""{how: `records.Handover`}: what became of an attempt to reach a person; its key is the stream that left."""
 ANSWERED = ("completed", "answered")
 """DialCallStatus of a transfer that reached a person; anything else (busy, no-answer, failed, canceled) did not."""
 
@@ -170,6 +172,12 @@ def _contacts(session: Session, call: Call, facts: CallFacts, now: datetime) -> 
     return found
 
 
+def handover(session: Session, call_id: int) -> CallEvent | None:
+    """What became of the last attempt to reach a person: {how, url of what they said to do, told: its words}."""
+    told = select(CallEvent).where(CallEvent.call_id == call_id, CallEvent.kind == HANDED_OVER)
+    return session.scalars(told.order_by(CallEvent.id.desc()).limit(1)).one_or_none()
+
+
 def _locked_lead(session: Session, lead_id: int | None) -> Lead | None:
     if lead_id is None:
         return None
@@ -233,8 +241,13 @@ def write_state(lead: Lead, state: LeadState) -> None:
 
 
 def _add_notes(session: Session, call: Call, lead: Lead) -> None:
-    """One note a voicemail: when, and where to hear it."""
+    """One note a voicemail: when, and where to hear it; one of a person who was rung: what they did, and said to do."""
     notes = list(lead.notes)
+    if (became := handover(session, call.id)) is not None:
+        lead.handover = became.data["how"]
+        told = {"kind": HANDED_OVER, "call": call.sid, "at": became.at.isoformat(), "how": lead.handover}
+        if not any(note.get("kind") == HANDED_OVER and note.get("at") == told["at"] for note in notes):
+            notes.append({**told, "text": became.data.get("told", "")})
     known = {note.get("url") for note in notes}
     for event in session.scalars(
         select(CallEvent).where(CallEvent.call_id == call.id, CallEvent.kind == VOICEMAIL).order_by(CallEvent.id)

@@ -141,8 +141,9 @@ class Agent(Protocol):
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         """Prepare the answer to `turn`. `history` holds everything heard before it, without the turn itself."""
 
-    def handed_back(self, how: Handover) -> Reply:
-        """The caller was to be connected to a person and is not: say so, and go on."""
+    def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
+        """The caller was to be connected to a person and is not: say so, and go on. `told`: what the person says to
+        do, '' if nothing."""
 
     def lead(self) -> LeadDraft:
         """What was learned so far; asked for at any moment, also after a break."""

@@ -114,8 +114,8 @@ class UnheardAgent:
             unheard=True,
         )
 
-    def handed_back(self, how: Handover) -> Reply:
-        return self._agent.handed_back(how)
+    def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
+        return self._agent.handed_back(how, told, history)
 
     def keep(self) -> Any:
         """What was typed is in the lead; who hears the caller in another process begins with the call's own agent."""

@@ -83,6 +83,8 @@ HANDED_BACK: Final = {
 }
 """What the caller is told who waited for a person."""
 
+PASSED_ON: Final = "זה מה שנמסר לי בשבילכם, מילה במילה: {told}."
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -103,9 +105,11 @@ def answer(desk: Desk, state: State, turn: CallerTurn, history: Sequence[Entry])
     return _Turn(desk, state, turn).answer(history)
 
 
-def back(desk: Desk, state: State, number: int, how: Handover) -> Decided:
-    """The person that turn `number` was to be connected to did not take the call: what is still missing is asked."""
-    return _Turn(desk, state, CallerTurn(number)).back(HANDED_BACK[how])
+def back(desk: Desk, state: State, number: int, how: Handover, told: str = "") -> Decided:
+    """The person that turn `number` was to be connected to did not take the call: what they said to tell the caller is
+    passed on as they said it, and what is still missing is asked."""
+    why = PASSED_ON.format(told=told.rstrip(" .,")) if told else HANDED_BACK[how]
+    return _Turn(desk, state, CallerTurn(number)).back(why)
 
 
 def take_over(desk: Desk, state: State, turn: CallerTurn, opening: str) -> Decided:

@@ -55,6 +55,8 @@ _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", 
 _LETTERS_A_TOKEN: Final = 2  # of Hebrew; rather too many tokens than too few
 NO_MORE_TOOLS: Final = "Not done: no more tools in this call. Answer with what you know."
 
+WAITS: Final = "[הפונה ממתין בקו לתשובה]"
+
 STILL_THERE: Final = ("אתם איתי?", "אני עדיין כאן. אפשר לדבר.")
 GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז השיחה תתנתק. אפשר להתקשר שוב בכל זמן. להתראות."
 NOT_HEARD: Final = "סליחה, לא שמעתי טוב. אפשר לחזור על זה?"
@@ -127,6 +129,7 @@ class LlmAgent:
         self._context = context
         self._tools = Toolbox(self._business, context, house._clock)
         self._silences = 0
+        self._told = ""  # what a person said to do
         self._last = 0
         self._before = LeadDraft()
         self.spent = Spent()
@@ -150,20 +153,26 @@ class LlmAgent:
 
         return _Answer(lambda: self._converse(turn, history, committed), commit)
 
-    def handed_back(self, how: Handover) -> Reply:
-        """The fixed sentence; what the caller says to it goes to the model, which has heard it in the history."""
-        return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
+    def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
+        """The fixed sentence; what the caller says to it goes to the model, which has heard it in the history. What a
+        person said to do is the model's to carry out, from this answer on."""
+        if not told:
+            return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
+        self._told = told
+        committed = anyio.Event()
+        waiting = CallerTurn(max(self._last, 0), WAITS)
+        return _Answer(lambda: self._converse(waiting, history, committed), committed.set)
 
     def lead(self) -> LeadDraft:
         return self._tools.lead
 
     def keep(self) -> Any:
-        return msgspec.to_builtins(_Kept(self._tools.lead, self._before, self._last, self._silences))
+        return msgspec.to_builtins(_Kept(self._tools.lead, self._before, self._last, self._silences, self._told))
 
     def take_up(self, kept: Any) -> None:
         given = msgspec.convert(kept, _Kept)
         self._tools.lead, self._before = given.lead, given.before
-        self._last, self._silences = given.last, given.silences
+        self._last, self._silences, self._told = given.last, given.silences, given.told
 
     def _nudge(self) -> Reply:
         said = self._silences
@@ -262,6 +271,7 @@ class LlmAgent:
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
             **lead.extra,
+            "הנחיה שאיש הצוות מסר עכשיו לשיחה הזאת, ויש לפעול לפיה": self._told,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
@@ -316,6 +326,7 @@ class _Kept:
     before: LeadDraft
     last: int
     silences: int
+    told: str = ""
 
 
 class _Answer:

@@ -10,7 +10,7 @@ end. What the model's agent learned is kept, and not asked again.
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
@@ -105,6 +105,7 @@ class _Kept:
     model: Any
     relief: Any
     relieved_at: int
+    spent: Spent = field(default_factory=Spent)
 
 
 class RationedAgent:
@@ -129,17 +130,27 @@ class RationedAgent:
     def lead(self) -> LeadDraft:
         return self._model.lead() if self._relief is None else self._relief.lead()
 
-    def handed_back(self, how: Handover) -> Reply:
-        return (self._model if self._relief is None else self._relief).handed_back(how)
+    def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
+        if self._relief is not None:
+            return self._relief.handed_back(how, told, history)
+        return self._model.handed_back(how, told, history)
 
     def keep(self) -> Any:
         relief = None if self._relief is None else self._relief.keep()
-        return {"model": self._model.keep(), "relief": relief, "relieved_at": self._relieved_at}
+        spent = self._model.spent
+        return {
+            "model": self._model.keep(),
+            "relief": relief,
+            "relieved_at": self._relieved_at,
+            "spent": {"tokens": spent.tokens, "tools": spent.tools},
+        }
 
     def take_up(self, kept: Any) -> None:
-        """What was spent is not counted on: a call that moves has its rations anew, five times at most."""
+        """What was spent comes along: a call that moves has no more than one that stays."""
         given = msgspec.convert(kept, _Kept)
         self._model.take_up(given.model)
+        self._model.spent.tokens += given.spent.tokens
+        self._model.spent.tools += given.spent.tools
         if given.relief is not None:
             relief = self._house.script.take_over(self._context, self._model.lead())
             relief.take_up(given.relief)

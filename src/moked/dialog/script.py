@@ -108,8 +108,9 @@ class ScriptAgent:
         decided = intake.answer(self._desk, before, turn, history)
         return self._prepared(before, decided, turn.number)
 
-    def handed_back(self, how: Handover) -> Reply:
-        return self._prepared(self._state, intake.back(self._desk, self._state, self._last, how), self._last)
+    def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
+        decided = intake.back(self._desk, self._state, self._last, how, told)
+        return self._prepared(self._state, decided, self._last)
 
     def go_on(self, opening: str, turn: CallerTurn, committed: Callable[[], None]) -> Reply:
         """Say `opening` and ask for what is still unknown. The words of `turn` were for somebody else: they are noted.

@@ -7,7 +7,7 @@ Two tasks, so that the agent's next words and the voice's next clause overlap. B
 point.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -232,6 +232,31 @@ class FixedReply:
 
     def commit(self) -> None:
         """Nothing to move on."""
+
+
+class Awaited:
+    """`first` at once, then the reply that is made from what `told` brings. It is ours already: nothing is at risk."""
+
+    def __init__(self, first: Say, told: Callable[[], Awaitable[str]], then: Callable[[str], Reply]) -> None:
+        self._first = first
+        self._told = told
+        self._then = then
+
+    @asynccontextmanager
+    async def actions(self) -> AsyncIterator[AsyncIterator[Action]]:
+        async def all_of_them() -> AsyncGenerator[Action, None]:
+            yield self._first
+            reply = self._then(await self._told())
+            reply.commit()
+            async with reply.actions() as actions:
+                async for action in actions:
+                    yield action
+
+        async with aclosing(all_of_them()) as actions:
+            yield actions
+
+    def commit(self) -> None:
+        """The reply behind it is committed when it is made."""
 
 
 class Prefaced:

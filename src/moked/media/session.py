@@ -52,7 +52,7 @@ from moked.media.filler import FillerPolicy, Fillers
 from moked.media.journal import Journal
 from moked.media.machine import Machine, MachineDetector
 from moked.media.playout import Playout
-from moked.media.reply import Broken, FixedReply, Prefaced, ReplyRun
+from moked.media.reply import Awaited, Broken, FixedReply, Prefaced, ReplyRun
 from moked.media.second_pass import SecondHearing, SecondPass
 from moked.media.snapshot import LastReply, PastTurn, Snapshot
 from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
@@ -115,17 +115,22 @@ class Phrases:
     back: str = ""  # after a pause in the line, before we go on
     say_again: str = ""  # the caller's words were lost in it
     last_minute: str = ""
+    asked_team: str = ""  # while we listen to what a person said to do
     fillers: tuple[str, ...] = ()  # while the answer is not there yet
     long_fillers: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
         """All of them, most urgent first."""
         yield from (self.sorry_again, *self.fillers, self.sorry_broken, self.too_long, *self.long_fillers)
-        yield from filter(None, (self.back, self.say_again, self.last_minute))
+        yield from filter(None, (self.back, self.say_again, self.last_minute, self.asked_team))
 
 
 async def _nobody_left(start: CallStart) -> LeftCall | None:
     return None
+
+
+async def _nothing_told(call_sid: str, recording: str) -> str:
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,7 @@ class SessionParts:
     policy: TurnPolicy
     unheard: Callable[[CallContext, Agent], Unheard]
     left: Callable[[CallStart], Awaitable[LeftCall | None]] = _nobody_left
+    instruction: Callable[[str, str], Awaitable[str]] = _nothing_told  # of a call, as the carrier recorded it
     second: SecondHearing | None = None
     spool: Callable[[str], CallSpool] | None = None
     transfer_number: str = ""
@@ -966,7 +972,7 @@ class CallSession:
         self._save()
         if left.why == HANDOVER:
             self._handed_over = True
-            reply = self._agent.handed_back(left.handover or Handover.UNANSWERED)
+            reply = self._handed_back(self._agent, left)
             heard = next((turn.heard for turn in snapshot.past if turn.number == last.record.number), "")
             self._speak_to(now, last, reply, heard)
             return
@@ -982,6 +988,18 @@ class CallSession:
                 self._speak_to(now, last, FixedReply(Say(self._parts.phrases.say_again), Ask(self._expect)), heard)
             case snapshots.Silent():
                 self._act(self._turns.tick(now))
+
+    def _handed_back(self, agent: Agent, left: LeftCall) -> Reply:
+        """The person did not take the caller. What they said to do is heard first, if it was not yet."""
+        how = left.handover or Handover.UNANSWERED
+        history = self._history.entries
+        if left.told or not left.recording:
+            return agent.handed_back(how, left.told, history)
+        return Awaited(
+            Say(self._parts.phrases.asked_team),
+            lambda: self._parts.instruction(self._start.call_sid, left.recording),
+            lambda told: agent.handed_back(how, told, history),
+        )
 
     def _speak_to(self, now: int, last: LastReply, rest: Reply | None, heard: str) -> None:
         """Say the `rest` of the answer to the last turn, of which `heard` was heard; None: the agent's whole answer."""
