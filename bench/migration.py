@@ -80,6 +80,7 @@ async def measure(moved: int, killed: int) -> dict[str, Any]:
             "speech_emulator_host": await stack.enter_async_context(GoogleSpeech(mode="codec").running()),
             "texttospeech_emulator_host": await stack.enter_async_context(GoogleTts(first_byte_ms=120).serving()),
             "stt_fallback": "none",
+            "tts_fallback": "none",
             "drain_seconds": 60,
             "max_calls": 200,
         }

@@ -158,6 +158,7 @@ async def stage(
                 "TEXTTOSPEECH_EMULATOR_HOST": ports["tts"],
                 "OPENAI_BASE_URL": ports["llm"],
                 "STT_FALLBACK": "none",
+                "TTS_FALLBACK": "none",
                 "DRAIN_SECONDS": "1",
                 "FILLER_MS": "0",
                 "PUBLIC_BASE_URL": "",

@@ -168,6 +168,12 @@ vad_batch = Histogram(
 tts_cache = Words(
     "moked_tts_cache", "Phrases looked up in the voice cache: hit or miss.", ["result"], registry=REGISTRY
 )
+second_voice = Words(
+    "moked_second_voice",
+    "Clauses another voice spoke because the first gave no sound, by that voice.",
+    ["voice"],
+    registry=REGISTRY,
+)
 
 calls_moved = Words(
     "moked_calls_moved",

@@ -8,7 +8,7 @@ entered by the role: nothing connects or loads before `running()`.
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
 from moked.tts.local import EspeakVoice, LocalVoice
+from moked.tts.two_voices import TwoVoices
 
 _GOOGLE_PHRASES_AT_A_TIME = 4  # while the phrases are rendered ahead: the rest of its requests is for callers
 
@@ -66,7 +67,7 @@ def needed_weights(settings: Settings) -> list[str]:
     whisper = _hears_calls(settings) or _needs_own_whisper(settings)
     if whisper and settings.whisper_model == "base" and not settings.whisper_base_url:
         names.append("whisper-base")
-    if not uses_google_voice(settings):
+    if not uses_google_voice(settings) or settings.tts_fallback == "local":
         names += VOICE_WEIGHTS
     return names
 
@@ -220,7 +221,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
     elif _installed(settings, *VOICE_WEIGHTS):
-        inner = local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
+        inner = _own_voice(settings, gender)
         choice = Choice("voice", "Kokoro, local", "no Google credentials are set", "Google credentials: a native voice")
     else:
         program = shutil.which("espeak-ng")
@@ -238,7 +239,21 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
     cache = CachedSynthesizer(
         inner, folder, key=inner.key, gender=gender, pronunciation=business.pronunciation, parallel=parallel
     )
-    return cache, choice
+    second = _second_voice(settings, inner, gender)
+    if second is None:
+        return cache, choice
+    return TwoVoices(cache, second), replace(choice, chosen=f"{choice.chosen}; {second.name} if it gives no sound")
+
+
+def _second_voice(settings: Settings, first: Synthesizer, gender: str) -> Synthesizer | None:
+    """Only behind Google: the local voice fails with the machine."""
+    if settings.tts_fallback == "none" or not isinstance(first, GoogleVoice):
+        return None
+    return _own_voice(settings, gender) if _installed(settings, *VOICE_WEIGHTS) else None
+
+
+def _own_voice(settings: Settings, gender: str) -> LocalVoice:
+    return local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
 
 
 def _installed(settings: Settings, *names: str) -> bool:

@@ -368,6 +368,12 @@ class Settings(BaseSettings):
     tts_pitch: float = _is(
         -2.0, "Pitch in semitones.", "a number from -20.0 to 20.0", ge=-20.0, le=20.0, allow_inf_nan=False
     )
+    tts_fallback: Annotated[Literal["auto", "local", "none"], _folded("lower")] = _is(
+        "auto",
+        "Which voice speaks where Google's gives no sound: the local one. `auto`: if its models are installed; `local`"
+        " has them installed; `none` saves their memory (350 MB).",
+        "auto, local or none",
+    )
     texttospeech_emulator_host: HostPort = _is(
         "", "Another Google Text-to-Speech server, without encryption or credentials.", _ADDRESS
     )

@@ -197,6 +197,7 @@ def settings(folder: Path, **values: Any) -> Settings:
                 "business_profile": profile,
                 "tts_rate": 2.0,
                 "stt_fallback": "none",
+                "tts_fallback": "none",
                 "drain_seconds": 0,
                 "filler_ms": 0,  # a busy machine would hear them now and then
                 "admit_lag_ms": 60_000,  # how busy this machine is decides nothing

@@ -55,6 +55,7 @@ async def office(stack, folder):
         "speech_emulator_host": await stack.enter_async_context(GoogleSpeech(mode="codec").running()),
         "texttospeech_emulator_host": await stack.enter_async_context(GoogleTts(first_byte_ms=20).serving()),
         "stt_fallback": "none",
+        "tts_fallback": "none",
         "tts_rate": 2.0,
         "drain_seconds": 30,
     }

@@ -16,6 +16,8 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from emulators.google_speech import Fault, GoogleSpeech, Recording
+from emulators.google_tts import Fault as GoogleTtsFault
+from emulators.google_tts import GoogleTts
 from emulators.llm import Answer, LlmEmulator
 from emulators.wordcodec import numbered
 from moked import audio, parts
@@ -165,3 +167,22 @@ async def voice_of(folder, sentence):
     voice = parts.local_voice(chosen, voice="jm_kumo", gender="m")
     async with voice.running(), voice.speak(sentence) as chunks:
         return b"".join([chunk async for chunk in chunks]).strip(audio.SILENCE)
+
+
+async def test_where_googles_voice_is_gone_the_callers_hear_another(tmp_path):
+    """From its second answer on nothing of Google's voice comes; the answers are said, by the local one."""
+    answers = ("בשמחה. מה עוד?", "רשמתי את זה אצלי, ונחזור אליכם מחר בבוקר.")
+    voice = GoogleTts(first_byte_ms=20)
+    llm = LlmEmulator(brain=lambda body: Answer(answers[min(1, len(llm.requests) - 1)]), first_token_ms=20)
+
+    def dies(event, data):
+        if event == "turn.latency" or event == "turn.final":
+            voice.faults.extend([GoogleTtsFault(hang=True)] * 50)
+
+    async with house(tmp_path, voice=voice, llm=llm, tts_fallback="local") as home:
+        voice.faults.clear()
+        steps = [Say(audio=says("המזגן שלי לא מקרר")), Say(audio=says("אפשר מחר בבוקר")), HangUp("agent_done")]
+        placed = await home.place(steps, at=dies, manners=replace(QUICK, patience_ms=20_000, quiet_ms=1500))
+    heard = [turn["heard"] for turn in placed.turns[1:3]]
+    assert heard == list(answers)
+    assert voice.counts["hung"] >= 1

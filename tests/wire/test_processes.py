@@ -33,6 +33,7 @@ async def test_two_media_processes_on_one_host(tmp_path):
             "speech_emulator_host": speech,
             "texttospeech_emulator_host": tts,
             "stt_fallback": "none",
+            "tts_fallback": "none",
             "tts_rate": 2.0,
             "drain_seconds": 5,
         }

@@ -54,6 +54,7 @@ async def scene(kind, folder):
             "speech_emulator_host": await stack.enter_async_context(GoogleSpeech(mode="codec").running()),
             "texttospeech_emulator_host": await stack.enter_async_context(GoogleTts(first_byte_ms=20).serving()),
             "stt_fallback": "none",
+            "tts_fallback": "none",
             "tts_rate": 2.0,
         }
         media, _ = await both(

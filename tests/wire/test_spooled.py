@@ -36,6 +36,7 @@ async def test_what_a_killed_process_has_spooled_is_transcribed_at_the_next_star
             "speech_emulator_host": await stack.enter_async_context(GoogleSpeech(mode="energy").running()),
             "texttospeech_emulator_host": await stack.enter_async_context(GoogleTts(first_byte_ms=20).serving()),
             "stt_fallback": "none",
+            "tts_fallback": "none",
             "stt_stored_transcript": "whisper",
         }
         setup = CallSetup(
