@@ -1,5 +1,6 @@
 """Live events: one contract, both buses; then what each does alone."""
 
+import itertools
 import os
 import socket
 import uuid
@@ -351,6 +352,21 @@ async def test_a_lost_connection_loses_no_event(redis_prefix):
         got = await _take(events, 4, within=15)
         assert [event.data["n"] for event in got] == [1, 2, 3, 4]
         assert await redis.ping()
+
+
+async def test_what_is_sent_again_is_seen_once(redis_prefix):
+    """Redis has it, and the word of it was lost: the sender cannot know."""
+    async with _pair(redis_prefix) as (web, media), web.subscribe("t") as events:
+        media.publish("t", "n", {"n": 0})
+        first = (await _take(events, 1))[0]
+        media._numbers = itertools.count()  # ... as it would number the first once more
+        media.publish("t", "n", {"n": 0})
+        media.publish("t", "n", {"n": 1})
+        media.publish("t", "n", {"n": 2})
+        assert [event.data["n"] for event in await _take(events, 2)] == [1, 2]
+        async with web.subscribe("t", "0-1") as again, web.subscribe("t", first.id) as later:
+            assert [event.data.get("n") for event in (await _take(again, 4))[1:]] == [0, 1, 2]  # after "resync"
+            assert [event.data["n"] for event in await _take(later, 2)] == [1, 2]
 
 
 async def test_publish_is_bounded_while_redis_is_away(unused_tcp_port, caplog):

@@ -243,8 +243,9 @@ def _replay(subscription: _Subscription, missed: list[BusEvent]) -> None:
 class RedisBus:
     """The bus of several processes, on Redis Streams. One blocking reader a process, fanned out here.
 
-    While Redis is away, up to `OUTGOING` events wait and are sent when it is back; the oldest are dropped. An event may
-    then come twice (its confirmation was lost). Streams expire after `IDLE_SECONDS` without an event.
+    While Redis is away, up to `OUTGOING` events wait and are sent when it is back; the oldest are dropped. An event
+    whose confirmation was lost is sent again; it carries its number, so that nobody sees it twice. Streams expire after
+    `IDLE_SECONDS` without an event.
     """
 
     def __init__(self, url: str, *, prefix: str = "moked:bus:") -> None:
@@ -258,14 +259,17 @@ class RedisBus:
         self._wake_key = f"{prefix}wake:{uuid4().hex}"
         self._watchers = _Watchers()
         self._positions: dict[str, Key] = {}  # topics being read, and the last id read
-        self._outgoing: deque[tuple[str, str, bytes]] = deque()
+        self._seen: dict[str, dict[str, int]] = {}  # by topic: the highest number of each process
+        self._name, self._numbers = uuid4().hex[:12], itertools.count()
+        self._outgoing: deque[tuple[str, dict[str, Any]]] = deque()
         self._work = anyio.Event()
 
     def publish(self, topic: str, event: str, data: dict[str, Any]) -> None:
         if len(self._outgoing) >= OUTGOING:
             self._outgoing.popleft()
             metrics.queue_drops.labels("bus_outgoing").inc()
-        self._outgoing.append((self._prefix + topic if topic else self._wake_key, event, _json(data)))
+        sent = {"event": event, "data": _json(data), "by": self._name, "n": next(self._numbers)}
+        self._outgoing.append((self._prefix + topic if topic else self._wake_key, sent))
         self._work.set()
 
     @asynccontextmanager
@@ -277,16 +281,19 @@ class RedisBus:
             last = end = _key(newest[0][0]) if newest else _START
             lost = False
             missed: list[BusEvent] = []
+            seen: dict[str, int] = {}
             if after is not None:
                 lost = await self._lost_after(key, _key(after))
                 last = min(_key(after), end)
+                for _, fields in await self._redis.xrange(key, min=_id(last), max=_id(last)):
+                    _is_double(seen, fields)  # what came with it, or before it, is known
             while last < end or self._positions.get(topic, _START) > last:
                 entries = await self._redis.xrange(key, min=f"({_id(last)}")
-                missed += [_event(*entry) for entry in entries]
-                last = end = _key(missed[-1].id) if entries else max(end, self._positions.get(topic, _START))
+                missed += [_event(*entry) for entry in entries if not _is_double(seen, entry[1])]
+                last = end = _key(entries[-1][0]) if entries else max(end, self._positions.get(topic, _START))
         # From here on nothing waits: no event can come between.
         if topic not in self._positions:
-            self._positions[topic] = last
+            self._positions[topic], self._seen[topic] = last, seen
             self.publish("", "wake", {})  # the reader reads a stream of its own too, so this makes it look again
         subscription = self._watchers.add(topic)
         try:
@@ -299,6 +306,7 @@ class RedisBus:
             self._watchers.remove(topic, subscription)
             if topic not in self._watchers:
                 self._positions.pop(topic, None)
+                self._seen.pop(topic, None)
 
     async def _lost_after(self, key: str, after: Key) -> bool:
         """Whether events after `after` may have been trimmed away, or have expired with their stream."""
@@ -353,8 +361,8 @@ class RedisBus:
                 await self._work.wait()
                 continue
             sending = self._redis.pipeline(transaction=True)
-            for key, event, data in batch:
-                sending.xadd(key, {"event": event, "data": data}, maxlen=RING, approximate=True)
+            for key, fields in batch:
+                sending.xadd(key, fields, maxlen=RING, approximate=True)
                 sending.expire(key, IDLE_SECONDS)
             await sending.execute()
             sent = set(map(id, batch))  # meanwhile a full queue may have dropped some of them
@@ -374,9 +382,20 @@ class RedisBus:
                 topic = key.removeprefix(self._prefix)
                 if topic in self._positions:  # else the last watcher left meanwhile
                     for entry in entries:
-                        event = _event(*entry)
-                        self._positions[topic] = max(self._positions[topic], _key(event.id))
-                        self._watchers.tell(topic, event)
+                        self._positions[topic] = max(self._positions[topic], _key(entry[0]))
+                        if not _is_double(self._seen[topic], entry[1]):
+                            self._watchers.tell(topic, _event(*entry))
+
+
+def _is_double(seen: dict[str, int], fields: Mapping[str, str]) -> bool:
+    """Whether this event of its process came before. `seen` remembers it."""
+    by, number = fields.get("by", ""), fields.get("n", "")
+    if not number.isdecimal():
+        return False
+    if int(number) <= seen.get(by, -1):
+        return True
+    seen[by] = int(number)
+    return False
 
 
 def _event(entry: str, fields: Mapping[str, str]) -> BusEvent:

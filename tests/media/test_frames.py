@@ -180,6 +180,7 @@ def wire(messages):
         (frame("a", fin=False) + frame("b"), 1002),  # a message inside another
         (frame("a", Opcode.CONT), 1002),
     ],
+    ids=range(7),  # not the bytes, whose masks differ each time
 )
 async def test_what_is_against_the_rules_is_answered_as_the_library_does(data, code):
     async with Line() as line:
