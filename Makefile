@@ -4,6 +4,8 @@ BIN := .venv/bin
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	--extra postgres --extra redis --group build -q
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q --no-deps
+# Whole calls take their time and little of a processor: more tests at once than there are cores.
+AT_ONCE ?= 3
 export UV_CUSTOM_COMPILE_COMMAND = make lock
 
 .PHONY: run install dev models test check bench lock front clean
@@ -23,7 +25,7 @@ test: dev ## install what is needed, then lint, types and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile
 
 check: dev ## lint and types only
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ class Site:
         """A page of a browser of its own, logged in as `email`."""
         context = self.browser.new_context(base_url=self.url, locale="he-IL", **options)
         self.contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         if email:
             cookie = {"name": "moked_session", "value": self.office.token(email), "url": self.url}
             context.add_cookies([cookie])

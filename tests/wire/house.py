@@ -44,7 +44,7 @@ ACCOUNT = "AC" + "1" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"
 CALLER = "+972502345678"
 GREETING = "שלום, מדבר העוזר הקולי."
-QUICK = Manners(quiet_ms=250, patience_ms=6000, linger_ms=100)
+QUICK = Manners(quiet_ms=250, patience_ms=15_000, linger_ms=100)
 
 PROFILE = f"""
 name: "אורן אינסטלציה"

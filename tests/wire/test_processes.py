@@ -64,7 +64,7 @@ async def test_two_media_processes_on_one_host(tmp_path):
             assert {result.streams[0].url for result in results} == {
                 f"ws://127.0.0.1:{port + n}/media/{n}/twilio" for n in (1, 2)
             }
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 while {line["process"] for line in up.lines if line["message"] == "call ended"} != {1, 2}:
                     await anyio.sleep(0.1)
 
@@ -85,7 +85,7 @@ async def test_two_media_processes_on_one_host(tmp_path):
 
 async def _ready(port):
     async with httpx2.AsyncClient(trust_env=False) as client:
-        with anyio.fail_after(60):
+        with anyio.fail_after(100):
             while True:
                 try:
                     if (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == httpx2.codes.OK:
