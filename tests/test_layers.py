@@ -95,6 +95,7 @@ SDK_FILES: dict[str, set[str]] = {
     "alembic": {"crm/db.py"},
     "argon2": {"crm/passwords.py"},
     "av": {"recordings.py"},
+    "cryptography": {"crm/sealed.py"},
     "dotenv": {"settings.py"},
     "faster_whisper": {"stt/whisper_child.py"},
     "google.cloud.speech": {"stt/google_messages.py", "stt/google_wire.py"},
