@@ -147,6 +147,13 @@ class Settings(BaseSettings):
         "How the carrier reaches the media role, where it has an address of its own. Empty: `PUBLIC_BASE_URL`.",
         "a scheme, a host and perhaps a port, such as https://media.example.com",
     )
+    api_requests_per_minute: int = _is(
+        600,
+        "Requests of one API key, on average, to one process; a sixth of it at once.",
+        "a number from 1 to 100000",
+        ge=1,
+        le=100_000,
+    )
     data_dir: Path = _is(
         Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
     )
