@@ -72,6 +72,7 @@ _MEANING = {
     "profile": "The business profile or the script cannot be used. The message names the place in the file.",
     "model": "Model weights are absent or do not match their published hash. Run `moked models install`.",
     "recording": "A recording cannot be read. The message names the file, why, and what to do.",
+    "sealed": "A stored secret cannot be opened: `DATA_KEY`, or the file in `DATA_DIR`, has changed.",
     "provider": "An outside service failed; calls go on with the next engine where there is one.",
     "overloaded": "A bounded queue or the capacity for calls is full. Try again later.",
 }

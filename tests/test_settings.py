@@ -1,5 +1,6 @@
 """Settings: defaults as promised, errors that name the variable, secrets that stay secret."""
 
+import base64
 import stat
 import threading
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moked.errors import SettingsError
-from moked.settings import Settings, default_root, ensure_local_secret, load_settings
+from moked.settings import Settings, default_root, ensure_data_keys, ensure_local_secret, load_settings
 
 PROMISED = {
     "enable_streaming_stt": True,
@@ -200,3 +201,23 @@ def test_a_broken_local_secret_says_what_to_do(tmp_path):
         ensure_local_secret(tmp_path)
     with pytest.raises(SettingsError, match="DATA_DIR"):
         ensure_local_secret(tmp_path / "local_auth_token")
+
+
+def test_the_data_key_is_made_once_and_may_be_given(monkeypatch, tmp_path):
+    settings = load_settings()
+    (key,) = ensure_data_keys(settings)
+    path = settings.data_dir / "data_key"
+    assert len(key) == 32
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert ensure_data_keys(settings) == (key,)
+    given = path.read_text().strip()
+    path.write_text("A" * 40)
+    with pytest.raises(SettingsError, match="data_key holds no key"):
+        ensure_data_keys(settings)
+    newer = base64.b64encode(bytes(32)).decode()
+    monkeypatch.setenv("DATA_KEY", f"{newer}, {given}")
+    assert ensure_data_keys(load_settings()) == (bytes(32), key)
+    monkeypatch.setenv("DATA_KEY", "hunter2")
+    with pytest.raises(SettingsError, match="DATA_KEY") as refused:
+        load_settings()
+    assert "hunter2" not in str(refused.value)

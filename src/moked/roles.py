@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -25,8 +25,9 @@ from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
-from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.keys import Keys
+from moked.crm.listing import Listing
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -64,7 +65,7 @@ from moked.stt.google import GoogleStreaming
 from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import DeskParts, WebParts, create_app, handover
+from moked.web import ApiParts, DeskParts, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +181,8 @@ async def serve(
             await _media(house, stack, watcher)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
-            desk = await to_thread.run_sync(_desk, house, stack)
-            flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
+            desk, api = await to_thread.run_sync(_desk, house, stack)
+            flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
         app = asgi.build(
@@ -288,15 +289,26 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     return house
 
 
-def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
-    """The pages' own connections: a heavy list must not use up those that calls are stored on."""
+def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
+    """For people and for programs. They have connections of their own: a heavy list must not use up those that calls
+    are stored on."""
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
     setup = SetupLink(house.settings.data_dir)
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    desk, edits = Listing(engine), Edits(engine)
+    api = ApiParts(
+        keys=Keys(engine),
+        desk=desk,
+        edits=edits,
+        rollouts=partial(Rollouts, engine),
+        streaming_default=house.settings.enable_streaming_stt,
+        streaming_means=parts.uses_google_speech(house.settings),
+        a_minute=house.settings.api_requests_per_minute,
+    )
+    return DeskParts(access=access, desk=desk, edits=edits, setup=setup), api
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -554,8 +566,9 @@ def _count_media(name: str, **labels: str) -> None:
             metrics.queue_drops.labels(name).inc()
 
 
-def _web_parts(house: House, desk: DeskParts) -> WebParts:
+def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
     business = house.business
+    rollout_changed = _from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {}))
 
     def person() -> str:
         """Who can be offered to a caller right now."""
@@ -578,7 +591,8 @@ def _web_parts(house: House, desk: DeskParts) -> WebParts:
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
-        rollout_changed=_from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {})),
+        rollout_changed=rollout_changed,
+        api=replace(api, rollout_changed=rollout_changed),
     )
 
 

@@ -9,13 +9,14 @@ The table below is also the source of two files:
     python -m moked.settings doc > docs/reference/settings.md
 """
 
+import base64
 import difflib
 import os
 import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from moked.errors import SettingsError
 
 _ENV_FILE: Final = ".env"
+_KEY_BYTES: Final = 32
 _HOST_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _DATABASES: Final = ("sqlite", "postgresql", "postgresql+psycopg")
 
@@ -70,6 +72,23 @@ def _redis_url(value: str) -> str:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("it does not begin with redis://, rediss:// or unix://")
     return value
+
+
+def _data_keys(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        read_keys(value.get_secret_value())
+    return value
+
+
+def read_keys(text: str) -> tuple[bytes, ...]:
+    """The keys of `DATA_KEY`, the one to seal with first. Raises `ValueError`."""
+    try:
+        keys = tuple(base64.b64decode(one.strip(), validate=True) for one in text.split(","))
+    except ValueError:
+        raise ValueError("it is not base64") from None
+    if any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError(f"a key has {_KEY_BYTES} bytes")
+    return keys
 
 
 def _existing_file(value: Path | None) -> Path | None:
@@ -127,6 +146,13 @@ class Settings(BaseSettings):
         "",
         "How the carrier reaches the media role, where it has an address of its own. Empty: `PUBLIC_BASE_URL`.",
         "a scheme, a host and perhaps a port, such as https://media.example.com",
+    )
+    api_requests_per_minute: int = _is(
+        600,
+        "Requests of one API key, on average, to one process; a sixth of it at once.",
+        "a number from 1 to 100000",
+        ge=1,
+        le=100_000,
     )
     data_dir: Path = _is(
         Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
@@ -233,6 +259,13 @@ class Settings(BaseSettings):
         "sqlite:///path/to/moked.db or postgresql+psycopg://user:password@host/name",
         repr=False,
     )
+    data_key: Annotated[SecretStr | None, AfterValidator(_data_keys)] = _is(
+        None,
+        "Key that secrets in the database are sealed with (AES-256). Older ones may follow after commas, to "
+        "open with. Empty: the file `data_key` in `DATA_DIR`, made at the first start; several hosts need one key.",
+        "32 random bytes in base64, such as `openssl rand -base64 32` gives",
+    )
+    data_key_file: ExistingFile = _is(None, "A file that holds `DATA_KEY` instead.", _FILE)
     redis_url: Annotated[str, AfterValidator(_redis_url)] = _is(
         "", "Redis for live events between processes. Empty: within one process.", "redis://host:6379/0", repr=False
     )
@@ -411,7 +444,7 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "data_key", "whisper_api_key", "openai_api_key")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 
@@ -498,17 +531,40 @@ def _env_file_warnings(path: Path) -> tuple[str, ...]:
 def ensure_local_secret(data_dir: Path) -> str:
     """The random auth token of a server without a Twilio account; made on first use, readable by its owner alone.
 
-    It signs simulated calls, so that the keyless server checks signatures like any other. Processes that start
-    together agree on one: the file appears complete (a hard link of a finished file), and the first one stays.
+    It signs simulated calls, so that the keyless server checks signatures like any other.
     """
-    path = data_dir / "local_auth_token"
+    return _secret_file(data_dir / "local_auth_token", lambda: secrets.token_hex(16))
+
+
+def ensure_data_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys that stored secrets are sealed with, the newest first. Raises `SettingsError`."""
+    given = settings.data_key
+    path = settings.data_dir / "data_key"
+    text = given.get_secret_value() if given is not None else _secret_file(path, _new_key)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        return read_keys(text)
+    except ValueError as error:
+        name = "DATA_KEY" if given is not None else f"DATA_DIR: {path}"
+        raise SettingsError(
+            f"{name} holds no key: {error}. Bring the right one back: nothing else opens what it sealed."
+        ) from None
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+
+
+def _secret_file(path: Path, make: Callable[[], str]) -> str:
+    """What the file holds, made where there is none. Processes that start together agree on one: the file appears
+    complete (a hard link of a finished file), and the first one stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            descriptor, name = tempfile.mkstemp(dir=data_dir, prefix=".token-")  # mode 0600
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".token-")  # mode 0600
             try:
                 with os.fdopen(descriptor, "w") as stream:
-                    stream.write(secrets.token_hex(16) + "\n")
+                    stream.write(make() + "\n")
                 os.link(name, path)
             except FileExistsError:
                 pass  # another process was first

@@ -4,13 +4,15 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from moked.crm.access import Access
-from moked.crm.desk import Desk
 from moked.crm.edits import Edits
-from moked.crm.permissions import UserRole
+from moked.crm.keys import Keys
+from moked.crm.listing import Listing
+from moked.crm.permissions import SCOPES, UserRole
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
 from moked.setup_link import SetupLink
-from moked.web import DeskParts, WebParts, create_app
+from moked.web import ApiParts, DeskParts, WebParts, create_app
 
 BASE = "http://localhost"
 PASSWORD = "סיסמה ארוכה מאוד"
@@ -20,12 +22,14 @@ NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
 class DeskOffice:
     """The web plane with its desk on `engine`, at a time of its own."""
 
-    def __init__(self, engine, data_dir, base=BASE):
+    def __init__(self, engine, data_dir, base=BASE, a_minute=100_000):
+        self.a_minute = a_minute
         self.now = NOW
         self.engine = engine
         self.crm = Crm(engine, clock=lambda: self.now)
         self.access = Access(engine, clock=lambda: self.now)
-        self.desk = Desk(engine, clock=lambda: self.now)
+        self.desk = Listing(engine, clock=lambda: self.now)
+        self.keys = Keys(engine, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
@@ -39,6 +43,13 @@ class DeskOffice:
             business_name="מזגנים בצפון",
             auth_token="secret",
             public_base_url=lambda: self.base,
+            api=ApiParts(
+                keys=self.keys,
+                desk=self.desk,
+                edits=self.edits,
+                a_minute=self.a_minute,
+                rollouts=lambda business: Rollouts(self.engine, business, clock=lambda: self.now),
+            ),
             desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
         )
         return create_app(parts)
@@ -65,6 +76,10 @@ class DeskOffice:
         if email:
             client.client.set_cookie("moked_session", self.token(email))
         return client
+
+    def program(self, by, scopes=SCOPES, days=None):
+        """A client with a key that `by` made for those of `scopes` they have."""
+        return Program(self.app, self.keys.make(by, "CRM", {one for one in scopes if by.may(one)}, days))
 
     def call(self, sid, caller, draft=None, *, outcome=Outcome.COMPLETED, turns=(), business=None, ago=timedelta(0)):
         """A whole call that ended `ago`; returns what it left."""
@@ -142,6 +157,30 @@ class Browser:
         found = re.search(r'name="csrf" content="([^"]+)"', self.get(page).text)
         form = {"csrf": found[1], **{name.rstrip("_"): value for name, value in fields.items()}}
         return self.client.post(path, data=form, headers={"Accept": "text/html", "Origin": "http://localhost"})
+
+
+class Program:
+    """Talks to the API, as a program does."""
+
+    def __init__(self, app, token):
+        self.client, self.token = app.test_client(), token
+
+    def __call__(self, method, path, body=None, **headers):
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        auth = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return self.client.open(f"/api/v1{path}", method=method, json=body, headers={**auth, **named})
+
+    def get(self, path, **headers):
+        return self("GET", path, **headers)
+
+    def all(self, path, limit=2):
+        """Every item of a list, page by page."""
+        joint, cursor, found = "&" if "?" in path else "?", "", []
+        while cursor is not None:
+            page = self.get(f"{path}{joint}limit={limit}{f'&cursor={cursor}' if cursor else ''}").json
+            assert len(page["items"]) <= limit
+            found, cursor = [*found, *page["items"]], page["next"]
+        return found
 
 
 ROLES = tuple(UserRole)

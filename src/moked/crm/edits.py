@@ -1,11 +1,12 @@
 """What people change at the desk: each method is one transaction, of one business, with its line in the audit log.
 
 A row of another business raises `LookupError`, as one that is not there. What the rules of leads forbid raises
-`leads.IllegalMove`; what cannot be read raises `Unreadable` with the name of the field.
+`leads.IllegalMove`; what cannot be read raises `Unreadable` with the name of the field; a row that is no longer what
+whoever changes it has seen (`Actor.expects`) raises `versions.Stale`.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from moked.crm.leads import Stage, move, set_by_person
 from moked.crm.models import Contact, Lead, Task, TaskKind, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.settle import state_of, write_state
+from moked.crm.versions import check
 
 NOTE = "note"
 _LONGEST_TEXT = 4000
@@ -40,23 +42,23 @@ class Edits:
 
     def set_field(self, by: Actor, lead_id: int, name: str, value: str) -> None:
         """A person's word on a field; no later call changes it. An unknown field raises `ValueError`."""
-        value = _clean(value, many_lines=name in ("need", "summary"))
-        if name == "phone" and value:
-            number = to_e164(value)
-            if number is None or not number.startswith("+"):
-                raise Unreadable("phone")
-            value = number
+        self.set_fields(by, lead_id, {name: value})
+
+    def set_fields(self, by: Actor, lead_id: int, values: Mapping[str, str]) -> None:
+        """All of them, or none."""
+        read = {name: _field_value(name, value) for name, value in values.items()}
         with self._lead(by, lead_id) as (session, lead):
-            before = lead.name
-            if _field(lead, name) == value and lead.sources.get(name, {}).get("by") == "person":
-                return
-            write_state(lead, set_by_person(state_of(lead), name, value, by=by.name))
-            lead.updated_at = self._clock()
-            if name == "name" and value:
-                contact = session.get(Contact, lead.contact_id, with_for_update=True)
-                if contact is not None and contact.name in ("", before):
-                    contact.name, contact.locked, contact.updated_at = value, True, self._clock()
-            audit.note(session, by, "lead.edited", f"lead:{lead.id}", self._clock(), field=name)
+            for name, value in read.items():
+                before = lead.name
+                if _field(lead, name) == value and lead.sources.get(name, {}).get("by") == "person":
+                    continue
+                write_state(lead, set_by_person(state_of(lead), name, value, by=by.name))
+                lead.updated_at = self._clock()
+                if name == "name" and value:
+                    contact = session.get(Contact, lead.contact_id, with_for_update=True)
+                    if contact is not None and contact.name in ("", before):
+                        contact.name, contact.locked, contact.updated_at = value, True, self._clock()
+                audit.note(session, by, "lead.edited", f"lead:{lead.id}", self._clock(), field=name)
 
     def move(self, by: Actor, lead_id: int, to: Stage) -> None:
         with self._lead(by, lead_id) as (session, lead):
@@ -86,8 +88,10 @@ class Edits:
             lead.updated_at = self._clock()
             audit.note(session, by, "lead.noted", f"lead:{lead.id}", self._clock())
 
-    def add_task(self, by: Actor, lead_id: int, note: str, due: str) -> None:
-        """A call-back; `due` as a browser sends it ('2026-11-29T10:00'), in the business's own time."""
+    def add_task(self, by: Actor, lead_id: int, note: str, due: str) -> int:
+        """A call-back; `due` as a browser sends it ('2026-11-29T10:00'), in the business's own time, or with its own
+        offset. Returns the task's id.
+        """
         due_at = _moment(due, by.timezone)
         if due_at is None or abs(due_at - self._clock()) > _FARTHEST:
             raise Unreadable("due")
@@ -103,6 +107,7 @@ class Edits:
             session.add(task)
             session.flush()
             audit.note(session, by, "task.added", f"task:{task.id}", self._clock(), lead=lead.id)
+            return task.id
 
     def set_task_done(self, by: Actor, task_id: int, done: bool) -> int:
         """Done, or not done after all. Returns the lead's id."""
@@ -110,6 +115,7 @@ class Edits:
             task = session.get(Task, task_id, with_for_update={"key_share": True})
             if task is None or task.business_id != by.business_id:
                 raise LookupError(f"no task {task_id}")
+            check(by.expects, task)
             if (task.done_at is not None) != done:
                 task.done_at = self._clock() if done else None
                 audit.note(session, by, "task.done" if done else "task.undone", f"task:{task.id}", self._clock())
@@ -123,6 +129,7 @@ class Edits:
             contact = session.get(Contact, contact_id, with_for_update={"key_share": True})
             if contact is None or contact.business_id != by.business_id:
                 raise LookupError(f"no contact {contact_id}")
+            check(by.expects, contact)
             contact.name, contact.locked, contact.updated_at = name, True, self._clock()
             audit.note(session, by, "contact.renamed", f"contact:{contact.id}", self._clock())
 
@@ -144,7 +151,18 @@ class Edits:
             ).one_or_none()
             if lead is None:
                 raise LookupError(f"no lead {lead_id}")
+            check(by.expects, lead)
             yield session, lead
+
+
+def _field_value(name: str, value: str) -> str:
+    value = _clean(value, many_lines=name in ("need", "summary"))
+    if name != "phone" or not value:
+        return value
+    number = to_e164(value)
+    if number is None or not number.startswith("+"):
+        raise Unreadable("phone")
+    return number
 
 
 def _field(lead: Lead, name: str) -> str:
@@ -162,6 +180,7 @@ def _clean(text: str, *, many_lines: bool = False) -> str:
 
 def _moment(text: str, zone: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
         return None

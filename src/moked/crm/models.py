@@ -454,12 +454,17 @@ class UserAccount(Base):
     role: Mapped[UserRole]
     active: Mapped[bool] = mapped_column(default=True)
     password_hash: Mapped[str] = mapped_column(SafeText(200), default="")
-    totp_secret: Mapped[str] = mapped_column(SafeText(64), default="")
+    totp_secret: Mapped[str] = mapped_column(SafeText(64), default="")  # as it was once stored; sealed at the start
+    totp_sealed: Mapped[bytes | None] = mapped_column(LargeBinary())
     totp_step: Mapped[int] = mapped_column(default=0)
     recovery: Mapped[list[Any]] = mapped_column(default=list)
     invite_hash: Mapped[str | None] = mapped_column(SafeText(64), unique=True)
     invite_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+    @property
+    def second_factor(self) -> bool:
+        return bool(self.totp_sealed or self.totp_secret)
 
 
 class UserSession(Base):

@@ -22,6 +22,8 @@ class Permission(StrEnum):
     ASSIGN = "assign"  # who takes care of a lead
     AUDIT = "audit"  # what everybody did
     USERS = "users"  # who may come in, and as what
+    ROLLOUT = "rollout"  # how calls are heard
+    INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
     SELF = "self"  # one's own password, second factor and sessions
 
 
@@ -33,8 +35,11 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,
     UserRole.AGENT: _AGENT,
     UserRole.MANAGER: _MANAGER,
-    UserRole.OWNER: _MANAGER | {Permission.USERS},
+    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS},
 }
+
+SCOPES: frozenset[Permission] = frozenset(Permission) - {Permission.SELF}
+"""What a key of the API can be given."""
 
 
 def may(role: UserRole, permission: Permission) -> bool:

@@ -7,6 +7,8 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.keys import Keys
+from moked.crm.listing import Listing
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -60,6 +62,20 @@ class DeskParts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """What the API for programs stands on. `rollouts(business_id)`; the others as in `WebParts`."""
+
+    keys: Keys
+    desk: Listing
+    edits: Edits
+    rollouts: Callable[[int], Rollouts]
+    streaming_default: bool = True
+    streaming_means: bool = True
+    rollout_changed: Callable[[], None] = _nobody_told
+    a_minute: int = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebParts:
     """`public_base_url`: how the carrier reaches us, 'https://host' without a slash at the end; signatures are checked
     against it. Asked at every request.
@@ -80,7 +96,7 @@ class WebParts:
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
 
-    `desk`: the pages people work at; None = only the carrier is answered.
+    `desk`: the pages people work at; None = only the carrier is answered. `api`: the same for programs.
     """
 
     crm: Crm
@@ -101,3 +117,4 @@ class WebParts:
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
     desk: DeskParts | None = None
+    api: ApiParts | None = None

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from moked.crm import tables_api  # noqa: F401  (its tables are the metadata's too)
 from moked.crm.models import Base
 
 connection = context.config.attributes["connection"]
