@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0012_api"
-down_revision = "0007_access"
+down_revision = "0008_handover"
 branch_labels = None
 depends_on = None
 
