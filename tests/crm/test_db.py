@@ -19,8 +19,13 @@ from tests.databases import KINDS, postgres_schema
 
 
 def test_the_migrations_give_the_tables_of_the_models(engine):
+    def compared(item, name, kind, reflected, other):
+        """All but what search has of its own on each database."""
+        return not (kind == "table" and name.startswith("search_fts")) and name != "ix_search_entry_words"
+
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_object": compared})
+        assert compare_metadata(context, Base.metadata) == []
     assert db.schema_state(engine).ready
 
 

@@ -2,20 +2,23 @@
 
 Every query asks for the business of whoever asks: another's row is as if it were not there. Lists come in pages; rows
 are plain snapshots, to be shown and forgotten.
+
+    Desk = the front page, leads, calls (here) + reads_contacts + reads_work + finder
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Generic, TypeVar
+from datetime import date, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Engine, and_, false, func, or_, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
 
-from moked.crm import finding
-from moked.crm.db import READ_ONLY
+from moked.crm import search
+from moked.crm.filters import LeadFilter, lead_rules
+from moked.crm.filters import day as day_of
+from moked.crm.finder import Finder
 from moked.crm.leads import Stage
 from moked.crm.models import (
     Call,
@@ -28,40 +31,19 @@ from moked.crm.models import (
     Turn,
     UserAccount,
 )
+from moked.crm.reading import PAGE, Page, count, one_of
+from moked.crm.reads_contacts import ContactPage, ContactReads, Happening
+from moked.crm.reads_work import WorkReads
+from moked.crm.search import Kind
 from moked.crm.service import HEARTBEAT_LIMIT_S
 from moked.records import Outcome
 
-Row = TypeVar("Row")
+__all__ = ["PAGE", "ContactPage", "Desk", "Happening", "LeadFilter", "Page"]
 
-PAGE = 50
 COLUMN = 30
 """Cards of a stage on the board; the rest is in the list."""
 _TIMELINE = 100
 _SPOKEN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Row]):
-    """`total` counts all rows that fit; `number` begins at 1."""
-
-    rows: Sequence[Row]
-    total: int
-    number: int
-
-    @property
-    def last(self) -> int:
-        return max(1, -(-self.total // PAGE))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeadFilter:
-    """None and '' = all. `owner` 0: leads nobody takes care of. `since` and `until` are whole days of the business."""
-
-    stage: Stage | None = None
-    owner: int | None = None
-    text: str = ""
-    since: date | None = None
-    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +53,6 @@ class LeadPage:
     owner: UserAccount | None
     calls: Sequence[Call]
     tasks: Sequence[Task]
-
-
-@dataclass(frozen=True, slots=True)
-class ContactPage:
-    """`timeline` holds `Call`s, `Task`s and `Lead`s, the latest first."""
-
-    contact: Contact
-    leads: Sequence[Lead]
-    timeline: Sequence[Call | Task | Lead]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +88,14 @@ class Today:
     overdue: int
 
 
-class Desk:
+class Desk(ContactReads, WorkReads, Finder):
     """Reads from `engine`. `clock` gives aware UTC."""
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._clock = clock
-
-    def now(self) -> datetime:
-        return self._clock()
 
     # ---- the front page
 
     def today(self, business_id: int, zone: str) -> Today:
         now = self._clock()
-        start, _ = _day(now.astimezone(ZoneInfo(zone)).date(), zone)
+        start, _ = day_of(now.astimezone(ZoneInfo(zone)).date(), zone)
         alive = now - timedelta(seconds=HEARTBEAT_LIMIT_S)
         with self._reading() as session:
             ours, lead_ours = Call.business_id == business_id, Lead.business_id == business_id
@@ -151,21 +117,23 @@ class Desk:
                 spoken=_last_turns(session, [call.id for call in live]),
                 recent=self._call_rows(session, recent),
                 due=[(task, lead) for task, lead in due],
-                calls=_count(session, Call, ours, Call.started_at >= start),
-                leads=_count(session, Lead, lead_ours, Lead.created_at >= start),
-                new_leads=_count(session, Lead, lead_ours, Lead.stage == Stage.NEW),
-                overdue=_count(session, Task, *open_tasks, Task.due_at < now),
+                calls=count(session, Call, ours, Call.started_at >= start),
+                leads=count(session, Lead, lead_ours, Lead.created_at >= start),
+                new_leads=count(session, Lead, lead_ours, Lead.stage == Stage.NEW),
+                overdue=count(session, Task, *open_tasks, Task.due_at < now),
             )
 
     # ---- leads
 
     def leads(self, business_id: int, wanted: LeadFilter, zone: str, page: int = 1) -> Page[Lead]:
         """The leads that fit, the latest changed first."""
-        return self._page(Lead, _lead_rules(business_id, wanted, zone), (Lead.updated_at.desc(), Lead.id.desc()), page)
+        return self._page(
+            Lead, lead_rules(self._dialect, business_id, wanted, zone), (Lead.updated_at.desc(), Lead.id.desc()), page
+        )
 
     def board(self, business_id: int, wanted: LeadFilter, zone: str) -> dict[Stage, Page[Lead]]:
         """Every stage with its latest leads and how many there are."""
-        rules = _lead_rules(business_id, wanted, zone)
+        rules = lead_rules(self._dialect, business_id, wanted, zone)
         with self._reading() as session:
             by_stage = select(Lead.stage, func.count()).where(*rules).group_by(Lead.stage)
             counts = {row[0]: row[1] for row in session.execute(by_stage)}
@@ -187,7 +155,7 @@ class Desk:
 
     def lead(self, business_id: int, lead_id: int) -> LeadPage | None:
         with self._reading() as session:
-            lead = _one(session, Lead, business_id, lead_id)
+            lead = one_of(session, Lead, business_id, lead_id)
             if lead is None:
                 return None
             contact = session.get(Contact, lead.contact_id)
@@ -207,33 +175,6 @@ class Desk:
                 ).all(),
             )
 
-    # ---- contacts
-
-    def contacts(self, business_id: int, text: str = "", page: int = 1) -> Page[Contact]:
-        rules = [Contact.business_id == business_id, *_found(text, Contact.phone, Contact.name)]
-        return self._page(Contact, rules, (Contact.updated_at.desc(), Contact.id.desc()), page)
-
-    def contact(self, business_id: int, contact_id: int) -> ContactPage | None:
-        with self._reading() as session:
-            contact = _one(session, Contact, business_id, contact_id)
-            if contact is None:
-                return None
-            leads = session.scalars(
-                select(Lead).where(Lead.contact_id == contact.id).order_by(Lead.id.desc()).limit(_TIMELINE)
-            ).all()
-            calls = session.scalars(
-                select(Call).where(Call.contact_id == contact.id).order_by(Call.started_at.desc()).limit(_TIMELINE)
-            ).all()
-            tasks = session.scalars(
-                select(Task)
-                .where(Task.lead_id.in_([lead.id for lead in leads]))
-                .order_by(Task.due_at.desc())
-                .limit(_TIMELINE)
-            ).all()
-            timeline: list[Call | Task | Lead] = [*calls, *tasks, *leads]
-            timeline.sort(key=lambda row: row.started_at if isinstance(row, Call) else row.created_at, reverse=True)
-            return ContactPage(contact, leads, timeline[:_TIMELINE])
-
     # ---- calls
 
     def calls(
@@ -249,13 +190,13 @@ class Desk:
         """The latest first. `day` is one of the business's."""
         rules: list[ColumnElement[bool]] = [Call.business_id == business_id]
         if day is not None:
-            start, end = _day(day, zone)
+            start, end = day_of(day, zone)
             rules += [Call.started_at >= start, Call.started_at < end]
         if outcome is not None:
             rules.append(Call.outcome == outcome)
-        if text.strip():
-            theirs = [Contact.business_id == business_id, *_found(text, Contact.phone, Contact.name)]
-            rules.append(or_(and_(*_found(text, Call.caller)), Call.contact_id.in_(select(Contact.id).where(*theirs))))
+        if said := search.rule(self._dialect, business_id, Kind.CALL, text):
+            theirs = select(Contact.id).where(*search.rule(self._dialect, business_id, Kind.CONTACT, text))
+            rules.append(or_(*said, Call.contact_id.in_(theirs)))
         found = self._page(Call, rules, (Call.started_at.desc(), Call.id.desc()), page)
         with self._reading() as session:
             return Page(self._call_rows(session, found.rows), found.total, found.number)
@@ -278,37 +219,7 @@ class Desk:
                 of(CallEvent, CallEvent.id),
             )
 
-    # ---- tasks
-
-    def tasks(self, business_id: int, *, done: bool = False, page: int = 1) -> Page[tuple[Task, Lead]]:
-        """Open ones by when they are due, done ones by when they were done."""
-        rules = [Task.business_id == business_id, Task.done_at.is_not(None) if done else Task.done_at.is_(None)]
-        order = (Task.done_at.desc(), Task.id.desc()) if done else (Task.due_at, Task.id)
-        found = self._page(Task, rules, order, page)
-        with self._reading() as session:
-            leads = {
-                lead.id: lead
-                for lead in session.scalars(select(Lead).where(Lead.id.in_({task.lead_id for task in found.rows})))
-            }
-        return Page([(task, leads[task.lead_id]) for task in found.rows], found.total, found.number)
-
     # ---- inside
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        with self._read.begin() as session:
-            yield session
-
-    def _page(self, table: type[Row], rules: Sequence[Any], order: Sequence[Any], page: int) -> Page[Row]:
-        with self._reading() as session:
-            query: Any = select(table).where(*rules).order_by(*order)
-            if page <= 1:  # what fits on one page is counted by looking at it: a search for a rare word reads all once
-                rows = session.scalars(query.limit(PAGE + 1)).all()
-                total = len(rows) if len(rows) <= PAGE else _count(session, table, *rules)
-                return Page(rows[:PAGE], total, 1)
-            total = _count(session, table, *rules)
-            number = min(page, max(1, -(-total // PAGE)))
-            return Page(session.scalars(query.limit(PAGE).offset((number - 1) * PAGE)).all(), total, number)
 
     def _call_rows(self, session: Session, calls: Sequence[Call]) -> list[CallRow]:
         names = {
@@ -325,48 +236,6 @@ class Desk:
             assert took is not None
             answers.setdefault(call_id, []).append(took)
         return [CallRow(call, names.get(call.contact_id or 0, ""), _middle(answers.get(call.id, []))) for call in calls]
-
-
-def _lead_rules(business_id: int, wanted: LeadFilter, zone: str) -> list[ColumnElement[bool]]:
-    rules: list[ColumnElement[bool]] = [Lead.business_id == business_id]
-    if wanted.stage is not None:
-        rules.append(Lead.stage == wanted.stage)
-    if wanted.owner is not None:
-        rules.append(Lead.owner_id == wanted.owner if wanted.owner else Lead.owner_id.is_(None))
-    if wanted.since is not None:
-        rules.append(Lead.created_at >= _day(wanted.since, zone)[0])
-    if wanted.until is not None:
-        rules.append(Lead.created_at < _day(wanted.until, zone)[1])
-    return rules + _found(wanted.text, Lead.phone, Lead.name, Lead.need, Lead.summary)
-
-
-def _found(text: str, phone: Any, *columns: Any) -> list[ColumnElement[bool]]:
-    """Rules of a search; none for an empty one."""
-    wanted = finding.read(text)
-    if not wanted:
-        return []
-    by_number = [phone.contains(number, autoescape=True) for number in wanted.numbers]
-    by_words = [
-        and_(*(or_(*(column.icontains(word, autoescape=True) for column in columns)) for word in wanted.words))
-        for _ in columns[:1]  # words cannot be found where there are only numbers
-        if wanted.words
-    ]
-    return [or_(false(), *by_words, *by_number)]
-
-
-def _day(day: date, zone: str) -> tuple[datetime, datetime]:
-    """The first moment of a day of the business, and of the next."""
-    where = ZoneInfo(zone)
-    return datetime.combine(day, time(), where), datetime.combine(day + timedelta(days=1), time(), where)
-
-
-def _one(session: Session, table: type[Row], business_id: int, row_id: int) -> Row | None:
-    found: Any = session.get(table, row_id)
-    return found if found is not None and found.business_id == business_id else None
-
-
-def _count(session: Session, table: Any, *rules: Any) -> int:
-    return session.scalar(select(func.count()).select_from(table).where(*rules)) or 0
 
 
 def _last_turns(session: Session, call_ids: Sequence[int]) -> dict[int, list[Turn]]:

@@ -3,42 +3,40 @@
 A row of another business raises `LookupError`, as one that is not there. What the rules of leads forbid raises
 `leads.IllegalMove`; what cannot be read raises `Unreadable` with the name of the field; a row that is no longer what
 whoever changes it has seen (`Actor.expects`) raises `versions.Stale`.
+
+    Edits = leads (here) + edits_contacts + edits_tasks + edits_setup + importing + exporting
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from collections.abc import Mapping
+from dataclasses import replace
 
-from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
-from moked.crm import audit
+from moked.crm import activity, audit, people
 from moked.crm.audit import Actor
+from moked.crm.edits_contacts import ContactEdits
+from moked.crm.edits_setup import SetupEdits
+from moked.crm.edits_tasks import TaskEdits
+from moked.crm.exporting import Exports
+from moked.crm.importing import Imports
+from moked.crm.lead_fields import LOST_REASONS, FieldKind, Unfit, read_shekels, read_value
 from moked.crm.leads import Stage, move, set_by_person
-from moked.crm.models import Contact, Lead, Task, TaskKind, UserAccount
+from moked.crm.models import Lead, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.settle import state_of, write_state
-from moked.crm.versions import check
+from moked.crm.tables_crm import LeadField, LeadSetting, LeadTag, Tag
+from moked.crm.writing import Unreadable, clean
+
+__all__ = ["NOTE", "Edits", "Unreadable"]
 
 NOTE = "note"
-_LONGEST_TEXT = 4000
-_LONGEST_LINE = 200
-_FARTHEST = timedelta(days=2 * 366)
+_MOST_TAGS = 20
+_LONGEST_TAG = 40
 
 
-class Unreadable(ValueError):
-    """What was typed cannot be used. `str` is the field: 'phone', 'due', 'note', 'owner', 'name'."""
-
-
-class Edits:
+class Edits(ContactEdits, TaskEdits, SetupEdits, Imports, Exports):
     """Writes to `engine`. `clock` gives aware UTC."""
-
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._clock = clock
 
     def set_field(self, by: Actor, lead_id: int, name: str, value: str) -> None:
         """A person's word on a field; no later call changes it. An unknown field raises `ValueError`."""
@@ -49,24 +47,53 @@ class Edits:
         read = {name: _field_value(name, value) for name, value in values.items()}
         with self._lead(by, lead_id) as (session, lead):
             for name, value in read.items():
-                before = lead.name
-                if _field(lead, name) == value and lead.sources.get(name, {}).get("by") == "person":
-                    continue
-                write_state(lead, set_by_person(state_of(lead), name, value, by=by.name))
-                lead.updated_at = self._clock()
-                if name == "name" and value:
-                    contact = session.get(Contact, lead.contact_id, with_for_update=True)
-                    if contact is not None and contact.name in ("", before):
-                        contact.name, contact.locked, contact.updated_at = value, True, self._clock()
-                audit.note(session, by, "lead.edited", f"lead:{lead.id}", self._clock(), field=name)
+                self._set_field(session, by, lead, name, value)
 
-    def move(self, by: Actor, lead_id: int, to: Stage) -> None:
+    def _set_field(self, session: Session, by: Actor, lead: Lead, name: str, value: str) -> None:
+        state = state_of(lead)
+        if name.startswith("extra.") and (own := _own_field(session, lead, name.removeprefix("extra."))):
+            try:
+                value = read_value(FieldKind(own.kind), own.choices, value)
+            except Unfit as unfit:
+                raise Unreadable(f"field.{unfit}") from None
+            state = replace(state, extra={own.name: "", **state.extra})
+        before = lead.name
+        if _field(lead, name) == value and lead.sources.get(name, {}).get("by") == "person":
+            return
+        write_state(lead, set_by_person(state, name, value, by=by.name))
+        lead.updated_at = self._clock()
+        if name == "name" and value:
+            contact = people.locked(session, lead.contact_id)
+            if contact.name in ("", before):
+                contact.name, contact.locked, contact.updated_at = value, True, self._clock()
+        audit.note(session, by, "lead.edited", f"lead:{lead.id}", self._clock(), field=name)
+
+    def set_value(self, by: Actor, lead_id: int, text: str) -> None:
+        """What the lead may be worth, in shekels; '' = not known."""
+        try:
+            value = read_shekels(text)
+        except Unfit:
+            raise Unreadable("value") from None
+        with self._lead(by, lead_id) as (session, lead):
+            if lead.value != value:
+                lead.value, lead.updated_at = value, self._clock()
+                audit.note(session, by, "lead.edited", f"lead:{lead.id}", self._clock(), field="value")
+
+    def move(self, by: Actor, lead_id: int, to: Stage, reason: str = "") -> None:
+        """To another stage. A lead that is lost says why: one of the business's reasons, else `Unreadable`."""
         with self._lead(by, lead_id) as (session, lead):
             before = lead.stage
             if move(before, to) is before:
                 return
-            lead.stage, lead.updated_at = to, self._clock()
-            audit.note(session, by, "lead.moved", f"lead:{lead.id}", self._clock(), before=before.value, to=to.value)
+            if to is Stage.LOST:
+                setting = session.get(LeadSetting, by.business_id)
+                if reason not in (setting.lost_reasons if setting else LOST_REASONS):
+                    raise Unreadable("lost_reason")
+            now = self._clock()
+            lead.stage, lead.updated_at, lead.lost_reason = to, now, reason if to is Stage.LOST else ""
+            data = {"before": before.value, "to": to.value}
+            activity.record(session, lead, activity.STAGE, at=now, who=by.name, text=lead.lost_reason, data=data)
+            audit.note(session, by, "lead.moved", f"lead:{lead.id}", now, **data)
 
     def assign(self, by: Actor, lead_id: int, user_id: int | None) -> None:
         """Who takes care of the lead; None = nobody yet."""
@@ -79,84 +106,52 @@ class Edits:
             audit.note(session, by, "lead.assigned", f"lead:{lead.id}", self._clock(), user=user_id)
 
     def add_note(self, by: Actor, lead_id: int, text: str) -> None:
-        text = _clean(text, many_lines=True)
+        text = clean(text, many_lines=True)
         if not text:
             raise Unreadable("note")
         with self._lead(by, lead_id) as (session, lead):
-            note = {"kind": NOTE, "at": self._clock().isoformat(), "by": by.name, "text": text}
-            lead.notes = [*lead.notes, note]
-            lead.updated_at = self._clock()
-            audit.note(session, by, "lead.noted", f"lead:{lead.id}", self._clock())
+            now = self._clock()
+            lead.notes = [*lead.notes, {"kind": NOTE, "at": now.isoformat(), "by": by.name, "text": text}]
+            lead.updated_at = now
+            activity.record(session, lead, activity.NOTE, at=now, who=by.name, text=text)
+            audit.note(session, by, "lead.noted", f"lead:{lead.id}", now)
 
-    def add_task(self, by: Actor, lead_id: int, note: str, due: str) -> int:
-        """A call-back; `due` as a browser sends it ('2026-11-29T10:00'), in the business's own time, or with its own
-        offset. Returns the task's id.
-        """
-        due_at = _moment(due, by.timezone)
-        if due_at is None or abs(due_at - self._clock()) > _FARTHEST:
-            raise Unreadable("due")
+    def set_tags(self, by: Actor, lead_id: int, text: str) -> None:
+        """The tags of a lead, as they are typed: between commas. Unknown ones are made, unused ones go."""
+        names = list(dict.fromkeys(name for part in text.split(",") if (name := clean(part, longest=_LONGEST_TAG))))
+        if len(names) > _MOST_TAGS:
+            raise Unreadable("tags")
         with self._lead(by, lead_id) as (session, lead):
-            task = Task(
-                business_id=by.business_id,
-                lead_id=lead.id,
-                kind=TaskKind.CALLBACK,
-                note=_clean(note, many_lines=True),
-                due_at=due_at,
-                created_at=self._clock(),
-            )
-            session.add(task)
+            wanted = {_tag(session, by.business_id, name) for name in names}
+            held = set(session.scalars(select(LeadTag.tag_id).where(LeadTag.lead_id == lead.id)))
+            if wanted == held:
+                return
+            session.execute(delete(LeadTag).where(LeadTag.lead_id == lead.id, LeadTag.tag_id.in_(held - wanted)))
+            session.add_all(LeadTag(lead_id=lead.id, tag_id=tag) for tag in sorted(wanted - held))
             session.flush()
-            audit.note(session, by, "task.added", f"task:{task.id}", self._clock(), lead=lead.id)
-            return task.id
+            used = select(func.count()).where(LeadTag.tag_id == Tag.id).scalar_subquery()
+            session.execute(delete(Tag).where(Tag.id.in_(held - wanted), used == 0))
+            lead.updated_at = self._clock()
+            audit.note(session, by, "lead.tagged", f"lead:{lead.id}", self._clock())
 
-    def set_task_done(self, by: Actor, task_id: int, done: bool) -> int:
-        """Done, or not done after all. Returns the lead's id."""
-        with self._writing() as session:
-            task = session.get(Task, task_id, with_for_update={"key_share": True})
-            if task is None or task.business_id != by.business_id:
-                raise LookupError(f"no task {task_id}")
-            check(by.expects, task)
-            if (task.done_at is not None) != done:
-                task.done_at = self._clock() if done else None
-                audit.note(session, by, "task.done" if done else "task.undone", f"task:{task.id}", self._clock())
-            return task.lead_id
 
-    def rename_contact(self, by: Actor, contact_id: int, name: str) -> None:
-        name = _clean(name)
-        if not name:
-            raise Unreadable("name")
-        with self._writing() as session:
-            contact = session.get(Contact, contact_id, with_for_update={"key_share": True})
-            if contact is None or contact.business_id != by.business_id:
-                raise LookupError(f"no contact {contact_id}")
-            check(by.expects, contact)
-            contact.name, contact.locked, contact.updated_at = name, True, self._clock()
-            audit.note(session, by, "contact.renamed", f"contact:{contact.id}", self._clock())
+def _tag(session: Session, business_id: int, name: str) -> int:
+    session.execute(
+        people.insert(session, Tag)
+        .values(business_id=business_id, name=name)
+        .on_conflict_do_nothing(index_elements=["business_id", "name"])
+    )
+    return session.scalars(select(Tag.id).where(Tag.business_id == business_id, Tag.name == name)).one()
 
-    # ---- inside
 
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
-
-    @contextmanager
-    def _lead(self, by: Actor, lead_id: int) -> Iterator[tuple[Session, Lead]]:
-        """A transaction that holds the lead, so that a call that ends at this moment waits, and then respects it."""
-        with self._writing() as session:
-            lead = session.scalars(
-                select(Lead)
-                .where(Lead.id == lead_id, Lead.business_id == by.business_id)
-                .with_for_update(key_share=True)
-            ).one_or_none()
-            if lead is None:
-                raise LookupError(f"no lead {lead_id}")
-            check(by.expects, lead)
-            yield session, lead
+def _own_field(session: Session, lead: Lead, name: str) -> LeadField | None:
+    return session.scalars(
+        select(LeadField).where(LeadField.business_id == lead.business_id, LeadField.name == name)
+    ).one_or_none()
 
 
 def _field_value(name: str, value: str) -> str:
-    value = _clean(value, many_lines=name in ("need", "summary"))
+    value = clean(value, many_lines=name in ("need", "summary"))
     if name != "phone" or not value:
         return value
     number = to_e164(value)
@@ -168,19 +163,3 @@ def _field_value(name: str, value: str) -> str:
 def _field(lead: Lead, name: str) -> str:
     group, _, key = name.partition(".")
     return str(lead.extra.get(key, "")) if group == "extra" else str(getattr(lead, name, ""))
-
-
-def _clean(text: str, *, many_lines: bool = False) -> str:
-    """Without control characters and marks that turn the direction of what follows."""
-    kept = "".join(c for c in text if c.isprintable() or c == "\n")
-    if many_lines:
-        return "\n".join(line.rstrip() for line in kept.replace("\r", "").strip().split("\n"))[:_LONGEST_TEXT]
-    return " ".join(kept.split())[:_LONGEST_LINE]
-
-
-def _moment(text: str, zone: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -8,11 +8,12 @@ A caller costs money to win, so doubt makes a lead. There is none only where nob
 nothing at all was said to an agent that worked. What we broke, we say we broke.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from moked.crm.finding import words
 from moked.crm.phone import national, to_e164
 from moked.records import LeadDraft, Outcome
 
@@ -69,6 +70,7 @@ class Origin(StrEnum):
     VOICEMAIL = "voicemail"
     UNHEARD = "unheard"  # hearing was down: what we have was typed, or is the number they called from
     UNANSWERED = "unanswered"  # a person was asked for, and nobody answered
+    IMPORTED = "import"  # no call at all: it came in a file
 
 
 class NoLead(StrEnum):
@@ -186,7 +188,8 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
     """What the lead says after this call. Merging the same call twice changes nothing; no known field is emptied.
 
     The newer value wins, except over a person's, and except an unconfirmed phone over a confirmed one. A second need
-    joins the first. The caller's own number stands in where no number was confirmed.
+    joins the first. The first name stays unless the new one is that and more: another is the contact's (`called`). The
+    caller's own number stands in where no number was confirmed.
     """
     draft, was = facts.draft, old or LeadState()
     sources = dict(was.sources)
@@ -215,8 +218,10 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
         confirmed = sure if phone == given else was.confirmed
     elif not confirmed and facts.phone:
         phone = newer("phone", was.phone, facts.phone, drafted=False)
+    first = was.sources.get("name")
+    same_person = not was.name or is_fuller(was.name, draft.name) or (first and first.call_sid == facts.call_sid)
     return LeadState(
-        name=newer("name", was.name, draft.name),
+        name=newer("name", was.name, draft.name if same_person else ""),
         phone=phone,
         confirmed=confirmed,
         need=newer("need", was.need, _joined(was.need, draft.need)),
@@ -225,6 +230,37 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
         extra=extra,
         sources=sources,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a person is called. `aliases`: other names that were given from their number, each {name, call, at}."""
+
+    name: str = ""
+    locked: bool = False  # by a person
+    aliases: Sequence[Mapping[str, str]] = ()
+
+
+def called(known: Called, given: str, call_sid: str, at: datetime) -> Called:
+    """After somebody gave a name in a call: the first one stays, a fuller form of it replaces it, another stands beside
+    it. Once heard, a name is not added again.
+    """
+    if not given or _same_name(known.name, given) or is_fuller(given, known.name):
+        return known
+    if not known.locked and (not known.name or is_fuller(known.name, given)):
+        return replace(known, name=given)
+    if any(_same_name(other["name"], given) for other in known.aliases):
+        return known
+    return replace(known, aliases=[*known.aliases, {"name": given, "call": call_sid, "at": at.isoformat()}])
+
+
+def is_fuller(name: str, other: str) -> bool:
+    """Whether `other` says `name` and more: "רותי" and "רותי לוי"."""
+    return bool(words(name)) and set(words(name)) < set(words(other))
+
+
+def _same_name(name: str, other: str) -> bool:
+    return words(name) == words(other)
 
 
 def set_by_person(state: LeadState, name: str, value: str, *, by: str = "") -> LeadState:

@@ -11,8 +11,13 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
-from moked.crm.desk import Desk, LeadFilter, _day, _found, _lead_rules, _one
+from moked.crm import search
+from moked.crm.desk import Desk
+from moked.crm.filters import LeadFilter, lead_rules
+from moked.crm.filters import day as day_of
 from moked.crm.models import AuditEntry, Base, Call, Contact, Lead, Task, UserAccount
+from moked.crm.reading import one_of
+from moked.crm.search import Kind
 from moked.records import Outcome
 
 Row = TypeVar("Row", bound=Base)
@@ -45,7 +50,7 @@ class Listing(Desk):
     ) -> Slice[Lead]:
         """The newest first; or `by_update`: the one that changed longest ago first, so that whoever follows misses
         nothing."""
-        rules = _lead_rules(business_id, wanted, zone)
+        rules = lead_rules(self._dialect, business_id, wanted, zone)
         if contact_id is not None:
             rules.append(Lead.contact_id == contact_id)
         if updated_since is not None:
@@ -55,7 +60,8 @@ class Listing(Desk):
     def contact_list(
         self, business_id: int, *, text: str = "", after: After | None = None, limit: int = 50
     ) -> Slice[Contact]:
-        rules = [Contact.business_id == business_id, *_found(text, Contact.phone, Contact.name)]
+        rules = [Contact.business_id == business_id, Contact.merged_into_id.is_(None)]
+        rules += search.rule(self._dialect, business_id, Kind.CONTACT, text)
         return self._slice(Contact, rules, None, False, after, limit)
 
     def call_list(
@@ -73,7 +79,7 @@ class Listing(Desk):
         """The latest first."""
         rules: list[ColumnElement[bool]] = [Call.business_id == business_id]
         if day is not None:
-            start, end = _day(day, zone)
+            start, end = day_of(day, zone)
             rules += [Call.started_at >= start, Call.started_at < end]
         if outcome is not None:
             rules.append(Call.outcome == outcome)
@@ -110,7 +116,7 @@ class Listing(Desk):
     def row(self, table: type[Row], business_id: int, row_id: int) -> Row | None:
         """One row of this business."""
         with self._reading() as session:
-            return _one(session, table, business_id, row_id)
+            return one_of(session, table, business_id, row_id)
 
     def _slice(
         self, table: Any, rules: Sequence[Any], order: Any, ascending: bool, after: After | None, limit: int

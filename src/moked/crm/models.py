@@ -10,6 +10,7 @@
                    '-- call_snapshot where the conversation stands, while it runs
         '-< user_account -< user_session     who works at the desk; audit_entry: what they did; login_attempt: who tried
 
+    (leads, contacts: more in `tables_crm`)
     media_node   a media process and its load: of no business, and gone soon after the process
 
 Rules of what is written are not here: `leads` decides, `settle` and `service` carry out.
@@ -51,6 +52,7 @@ class CallState(StrEnum):
 
 class TaskKind(StrEnum):
     CALLBACK = "callback"
+    TODO = "todo"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -176,6 +178,8 @@ class Contact(Base):
     phone: Mapped[str | None] = mapped_column(SafeText(32))
     name: Mapped[str] = mapped_column(SafeText(200), default="")
     locked: Mapped[bool] = mapped_column(default=False)  # a person wrote the name: no call changes it
+    aliases: Mapped[list[Any]] = mapped_column(default=list)  # other names given from this number: {name, call, at}
+    merged_into_id: Mapped[int | None]  # this row is only a signpost: the person is that contact
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -191,6 +195,7 @@ class Lead(Base):
         Index(None, "business_id", "stage", "updated_at"),
         Index(None, "business_id", "updated_at"),
         Index(None, "business_id", "phone"),
+        Index(None, "business_id", "value"),
         Index(None, "contact_id"),
     )
 
@@ -208,6 +213,8 @@ class Lead(Base):
     best_time: Mapped[str] = mapped_column(SafeText(200), default="")
     handover: Mapped[str] = mapped_column(SafeText(16), default="", server_default="")  # the last: `records.Handover`
     summary: Mapped[str] = mapped_column(default="")
+    value: Mapped[int | None]  # what it may be worth, in whole shekels
+    lost_reason: Mapped[str] = mapped_column(SafeText(200), default="")
     extra: Mapped[dict[str, Any]] = mapped_column(default=dict)
     sources: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notes: Mapped[list[Any]] = mapped_column(default=list)
@@ -312,12 +319,16 @@ class TranscriptSegment(Base):
 
 
 class Task(Base):
-    """Something a person must do. One callback a call at most; a lead's open callback is moved, not doubled."""
+    """Something a person must do. One callback a call at most; a lead's open callback is moved, not doubled.
+
+    `remind_at`: when the desk brings it up by itself; snoozing moves it, not what is due.
+    """
 
     __tablename__ = "task"
     __table_args__ = (
         UniqueConstraint("call_id", "kind"),
         Index(None, "business_id", "done_at", "due_at"),
+        Index(None, "business_id", "remind_at"),
         Index(None, "lead_id"),
     )
 
@@ -327,7 +338,9 @@ class Task(Base):
     call_id: Mapped[int | None] = mapped_column(ForeignKey("call.id", ondelete="SET NULL"))
     kind: Mapped[TaskKind]
     note: Mapped[str] = mapped_column(default="")
+    assignee_id: Mapped[int | None]  # a user_account, as a lead's owner is; None: whoever is there
     due_at: Mapped[datetime]
+    remind_at: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 

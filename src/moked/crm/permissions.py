@@ -20,6 +20,8 @@ class Permission(StrEnum):
     VIEW = "view"  # leads, contacts, calls, tasks
     EDIT = "edit"  # fields, stages, notes, tasks, names
     ASSIGN = "assign"  # who takes care of a lead
+    SETUP = "setup"  # what is asked about leads: own fields, reasons why one is lost
+    FILES = "files"  # contacts from a file, and lists as files
     AUDIT = "audit"  # what everybody did
     USERS = "users"  # who may come in, and as what
     ROLLOUT = "rollout"  # how calls are heard
@@ -29,7 +31,7 @@ class Permission(StrEnum):
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT}
+_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT, Permission.SETUP, Permission.FILES}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

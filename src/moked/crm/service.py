@@ -23,10 +23,10 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import moves, nodes, report, tickets
+from moked.crm import moves, nodes, people, report, search, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
-from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
+from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
 from moked.crm.settle import (
@@ -158,9 +158,7 @@ class Crm:
         """Who calls from this number. Without `business_id`: of the first business, for a server that has one."""
         with self._read.begin() as session:
             business = business_id or select(func.min(Business.id)).scalar_subquery()
-            contact = session.scalars(
-                select(Contact).where(Contact.business_id == business, Contact.phone == e164)
-            ).one_or_none()
+            contact = people.known_at(session, business, e164)
             if contact is None:
                 return None
             calls, last = session.execute(
@@ -365,6 +363,7 @@ class Crm:
                     where=Turn.ended_ms <= turn.ended_ms,  # an older version that comes late changes nothing
                 )
             )
+            search.add_words(session, found.id, found.business_id, (turn.caller_text, turn.heard))
             if found.ended_at is not None and found.lead_id is None:  # it came late: there were words after all
                 self._settle_again(session, call_sid)
 
@@ -550,6 +549,7 @@ class Crm:
                 )
                 for number, segment in enumerate(segments)
             )
+            search.index_call(session, call.id)
             return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:
@@ -637,6 +637,7 @@ class Crm:
             call.draft = msgspec.to_builtins(end.lead)
         session.flush()
         moves.forget(session, call)
+        search.index_call(session, call.id)
         return self._settle(session, call, learn=True)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:

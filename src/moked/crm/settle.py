@@ -7,16 +7,16 @@ one family on PostgreSQL wait for each other and never in a circle; SQLite has o
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import msgspec
-from sqlalchemy import Insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from moked import metrics
+from moked.crm import people
 from moked.crm.leads import (
     OPEN_STAGES,
+    Called,
     CallFacts,
     FollowUp,
     LeadState,
@@ -24,14 +24,16 @@ from moked.crm.leads import (
     Origin,
     Provenance,
     Stage,
+    called,
     caller_phone,
     decide,
     follow_up,
     merge,
 )
-from moked.crm.models import Base, Call, CallEvent, Contact, Lead, Task, TaskKind, Turn
+from moked.crm.models import Call, CallEvent, Contact, Lead, Task, TaskKind, Turn
 from moked.records import LeadDraft
 
+insert = people.insert
 VOICEMAIL = "voicemail"
 DIAL_RESULT = "dial_result"
 CALLBACK_REQUEST = "callback_request"
@@ -52,13 +54,6 @@ class LeadResult:
     task_id: int | None = None
     contact_id: int | None = None
     created: bool = False
-
-
-def insert(session: Session, table: type[Base]) -> Any:
-    """An INSERT that knows ON CONFLICT; both databases spell it the same, SQLAlchemy keeps two constructs."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    statement: Insert = postgresql.insert(table) if postgres else sqlite.insert(table)
-    return statement
 
 
 def settle(
@@ -153,21 +148,12 @@ def _contacts(session: Session, call: Call, facts: CallFacts, now: datetime) -> 
     numbers = sorted({number for number in (facts.phone, given) if number})
     found = {}
     for number in numbers:
-        session.execute(
-            insert(session, Contact)
-            .values(business_id=call.business_id, phone=number, name="", created_at=now, updated_at=now)
-            .on_conflict_do_nothing(index_elements=["business_id", "phone"])
-        )
-        contact = session.scalars(
-            select(Contact)
-            .where(Contact.business_id == call.business_id, Contact.phone == number)
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
-        ).one()
+        contact = people.at_number(session, call.business_id, number, now)
         # A name belongs to the number that was given with it; whose phone they borrowed keeps the name it has.
-        theirs = not contact.name or number == (given or facts.phone)
-        if facts.draft.name and theirs and not contact.locked and contact.name != facts.draft.name:
-            contact.name, contact.updated_at = facts.draft.name, now
+        if facts.draft.name and (not contact.name or number == (given or facts.phone)):
+            known = called(Called(contact.name, contact.locked, contact.aliases), facts.draft.name, call.sid, now)
+            if (known.name, known.aliases) != (contact.name, contact.aliases):
+                contact.name, contact.aliases, contact.updated_at = known.name, list(known.aliases), now
         found[number] = contact
     return found
 
@@ -281,11 +267,14 @@ def _keep_task(session: Session, call: Call, lead: Lead, todo: FollowUp, *, aske
                 kind=TaskKind.CALLBACK,
                 note=todo.note,
                 due_at=todo.due_at,
+                remind_at=todo.due_at,
                 created_at=now,
             )
         )
     elif task.done_at is None:
-        task.due_at = todo.due_at if asked else min(task.due_at, todo.due_at)
+        due = todo.due_at if asked else min(task.due_at, todo.due_at)
+        if due != task.due_at:
+            task.due_at = task.remind_at = due
         if todo.note.startswith(task.note):
             task.note = todo.note  # the same, with what has come since
         elif todo.note not in task.note:

@@ -1,0 +1,147 @@
+"""Who is who, inside the caller's transaction: the one contact of an address, and two contacts that are one person.
+
+A number has one contact in a business: `channel_identity` says which, and a contact that was merged away leads on to
+the one that stays. Merging moves every row that points to the contact, whatever table it is in, and remembers which,
+so that it can be undone for 30 days.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Insert, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from moked.crm import search
+from moked.crm.models import Base, Contact
+from moked.crm.tables_crm import ChannelIdentity, ContactMerge, SearchEntry
+
+TEL = "tel"
+UNDO_FOR = timedelta(days=30)
+
+
+def insert(session: Session, table: type[Base]) -> Any:
+    """An INSERT that knows ON CONFLICT; both databases spell it the same, SQLAlchemy keeps two constructs."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement: Insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    return statement
+
+
+def known_at(session: Session, business_id: Any, value: str, scheme: str = TEL) -> Contact | None:
+    """Whose address this is."""
+    return session.scalars(
+        select(Contact)
+        .join(ChannelIdentity, ChannelIdentity.contact_id == Contact.id)
+        .where(
+            ChannelIdentity.business_id == business_id,
+            ChannelIdentity.scheme == scheme,
+            ChannelIdentity.value == value,
+        )
+    ).one_or_none()
+
+
+def at_number(session: Session, business_id: int, number: str, now: datetime) -> Contact:
+    """The contact of this number (E.164), made if there is none; locked."""
+    known = known_at(session, business_id, number)
+    if known is None:
+        session.execute(
+            insert(session, Contact)
+            .values(business_id=business_id, phone=number, name="", created_at=now, updated_at=now)
+            .on_conflict_do_nothing(index_elements=["business_id", "phone"])
+        )
+        who = session.scalars(select(Contact).where(Contact.business_id == business_id, Contact.phone == number)).one()
+        add_identity(session, who, TEL, number, now)
+        search.index_contacts(session, [who.id])
+        known = who
+    return locked(session, known.id)
+
+
+def locked(session: Session, contact_id: int) -> Contact:
+    """The contact, or the one it was merged into, held by this transaction."""
+    while True:
+        contact = session.scalars(
+            select(Contact)
+            .where(Contact.id == contact_id)
+            .with_for_update(key_share=True)
+            .execution_options(populate_existing=True)
+        ).one()
+        if contact.merged_into_id is None:
+            return contact
+        contact_id = contact.merged_into_id
+
+
+def add_identity(session: Session, contact: Contact, scheme: str, value: str, now: datetime) -> None:
+    """An address leads to this contact; one that leads to somebody already stays theirs."""
+    session.execute(
+        insert(session, ChannelIdentity)
+        .values(business_id=contact.business_id, contact_id=contact.id, scheme=scheme, value=value, created_at=now)
+        .on_conflict_do_nothing(index_elements=["business_id", "scheme", "value"])
+    )
+
+
+def merge(session: Session, kept: Contact, gone: Contact, *, who: str, now: datetime) -> ContactMerge:
+    """`gone` becomes `kept`: everything of theirs moves, their name becomes another name. Both are locked."""
+    before = {"name": kept.name, "aliases": kept.aliases, "locked": kept.locked}
+    others = [*kept.aliases, *gone.aliases]
+    if not kept.name:
+        kept.name, kept.locked = gone.name, gone.locked
+    elif gone.name and gone.name != kept.name:
+        others.append({"name": gone.name, "call": "", "at": now.isoformat()})
+    kept.aliases = list({other["name"]: other for other in others if other["name"] != kept.name}.values())
+    moved = {table.name: _move(session, table, column, gone.id, kept.id) for table, column in _belongings()}
+    gone.merged_into_id, kept.updated_at = kept.id, now
+    done = ContactMerge(
+        business_id=kept.business_id,
+        kept_id=kept.id,
+        gone_id=gone.id,
+        who=who,
+        at=now,
+        moved={table: ids for table, ids in moved.items() if ids},
+        before=before,
+    )
+    session.add(done)
+    session.flush()
+    search.index_contacts(session, [kept.id, gone.id])
+    return done
+
+
+def unmerge(session: Session, done: ContactMerge, *, now: datetime) -> None:
+    """What moved goes back, as far as it is still where it went. What has come since stays with who was kept."""
+    kept, gone = (session.get_one(Contact, one, with_for_update=True) for one in (done.kept_id, done.gone_id))
+    for table, column in _belongings():
+        _back(session, table, column, done.moved.get(table.name, []), kept.id, gone.id)
+    before = done.before
+    if kept.name == gone.name and not before["name"]:
+        kept.name, kept.locked = before["name"], before["locked"]
+    theirs = {gone.name, *(other["name"] for other in gone.aliases)}
+    own = {other["name"] for other in before["aliases"]}
+    kept.aliases = [other for other in kept.aliases if other["name"] in own or other["name"] not in theirs]
+    gone.merged_into_id, done.undone_at, kept.updated_at, gone.updated_at = None, now, now, now
+    session.flush()
+    search.index_contacts(session, [kept.id, gone.id])
+
+
+def _belongings() -> Sequence[tuple[Table, str]]:
+    """Every table whose rows belong to a contact, by the column that says so; a part adds one by having such a key."""
+    return [
+        (table, column.name)
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if any(key.column.table.name == Contact.__tablename__ for key in column.foreign_keys)
+        and table.name not in (ContactMerge.__tablename__, SearchEntry.__tablename__)
+    ]
+
+
+def _move(session: Session, table: Table, column: str, source: int, to: int) -> list[int]:
+    key = table.primary_key.columns.values()[0]
+    ids = list(session.scalars(select(key).where(table.c[column] == source)))
+    if ids:
+        session.execute(update(table).where(key.in_(ids)).values({column: to}))
+    return ids
+
+
+def _back(session: Session, table: Table, column: str, ids: Sequence[int], source: int, to: int) -> None:
+    key = table.primary_key.columns.values()[0]
+    if ids:
+        session.execute(update(table).where(key.in_(ids), table.c[column] == source).values({column: to}))
