@@ -2,7 +2,10 @@
 
 from alembic import context
 
+from moked.crm import tables_jobs
 from moked.crm.models import Base
+
+__all__ = ["tables_jobs"]  # its tables are known once it is imported
 
 connection = context.config.attributes["connection"]
 context.configure(
