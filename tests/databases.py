@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from moked.crm import db
+from moked.crm import db, tables_jobs
 from moked.crm.models import Base
 
 POSTGRES = os.environ.get("MOKED_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/test")
 KINDS = ("sqlite", "postgresql")
+assert tables_jobs.Job.metadata is Base.metadata  # its tables are known once it is imported
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def postgres_schema() -> Iterator[str]:
     finally:
         with engine.begin() as connection:
             connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {schema}_jobs CASCADE"))  # the job engine's, beside ours
         engine.dispose()
 
 

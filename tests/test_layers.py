@@ -22,11 +22,13 @@ PURE: dict[str, set[str]] = {
     "errors.py": set(),
     "pressure.py": set(),
     "records.py": set(),
+    "crm/extraction.py": set(),
     "crm/finding.py": set(),
     "crm/leads.py": set(),
     "crm/permissions.py": set(),
     "crm/phone.py": {"phonenumbers"},
     "crm/places.py": set(),
+    "crm/retries.py": set(),
     "dialog/endings.py": set(),
     "dialog/addresses.py": set(),
     "dialog/corrections.py": set(),
@@ -93,13 +95,14 @@ PURE: dict[str, set[str]] = {
 }
 
 # Ports hold plain values and protocols; pure files may use their values.
-PORTS = {"stt/__init__.py", "tts/__init__.py", "dialog/__init__.py"}
+PORTS = {"stt/__init__.py", "tts/__init__.py", "dialog/__init__.py", "jobs/__init__.py"}
 
 SDK_FILES: dict[str, set[str]] = {
     "alembic": {"crm/db.py"},
     "argon2": {"crm/passwords.py"},
     "av": {"recordings.py"},
     "cryptography": {"crm/sealed.py"},
+    "dbos": {"jobs/engine.py"},
     "dotenv": {"settings.py"},
     "faster_whisper": {"stt/whisper_child.py"},
     "google.cloud.speech": {"stt/google_messages.py", "stt/google_wire.py"},
@@ -113,6 +116,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "pyotp": {"crm/passwords.py"},
     "redis": {"bus.py"},
+    "smtplib": {"jobs/mail.py"},
     "twilio": {"telephony.py"},
     "websockets": {"media/frames.py", "simulate/media.py"},
 }

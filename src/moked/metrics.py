@@ -60,6 +60,24 @@ turn_component = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+job_steps = Words(
+    "moked_job_steps",
+    "Tries of steps of the work after calls, by step and result: ok, or why it failed.",
+    ["step", "result"],
+    registry=REGISTRY,
+)
+jobs_open = Gauge(
+    "moked_jobs",
+    "Jobs by state: waiting, queued, running, or failed (dead letters, which a person has to look at).",
+    ["state"],
+    registry=REGISTRY,
+)
+notice_delay = Histogram(
+    "moked_notice_seconds",
+    "From the end of a call to the message about it to the people of the business.",
+    buckets=(0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 300.0, 3600.0),
+    registry=REGISTRY,
+)
 barge_ins = Counter("moked_barge_ins", "Times a caller cut in and took the floor.", registry=REGISTRY)
 interruptions = Words(
     "moked_interruptions",

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, recordings, telephony, weights
+from moked import asgi, metrics, parts, processes, recordings, telephony, weights, working
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -185,6 +185,7 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            await working.start(settings, stack, base_url=lambda: house.base_url)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),

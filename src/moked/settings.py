@@ -91,6 +91,14 @@ def read_keys(text: str) -> tuple[bytes, ...]:
     return keys
 
 
+def _addresses(value: str) -> str:
+    found = [each.strip() for each in value.split(",") if each.strip()]
+    for address in found:
+        if not re.fullmatch(r"[^@\s,<>]+@[^@\s,<>]+", address):
+            raise ValueError("it holds something that is no e-mail address")
+    return ",".join(found)
+
+
 def _existing_file(value: Path | None) -> Path | None:
     if value is not None and not value.is_file():
         raise ValueError("there is no such file")
@@ -124,6 +132,7 @@ _GROUPS: Final = {
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
     "openai_api_key": "Language model",
+    "smtp_host": "Messages to the people of the business",
 }
 
 
@@ -423,6 +432,36 @@ class Settings(BaseSettings):
         6.0, "Longest wait for the model's first word.", "seconds from 0.5 to 60", ge=0.5, le=60, allow_inf_nan=False
     )
 
+    smtp_host: str = _is(
+        "",
+        "Mail server that tells the owner of each lead, seconds after the call. Empty: nobody is written to.",
+        "a host name such as smtp.example.com",
+    )
+    smtp_port: int = _is(587, "Its port.", "a number from 1 to 65535", ge=1, le=65535)
+    smtp_security: Annotated[Literal["starttls", "tls", "none"], _folded("lower")] = _is(
+        "starttls",
+        "How the connection is encrypted: `starttls` (port 587), `tls` (port 465), or `none` for a server of your own.",
+        "starttls, tls or none",
+    )
+    smtp_user: str = _is("", "Login at the mail server. Empty: it wants none.", "a user name", repr=False)
+    smtp_password: SecretStr | None = _is(None, "Password of that login.", "the password")
+    smtp_password_file: ExistingFile = _is(None, "A file that holds `SMTP_PASSWORD` instead.", _FILE)
+    smtp_from: Annotated[str, AfterValidator(_addresses)] = _is(
+        "",
+        "The address messages come from. Empty: `SMTP_USER`, where that is one.",
+        "an address such as moked@example.com",
+    )
+    notice_email: Annotated[str, AfterValidator(_addresses)] = _is(
+        "",
+        "Who is told of leads. Empty: the owners, at the addresses they log in with.",
+        "addresses with commas between them",
+    )
+
+    @property
+    def mail_sender(self) -> str:
+        """`SMTP_FROM`, or the login where it is an address; '' where no mail can be sent."""
+        return self.smtp_from or (self.smtp_user if "@" in self.smtp_user else "")
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should look at although Moked can start: likely typos in `.env`, and what does nothing."""
@@ -444,7 +483,7 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "data_key", "whisper_api_key", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "data_key", "whisper_api_key", "openai_api_key", "smtp_password")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 
@@ -470,7 +509,10 @@ def load_settings() -> Settings:
 def _without_effect(settings: Settings) -> list[str]:
     """Settings that do nothing beside the others."""
     v2_only = {"GCP_STT_LOCATION": settings.gcp_stt_location != "global", "GCP_PROJECT": bool(settings.gcp_project)}
+    no_sender = settings.smtp_host and not settings.mail_sender
     return [
+        *(["SMTP_FROM: it is empty, and SMTP_USER is no address: nobody is written to."] if no_sender else []),
+    ] + [
         f"{name}: it is for GCP_STT_API=v2; v1 has no locations and no projects, and ignores it."
         for name, is_set in v2_only.items()
         if is_set and settings.gcp_stt_api == "v1"

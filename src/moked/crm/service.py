@@ -23,7 +23,7 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import moves, nodes, people, report, search, tickets
+from moked.crm import moves, nodes, outbox, people, report, search, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
@@ -550,6 +550,8 @@ class Crm:
                 for number, segment in enumerate(segments)
             )
             search.index_call(session, call.id)
+            if segments and call.ended_at is not None:
+                self._follow(session, call, outbox.READ_AGAIN, f"read:{call.sid}", lane=outbox.LATER)
             return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:
@@ -638,7 +640,15 @@ class Crm:
         session.flush()
         moves.forget(session, call)
         search.index_call(session, call.id)
-        return self._settle(session, call, learn=True)
+        left = self._settle(session, call, learn=True)
+        self._follow(session, call, outbox.AFTER_CALL, outbox.call_key(call.sid))
+        return left
+
+    def _follow(self, session: Session, call: Call, name: str, key: str, *, lane: str = outbox.CALLS) -> None:
+        """Work after the call, due from this transaction on; once more, where its end is told a second time."""
+        given, now = {"call": call.sid}, self._clock()
+        if not outbox.put(session, name, given, key=key, business_id=call.business_id, now=now, lane=lane):
+            outbox.put_again(session, key, now)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
         call = self._locked(session, call_sid)

@@ -1,0 +1,109 @@
+"""The worker's parts, composed from the settings: what is done after calls, and by whom.
+
+Jobs run in threads of this process, with connections of their own, so that no call waits for them. Whoever adds a
+channel, webhooks or a store of recordings gives it to `after_call.Parts` here.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from typing import Final
+
+import anyio
+from anyio import to_thread
+
+from moked.crm import db
+from moked.crm.after import AfterCalls
+from moked.crm.job_store import JobStore
+from moked.crm.outbox import CALLS, LATER
+from moked.jobs import Lane, Step, Work, after_call, engine
+from moked.jobs.engine import Cron
+from moked.jobs.mail import MailNotice, Server
+from moked.jobs.runner import Runner
+from moked.jobs.slots import slot
+from moked.jobs.summarise import Reader
+from moked.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LANES: Final = (Lane(CALLS, at_once=4), Lane(LATER, at_once=1))
+HOUSEKEEPING: Final = "housekeeping"
+_NIGHTLY: Final = Cron(HOUSEKEEPING, "20 3 * * *")
+
+
+async def start(settings: Settings, stack: AsyncExitStack, *, base_url: Callable[[], str]) -> None:
+    """Work until `stack` ends. `base_url`: how people reach the desk."""
+    own = await to_thread.run_sync(_open, settings, base_url)
+    stack.push_async_callback(to_thread.run_sync, own.close)
+    tasks = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(tasks.cancel_scope.cancel)
+    tasks.start_soon(own.runner.run)
+
+
+class _Worker:
+    def __init__(self, runner: Runner, held: ExitStack) -> None:
+        self.runner = runner
+        self._held = held
+
+    def close(self) -> None:
+        self._held.close()
+
+
+def _open(settings: Settings, base_url: Callable[[], str]) -> _Worker:
+    """In a thread: it waits for the database."""
+    with ExitStack() as stack:
+        connections = db.connect(settings.database)
+        stack.callback(connections.dispose)
+        store, records = JobStore(connections), AfterCalls(connections)
+        parts = after_call.Parts(**({"notice": mail} if (mail := _mail(settings, records, base_url)) else {}))
+        runner: Runner
+
+        def clean(given: object) -> None:
+            runner.clean()
+
+        works = (*after_call.work(records, parts, _reader(settings)), Work(HOUSEKEEPING, (Step("clean", clean),)))
+        folder = settings.data_dir / "worker"
+        name = stack.enter_context(slot(folder))
+        running = stack.enter_context(
+            engine.running(
+                settings.database,
+                folder,
+                name,
+                works,
+                store,
+                lanes=LANES,
+                enqueue=lambda job, key: store.enqueue(job, {}, key=key, lane=LATER),
+            )
+        )
+        running.schedule([_NIGHTLY])
+        runner = Runner(store, running)
+        log.info("working", extra={"executor": name})
+        return _Worker(runner, stack.pop_all())
+
+
+def _mail(settings: Settings, records: AfterCalls, base_url: Callable[[], str]) -> MailNotice | None:
+    if not settings.smtp_host or not settings.mail_sender:
+        return None
+    password = settings.smtp_password
+    server = Server(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.mail_sender,
+        settings.smtp_security,
+        settings.smtp_user,
+        password.get_secret_value() if password is not None else "",
+    )
+    to = tuple(address for address in settings.notice_email.split(",") if address)
+    return MailNotice(records, server, base_url=base_url, to=to)
+
+
+def _reader(settings: Settings) -> Reader | None:
+    """The language model that talks also reads; where a script talks, rules read."""
+    key = settings.openai_api_key
+    if key is None and not settings.openai_base_url:
+        return None
+    return Reader(
+        model=settings.llm_model,
+        api_key=key.get_secret_value() if key is not None else "",
+        base_url=settings.openai_base_url,
+    )
