@@ -153,7 +153,7 @@ RULES: Final[Mapping[str, Rule]] = {
         "This is the hour at which they asked to be called.",
         f"{_SPAM}: not an advertisement; asked for by the person",
     ),
-    "reply": Rule("תשובה למי שכתב לנו.", "An answer to somebody who wrote to us.", f"{_SPAM}: not an advertisement"),
+    "reply": Rule("תשובה למי שפנה אלינו.", "An answer to somebody who turned to us.", f"{_SPAM}: not an advertisement"),
     "approved": Rule("אדם אישר.", "A person approved it.", _HOUSE),
     "by_person": Rule("אדם מתקשר בעצמו.", "A person makes the call.", _HOUSE),
     "service": Rule(

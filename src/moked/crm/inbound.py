@@ -24,15 +24,7 @@ def received(
 
     `to` is where they wrote from, `key` the provider's id of the message.
     """
-    session.execute(
-        insert(session, ChannelSeen)
-        .values(contact_id=contact_id, channel=channel, last_inbound_at=now)
-        .on_conflict_do_update(
-            index_elements=["contact_id", "channel"],
-            set_={"last_inbound_at": now},
-            where=ChannelSeen.last_inbound_at < now,
-        )
-    )
+    seen(session, contact_id, channel, now)
     if not optout.in_message(text):
         return False
     consents.revoke(session, business_id=business_id, contact_id=contact_id, how="message", now=now, text=text)
@@ -49,3 +41,16 @@ def received(
         asked_at=now,
     )
     return True
+
+
+def seen(session: Session, contact_id: int, channel: str, at: datetime) -> None:
+    """They turned to us on this channel."""
+    session.execute(
+        insert(session, ChannelSeen)
+        .values(contact_id=contact_id, channel=channel, last_inbound_at=at)
+        .on_conflict_do_update(
+            index_elements=["contact_id", "channel"],
+            set_={"last_inbound_at": at},
+            where=ChannelSeen.last_inbound_at < at,
+        )
+    )

@@ -37,6 +37,9 @@ DEFAULT_RULES: Mapping[str, ChannelRules] = {
 }
 """Until a channel that is connected says what it can; the stricter guess."""
 
+_SAME: Mapping[str, tuple[str, ...]] = {"sms": ("sms", VOICE)}
+"""Who called us has turned to us on their telephone: a text message to it is an answer."""
+
 _TRIES = 5
 _BACK_OFF = (timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
 _LOST_AFTER = timedelta(minutes=2)
@@ -164,8 +167,8 @@ def facts_of(
         consents=consents.ledger(session, contact_id) if contact_id is not None else (),
         suppressed=bool(theirs and number and consents.suppressed(session, business_id, number, now)),
         last_inbound_at=session.scalar(
-            select(ChannelSeen.last_inbound_at).where(
-                ChannelSeen.contact_id == contact_id, ChannelSeen.channel == channel
+            select(func.max(ChannelSeen.last_inbound_at)).where(
+                ChannelSeen.contact_id == contact_id, ChannelSeen.channel.in_(_SAME.get(channel, (channel,)))
             )
         ),
         sent_to_contact=_to_contact(session, contact_id, zone, now) if contact_id is not None else {},
