@@ -261,6 +261,14 @@ call_limits = Words(
 )
 llm_tokens = Counter("moked_llm_tokens", "Tokens of the language model, in and out.", registry=REGISTRY)
 
+messages = Words(
+    "moked_messages",
+    "Messages given to a channel, by how it took them: sent, or the reason why not.",
+    ["channel", "result"],
+    registry=REGISTRY,
+)
+dials = Words("moked_dials", "Calls we placed, by how they ended.", ["kind", "result"], registry=REGISTRY)
+
 
 def render() -> tuple[bytes, str]:
     """The body and content type of `/metrics`."""

@@ -122,6 +122,7 @@ class CallContext:
     known_name: str = ""  # from the CRM, for a returning caller
     last_need: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+    opening: str = ""  # on a call that we make: what is said in the greeting's place
 
 
 class Reply(Protocol):

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from moked.channels import optout, wishes
 from moked.crm.phone import national, to_e164
 from moked.dialog import (
     Action,
@@ -133,7 +134,7 @@ class _Turn:
         self._unheard = False  # the caller cut in before our question was out
 
     def greet(self) -> Decided:
-        self._said.append(self._business.greeting)
+        self._said.append(self._context.opening or self._business.greeting)
         if NAME in self._state.known:
             self._say(self._script.line("welcome_back"))
         self._go_on()
@@ -392,7 +393,11 @@ class _Turn:
             self._again()
 
     def _spoken(self, text: str) -> None:
-        if slots.repeat_please(text):
+        if optout.in_call(text):
+            self._set(extra={**self._state.extra, wishes.OPT_OUT: YES}, ended=True, asked=(), expect=Expect.NOTHING)
+            self._say(self._script.line("removed"))
+            self._then = EndCall("opted_out")
+        elif slots.repeat_please(text):
             self._ask_again()
         elif slots.hold_on(text):
             self._say(self._script.line("hold"))

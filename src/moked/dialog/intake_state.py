@@ -21,6 +21,9 @@ QUESTION: Final = "שאלה"
 NOTE: Final = "הערה"
 YES, NO = "כן", "לא"
 
+OUTBOUND: Final = "outbound"
+"""Mark of a call that we make."""
+
 UNCONFIRMED: Final = " (לא אושר)"
 """After a value in the lead's `extra` that was heard and never agreed to."""
 
@@ -85,6 +88,10 @@ def lead(state: State) -> LeadDraft:
     known.pop(SUMMARY, None)
     values = {name: known[key].value for key, name in _FIELDS.items() if key in known}
     own = {key: item.value for key, item in known.items() if key not in _FIELDS}
+    # whom we call we know, and have learned nothing of yet
+    told = [item for key, item in known.items() if item.turn or key not in (NAME, PHONE)]
+    if OUTBOUND in state.marks and not told and not state.extra:
+        return LeadDraft()
     # a returning caller's name is known, not learned: alone it makes no lead
     if values.keys() == {"name"} and not known[NAME].turn and not own and not state.extra:
         return LeadDraft()

@@ -135,7 +135,7 @@ class LlmAgent:
         self.spent = Spent()
 
     def greet(self) -> Reply:
-        return _Answer(_fixed(Say(self._business.greeting), Ask(Expect.OPEN)))
+        return _Answer(_fixed(Say(self._context.opening or self._business.greeting), Ask(Expect.OPEN)))
 
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         if turn.silent:
@@ -265,6 +265,7 @@ class LlmAgent:
         facts = {
             "עכשיו": f"יום {_DAYS[now.weekday()]}, {now:%d.%m.%Y}, {now:%H:%M}",
             "מספר המתקשרים": self._context.caller or "חסוי",
+            "שיחה יוצאת": "אנחנו התקשרנו אליהם; לא לבקש מספר לחזרה" if self._context.opening else "",
             "לקוח חוזר": self._context.known_name,
             "שם": lead.name,
             "טלפון לחזרה": lead.phone + (" (אושר)" if lead.phone_confirmed else " (לא אושר)") if lead.phone else "",

@@ -15,7 +15,7 @@ import msgspec
 
 from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, addresses, intake
 from moked.dialog.business import Business
-from moked.dialog.intake_state import NAME, Known, State, lead, resumed
+from moked.dialog.intake_state import NAME, OUTBOUND, PHONE, Known, State, lead, resumed
 from moked.dialog.scriptfile import Script, load_script
 from moked.dialog.spoken_phone import DIGIT_WORDS
 from moked.records import Handover, LeadDraft
@@ -95,6 +95,9 @@ class ScriptAgent:
         if context.known_name and NAME not in state.known:
             name = Known(context.known_name, 0, "", _FROM_RECORDS, spoken=context.known_name.split()[0])
             state = replace(state, known={**state.known, NAME: name})
+        if context.opening and context.caller:  # we called this number, and they answered
+            phone = Known(context.caller, 0, "", 1.0, confirmed=True)
+            state = replace(state, known={PHONE: phone, **state.known}, marks=state.marks | {OUTBOUND})
         self._state = state
         self._before = self._state  # as it was before turn `_last`
         self._last = -1

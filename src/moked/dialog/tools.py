@@ -9,10 +9,11 @@ may run while the reply is still speculative.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, time
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from moked.channels import wishes
 from moked.crm.phone import to_e164
 from moked.dialog import CallContext, EndCall, Transfer
 from moked.dialog.addresses import address
@@ -65,6 +66,17 @@ class OpeningHours(_Arguments):
     """The opening hours, and whether the business is open now."""
 
 
+class SendDetails(_Arguments):
+    """Send details in writing after the call. Ask first ("לשלוח לך פרטים בוואטסאפ?"): the answer is kept as proof."""
+
+    channel: Literal["whatsapp", "sms"] = Field(description="Where they want it.")
+    agreed: bool = Field(description="True only after a clear yes to that very question.")
+
+
+class DoNotContact(_Arguments):
+    """The caller asks not to be contacted any more. Confirm it in one sentence and say goodbye."""
+
+
 class TransferToPerson(_Arguments):
     """Connect the caller to a person. First say one short sentence that you are connecting them."""
 
@@ -100,6 +112,8 @@ TOOLS: Final = (
     Tool("save_lead", SaveLead, has_effect=True),
     Tool("look_up_caller", LookUpCaller, has_effect=False),
     Tool("opening_hours", OpeningHours, has_effect=False),
+    Tool("send_details", SendDetails, has_effect=True),
+    Tool("do_not_contact", DoNotContact, has_effect=True),
     Tool("transfer_to_person", TransferToPerson, has_effect=True),
     Tool("end_call", EndConversation, has_effect=True),
 )
@@ -143,6 +157,12 @@ class Toolbox:
                 now = self._clock()
                 state = "פתוח עכשיו" if self._business.is_open(now) else "סגור עכשיו"
                 return Result(f"{state}. {self._business.hours_text(now)}")
+            case SendDetails(channel=channel, agreed=agreed):
+                self._keep(wishes.DETAILS[channel], wishes.YES if agreed else "לא", turn, quote)
+                return Result("They will be sent after the call." if agreed else "Noted: nothing is sent.")
+            case DoNotContact():
+                self._keep(wishes.OPT_OUT, wishes.YES, turn, quote)
+                return Result("They are removed. Say so, and goodbye.", then=EndCall("opted_out"))
             case TransferToPerson(reason=reason):
                 return self._transfer(reason)
             case EndConversation(reason=reason):
@@ -188,6 +208,14 @@ class Toolbox:
         if when and when.precision > Precision.WORDS:
             understood.append(when.written)
         return Result("Saved." + "".join(f" Understood as {value}." for value in understood) + self._missing())
+
+    def _keep(self, key: str, value: str, turn: int, quote: str) -> None:
+        source = FieldSource(turn, quote, _CONFIRMED_CONFIDENCE)
+        self.lead = replace(
+            self.lead,
+            extra={**self.lead.extra, key: value},
+            sources={**self.lead.sources, f"extra.{key}": source},
+        )
 
     def _details(self, told: dict[str, str]) -> tuple[dict[str, str], list[str]]:
         """What of `told` belongs to the lead's `extra`, taken out of it, and what is wrong with it."""

@@ -1,0 +1,24 @@
+"""The holidays of Israel by date, for the policy gate. The only file that imports `holidays`.
+
+The days of rest and the two on which nobody should be advertised to: remembrance day and the ninth of Av.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+import holidays
+
+_QUIET_TOO: Final = ("יום הזיכרון", "תשעה באב")
+
+
+@lru_cache(maxsize=8)
+def rest_days(year: int) -> Mapping[date, str]:
+    """Of `year` and the next one: a message late in December may wait into it."""
+    years = (year, year + 1)
+    found = dict(holidays.country_holidays("IL", years=years, language="he").items())
+    others = holidays.country_holidays("IL", years=years, language="he", categories=("optional", "school"))
+    found |= {day: name for day, name in others.items() if any(quiet in name for quiet in _QUIET_TOO)}
+    return MappingProxyType(found)

@@ -1,0 +1,379 @@
+"""The single door by which messages leave: what is not queued here is not sent, and the gate decides twice.
+
+    queue   -> queued (due now, or at the first allowed moment) | approval | blocked
+    claim   -> sending, decided again with what holds by then: an opt-out that came in between stops it
+    settle  -> sent | queued again, later | failed         reported -> delivered | read | failed
+
+A row is put to 'sending' before the channel hears of it. Whoever dies in between leaves it so: `recover` sends it again
+where the channel itself knows the key, and otherwise says that nobody knows, because twice is worse than late.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.channels import Address, ChannelCaps, Outbound, SendResult
+from moked.channels.policy import VOICE, ChannelRules, Decision, Facts, Purpose, Request, Verdict, Week, decide
+from moked.crm import audit, consents
+from moked.crm.audit import Actor
+from moked.crm.db import READ_ONLY
+from moked.crm.holydays import rest_days
+from moked.crm.models import Business
+from moked.crm.settle import insert
+from moked.crm.tables_policy import ChannelSeen, Dial, DialKind, MessageState, OutboundMessage
+
+DEFAULT_RULES: Mapping[str, ChannelRules] = {
+    "sms": ChannelRules(),
+    "email": ChannelRules(),
+    "voice": ChannelRules(),
+    "whatsapp": ChannelRules(cold_ok=False),
+}
+"""Until a channel that is connected says what it can; the stricter guess."""
+
+_SAME: Mapping[str, tuple[str, ...]] = {"sms": ("sms", VOICE)}
+"""Who called us has turned to us on their telephone: a text message to it is an answer."""
+
+_TRIES = 5
+_BACK_OFF = (timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
+_LOST_AFTER = timedelta(minutes=2)
+_BATCH = 20
+_LEFT = (MessageState.SENDING, MessageState.SENT, MessageState.DELIVERED, MessageState.READ)
+_ORDER = _LEFT
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """`new`: False where this key was queued before; nothing has changed then."""
+
+    id: int
+    state: MessageState
+    decision: Decision
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is to be sent now, by the channel of this family."""
+
+    id: int
+    family: str
+    out: Outbound
+
+
+def queue(
+    session: Session,
+    *,
+    business_id: int,
+    contact_id: int | None,
+    channel: str,
+    to: str,
+    text: str,
+    purpose: Purpose,
+    key: str,
+    now: datetime,
+    subject: str = "",
+    template: str = "",
+    asked_at: datetime | None = None,
+    call_sid: str = "",
+    rules: ChannelRules | None = None,
+) -> Queued:
+    """Put a message on its way, in the caller's transaction. `channel`: 'sms', 'whatsapp', 'email', or 'desk', which
+    people read there. `contact_id` None: to the business's own people. `asked_at`: they asked for this one."""
+    kept = session.scalars(
+        select(OutboundMessage).where(OutboundMessage.business_id == business_id, OutboundMessage.key == key)
+    ).one_or_none()
+    if kept is not None:
+        return Queued(kept.id, kept.state, Decision(Verdict.BLOCKED, tuple(kept.reasons)), new=False)
+    if channel == "desk":
+        decision = Decision(Verdict.SEND, ("owner",))
+        state = MessageState.SENT
+    else:
+        facts = facts_of(session, business_id, contact_id, channel, to, now, rules)
+        decision = decide(Request(purpose, channel, asked_at=asked_at), facts, now)
+        state = _state(decision)
+    row = session.execute(
+        insert(session, OutboundMessage)
+        .values(
+            business_id=business_id,
+            contact_id=contact_id,
+            call_sid=call_sid,
+            channel=channel,
+            to=to,
+            subject=subject,
+            text=text,
+            template=template,
+            purpose=purpose,
+            key=key,
+            state=state,
+            reason=decision.reasons[0],
+            reasons=list(decision.reasons),
+            asked_at=asked_at,
+            approved_by="",
+            attempts=0,
+            due_at=decision.until or now,
+            provider_id="",
+            created_at=now,
+            sent_at=now if state is MessageState.SENT else None,
+        )
+        .on_conflict_do_nothing(index_elements=["business_id", "key"])
+        .returning(OutboundMessage.id)
+    ).scalar_one_or_none()
+    if row is None:  # somebody else was faster with the same key
+        return queue(
+            session, business_id=business_id, contact_id=contact_id, channel=channel, to=to, text=text,
+            purpose=purpose, key=key, now=now,
+        )  # fmt: skip
+    return Queued(row, state, decision)
+
+
+def _state(decision: Decision) -> MessageState:
+    match decision.verdict:
+        case Verdict.BLOCKED:
+            return MessageState.BLOCKED
+        case Verdict.NEEDS_APPROVAL:
+            return MessageState.APPROVAL
+        case Verdict.SEND | Verdict.TEMPLATE | Verdict.WAIT_UNTIL:
+            return MessageState.QUEUED
+
+
+# ---- what the gate looks at
+
+
+def facts_of(
+    session: Session,
+    business_id: int,
+    contact_id: int | None,
+    channel: str,
+    to: str,
+    now: datetime,
+    rules: ChannelRules | None = None,
+) -> Facts:
+    """What is on record about sending to `to`."""
+    settings = consents.settings_of(session, business_id, now)
+    zone = session.get_one(Business, business_id).timezone
+    number = to if to.startswith("+") else ""
+    theirs = contact_id is not None
+    return Facts(
+        zone=zone,
+        week=week_of(settings.week),
+        rest=rest_days(now.astimezone(ZoneInfo(zone)).year),
+        consents=consents.ledger(session, contact_id) if contact_id is not None else (),
+        suppressed=bool(theirs and number and consents.suppressed(session, business_id, number, now)),
+        last_inbound_at=session.scalar(
+            select(func.max(ChannelSeen.last_inbound_at)).where(
+                ChannelSeen.contact_id == contact_id, ChannelSeen.channel.in_(_SAME.get(channel, (channel,)))
+            )
+        ),
+        sent_to_contact=_to_contact(session, contact_id, zone, now) if contact_id is not None else {},
+        sent_by_channel=_by_channel(session, business_id, channel, zone, now),
+        per_contact_day=settings.per_contact_day,
+        per_channel_day=settings.per_channel_day,
+        dnc=consents.last_check(session, business_id, number, now) if number and channel == VOICE else None,
+        rules=rules or DEFAULT_RULES.get(channel, ChannelRules(cold_ok=False)),
+    )
+
+
+def _to_contact(session: Session, contact_id: int, zone: str, now: datetime) -> dict[date, int]:
+    """Today's messages and calls; removals and what people do themselves are no approach of ours."""
+    today, since = _today(zone, now)
+    messages = select(func.count()).where(
+        OutboundMessage.contact_id == contact_id,
+        OutboundMessage.state.in_(_LEFT),
+        OutboundMessage.purpose != Purpose.REMOVAL,
+        func.coalesce(OutboundMessage.sent_at, OutboundMessage.claimed_at) >= since,
+    )
+    calls = select(func.count()).where(
+        Dial.contact_id == contact_id, Dial.placed_at >= since, Dial.kind != DialKind.CLICK
+    )
+    return {today: (session.scalar(messages) or 0) + (session.scalar(calls) or 0)}
+
+
+def _by_channel(session: Session, business_id: int, channel: str, zone: str, now: datetime) -> dict[date, int]:
+    today, since = _today(zone, now)
+    if channel == VOICE:
+        calls = select(func.count()).where(Dial.business_id == business_id, Dial.placed_at >= since)
+        return {today: session.scalar(calls) or 0}
+    messages = select(func.count()).where(
+        OutboundMessage.business_id == business_id,
+        OutboundMessage.channel == channel,
+        OutboundMessage.state.in_(_LEFT),
+        OutboundMessage.purpose != Purpose.OWNER_NOTICE,
+        func.coalesce(OutboundMessage.sent_at, OutboundMessage.claimed_at) >= since,
+    )
+    return {today: session.scalar(messages) or 0}
+
+
+def _today(zone: str, now: datetime) -> tuple[date, datetime]:
+    here = now.astimezone(ZoneInfo(zone))
+    return here.date(), here.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def week_of(stored: Mapping[str, Any]) -> Week:
+    return {int(day): (time.fromisoformat(a), time.fromisoformat(b)) for day, (a, b) in stored.items()}
+
+
+def rules_of(caps: ChannelCaps) -> ChannelRules:
+    window = None if caps.free_window_s is None else timedelta(seconds=caps.free_window_s)
+    return ChannelRules(window, caps.cold_ok, caps.templates)
+
+
+# ---- the sender's side
+
+
+def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> list[Claimed]:
+    """The messages that go out now, by the family of each connected channel; each is decided anew."""
+    rows = session.scalars(
+        select(OutboundMessage)
+        .where(OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now)
+        .order_by(OutboundMessage.due_at, OutboundMessage.id)
+        .limit(_BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    found = []
+    for row in rows:
+        if row.channel not in caps:
+            row.state, row.reason, row.reasons = MessageState.FAILED, "no_channel", ["no_channel"]
+            continue
+        decision = _decide_again(session, row, rules_of(caps[row.channel]), now)
+        if decision.verdict not in (Verdict.SEND, Verdict.TEMPLATE):
+            continue
+        row.state, row.claimed_at, row.attempts = MessageState.SENDING, now, row.attempts + 1
+        session.flush()  # so that the next one's limits count it
+        template = row.template if decision.verdict is Verdict.TEMPLATE else ""
+        if decision.verdict is Verdict.TEMPLATE and not template:
+            row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
+            continue
+        out = Outbound(f"{row.business_id}:{row.key}", _address(row), row.text, row.subject, template)
+        found.append(Claimed(row.id, row.channel, out))
+    return found
+
+
+def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | None, now: datetime) -> Decision:
+    facts = facts_of(session, row.business_id, row.contact_id, row.channel, row.to, now, rules)
+    request = Request(row.purpose, row.channel, asked_at=row.asked_at, approved=bool(row.approved_by))
+    decision = decide(request, facts, now)
+    row.state, row.reason, row.reasons = _state(decision), decision.reasons[0], list(decision.reasons)
+    if decision.until is not None:
+        row.due_at = decision.until
+    return decision
+
+
+def _address(row: OutboundMessage) -> Address:
+    return Address("email" if row.channel == "email" else "lid" if row.to.endswith("@lid") else "pn", row.to)
+
+
+def settle(session: Session, message_id: int, result: SendResult, now: datetime) -> None:
+    """What the channel said."""
+    row = session.get(OutboundMessage, message_id, with_for_update=True)
+    if row is None or row.state is not MessageState.SENDING:
+        return
+    if result.provider_id:
+        row.state, row.sent_at, row.provider_id = MessageState.SENT, now, result.provider_id
+    elif result.again and row.attempts < _TRIES:
+        row.state, row.due_at = MessageState.QUEUED, now + _BACK_OFF[row.attempts - 1]
+        row.reason = result.error
+    else:
+        row.state, row.reason = MessageState.FAILED, result.error
+
+
+def recover(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> int:
+    """Rows whose sender died between the claim and the answer; returns how many."""
+    rows = session.scalars(
+        select(OutboundMessage)
+        .where(OutboundMessage.state == MessageState.SENDING, OutboundMessage.claimed_at < now - _LOST_AFTER)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        if row.channel in caps and caps[row.channel].idempotent:
+            row.state = MessageState.QUEUED
+        else:
+            row.state, row.reason = MessageState.FAILED, "maybe_sent"
+    return len(rows)
+
+
+def reported(session: Session, business_id: int, provider_id: str, state: MessageState) -> None:
+    """The provider's word on a message that was sent: never backwards; 'failed' after all."""
+    row = session.scalars(
+        select(OutboundMessage)
+        .where(OutboundMessage.business_id == business_id, OutboundMessage.provider_id == provider_id)
+        .with_for_update()
+    ).first()
+    if row is None or row.state not in _ORDER:
+        return
+    if state is MessageState.FAILED and row.state is MessageState.SENT:
+        row.state, row.reason = state, "provider"
+    elif state in _ORDER and _ORDER.index(state) > _ORDER.index(row.state):
+        row.state = state
+
+
+# ---- what people do
+
+
+def approve(session: Session, by: Actor, message_id: int, now: datetime) -> Decision:
+    """Somebody looked at it. It goes through the gate again, which may make it wait, and may still block it."""
+    row = _waiting(session, by, message_id)
+    row.approved_by = by.name
+    decision = _decide_again(session, row, None, now)
+    if decision.verdict in (Verdict.SEND, Verdict.TEMPLATE):
+        row.due_at = now
+    audit.note(session, by, "message.approved", f"message:{row.id}", now, verdict=decision.verdict.value)
+    return decision
+
+
+def refuse(session: Session, by: Actor, message_id: int, now: datetime) -> None:
+    """It shall not be sent: one that waits for a person, or for its hour."""
+    row = _waiting(session, by, message_id)
+    row.state, row.reason, row.reasons = MessageState.BLOCKED, "person", ["person"]
+    audit.note(session, by, "message.refused", f"message:{row.id}", now)
+
+
+def _waiting(session: Session, by: Actor, message_id: int) -> OutboundMessage:
+    row = session.scalars(
+        select(OutboundMessage)
+        .where(OutboundMessage.id == message_id, OutboundMessage.business_id == by.business_id)
+        .with_for_update()
+    ).one_or_none()
+    if row is None or row.state not in (MessageState.APPROVAL, MessageState.QUEUED):
+        raise LookupError(f"no waiting message {message_id}")
+    return row
+
+
+class Outbox:
+    """The door for the loop that sends (`jobs.sending`): each method is one transaction. `clock` gives aware UTC."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._due = sessionmaker(engine.execution_options(**READ_ONLY))
+        self._clock = clock
+
+    def claim(self, caps: Mapping[str, ChannelCaps]) -> list[Claimed]:
+        now = self._clock()
+        due = select(OutboundMessage.id).where(
+            OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now
+        )
+        with self._due.begin() as session:  # asked often, and mostly for nothing: without the lock of a writer
+            if session.scalar(due.limit(1)) is None:
+                return []
+        with self._writing() as session:
+            return claim(session, caps, now)
+
+    def settle(self, message_id: int, result: SendResult) -> None:
+        with self._writing() as session:
+            settle(session, message_id, result, self._clock())
+
+    def recover(self, caps: Mapping[str, ChannelCaps]) -> int:
+        with self._writing() as session:
+            return recover(session, caps, self._clock())
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
