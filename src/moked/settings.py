@@ -9,6 +9,7 @@ The table below is also the source of two files:
     python -m moked.settings doc > docs/reference/settings.md
 """
 
+import base64
 import difflib
 import os
 import re
@@ -233,6 +234,29 @@ class Settings(BaseSettings):
         "sqlite:///path/to/moked.db or postgresql+psycopg://user:password@host/name",
         repr=False,
     )
+    data_key: SecretStr | None = _is(
+        None,
+        "Key that recordings and sealed fields are encrypted with; nothing opens them without it. Empty: a random one "
+        "in `DATA_DIR/data_key`, made at the first start.",
+        "32 bytes in base64 (`openssl rand -base64 32`)",
+    )
+    data_key_file: ExistingFile = _is(None, "A file that holds `DATA_KEY` instead.", _FILE)
+    recordings: Annotated[Literal["off", "on"], _folded("lower")] = _is(
+        "off",
+        "Record calls, both sides, encrypted. Each business may turn its own off; callers are told, and may refuse.",
+        "off or on",
+    )
+    recordings_s3_bucket: str = _is(
+        "", "Bucket of an S3-compatible store for recordings. Empty: `DATA_DIR/recordings`.", "a bucket's name"
+    )
+    recordings_s3_endpoint: Annotated[str, AfterValidator(_base_url)] = _is(
+        "", "The store, where it is not AWS.", "a URL such as https://minio.example.com"
+    )
+    recordings_s3_region: str = _is("us-east-1", "Region of the bucket.", "a region such as il-central-1")
+    recordings_s3_prefix: str = _is("moked", "Beginning of the objects' names.", "a name such as moked")
+    recordings_s3_key_id: str = _is("", "Access key of the store.", "an access key's ID")
+    recordings_s3_secret: SecretStr | None = _is(None, "Its secret.", "the secret access key")
+    recordings_s3_secret_file: ExistingFile = _is(None, "A file that holds `RECORDINGS_S3_SECRET` instead.", _FILE)
     redis_url: Annotated[str, AfterValidator(_redis_url)] = _is(
         "", "Redis for live events between processes. Empty: within one process.", "redis://host:6379/0", repr=False
     )
@@ -405,7 +429,7 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key", "data_key", "recordings_s3_secret")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 
@@ -496,13 +520,39 @@ def ensure_local_secret(data_dir: Path) -> str:
     together agree on one: the file appears complete (a hard link of a finished file), and the first one stays.
     """
     path = data_dir / "local_auth_token"
+    token = _first_written(path, secrets.token_hex(16))
+    if len(token) < 32:
+        raise SettingsError(f"DATA_DIR: {path} holds no token. Delete the file; a new one is made.")
+    return token
+
+
+def ensure_data_key(settings: Settings) -> bytes:
+    """`DATA_KEY`, 32 bytes, or the one in `DATA_DIR/data_key`; made on first use, readable by its owner alone. Raises
+    `SettingsError`: a key that is not read right must never be replaced by another."""
+    if settings.data_key is not None:
+        key, where = settings.data_key.get_secret_value(), "DATA_KEY"
+    else:
+        path = settings.data_dir / "data_key"
+        where = f"DATA_DIR: {path}"
+        key = _first_written(path, base64.b64encode(secrets.token_bytes(32)).decode())
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        found = base64.b64decode(key, validate=True)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise SettingsError(f"{where}: this is no key. Use 32 bytes in base64 (`openssl rand -base64 32`).")
+    return found
+
+
+def _first_written(path: Path, text: str) -> str:
+    """What is in the file, which holds `text` if it is new. It appears complete, and the first one stays."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            descriptor, name = tempfile.mkstemp(dir=data_dir, prefix=".token-")  # mode 0600
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # mode 0600
             try:
                 with os.fdopen(descriptor, "w") as stream:
-                    stream.write(secrets.token_hex(16) + "\n")
+                    stream.write(text + "\n")
                 os.link(name, path)
             except FileExistsError:
                 pass  # another process was first
@@ -510,12 +560,9 @@ def ensure_local_secret(data_dir: Path) -> str:
                 Path(name).unlink()
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-        token = path.read_text("ascii").strip()
+        return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"DATA_DIR: {path} cannot be used: {error}. Use a folder Moked may write to.") from None
-    if len(token) < 32:
-        raise SettingsError(f"DATA_DIR: {path} holds no token. Delete the file; a new one is made.")
-    return token
 
 
 # --- the generated files --------------------------------------------------------------------------------------------

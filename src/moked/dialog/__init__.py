@@ -122,6 +122,10 @@ class CallContext:
     known_name: str = ""  # from the CRM, for a returning caller
     last_need: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+    greeting: str = ""  # what is said first, if not the business's own greeting
+    refuse_key: str = ""  # stops the recording
+    refused: bool = False  # the recording, before the call moved here
+    keeps_refused_words: bool = False  # who refuses keeps a transcript all the same
 
 
 class Reply(Protocol):
