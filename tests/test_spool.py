@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moked import spool
+from moked.crm.sealed import Sealer
 from moked.spool import LONGEST_MS, Spool, take, utterances
 
+SEALER = Sealer(bytes(32))
 SECOND = b"\x55" * 8000
 
 
@@ -22,7 +24,7 @@ def folder(tmp_path):
 
 
 def test_a_call_leaves_its_audio_and_marks_for_one_reader(folder):
-    store = Spool(folder, longest_ms=60_000)
+    store = Spool(folder, SEALER, longest_ms=60_000)
     with store.running():
         call = store.call("CA1")
         call.feed(SECOND * 2)
@@ -32,32 +34,32 @@ def test_a_call_leaves_its_audio_and_marks_for_one_reader(folder):
         call.close()
         call.feed(SECOND)  # late
     (path,) = spool.left(folder)
-    assert (path.name, path.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == ("CA1.ulaw", 0o600, 0o700)
-    with take(path) as found, take(path) as other:
+    assert (path.name, path.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == ("CA1.sealed", 0o600, 0o700)
+    with take(path, SEALER) as found, take(path, SEALER) as other:
         assert (found.call_sid, found.audio, found.utterances) == ("CA1", SECOND * 3, ((200, 1700),))
         assert found.cut(200, 300) == SECOND[:800]
         assert other is None
         spool.delete(path)
     assert list(folder.iterdir()) == []
-    with take(path) as gone:
+    with take(path, SEALER) as gone:
         assert gone is None
 
 
 def test_nobody_reads_a_call_that_still_runs(folder):
-    store = Spool(folder, longest_ms=60_000)
+    store = Spool(folder, SEALER, longest_ms=60_000)
     with store.running():
         call = store.call("CA1")
         call.feed(SECOND)
         wait_for(lambda: spool.left(folder) and spool.left(folder)[0].stat().st_size)
-        with take(spool.left(folder)[0]) as found:
+        with take(spool.left(folder)[0], SEALER) as found:
             assert found is None
-    with take(spool.left(folder)[0]) as found:
+    with take(spool.left(folder)[0], SEALER) as found:
         assert found is not None
 
 
 @pytest.mark.parametrize("when", [0, 1, 5])
 def test_a_discarded_call_leaves_nothing(folder, when):
-    store = Spool(folder, longest_ms=60_000)
+    store = Spool(folder, SEALER, longest_ms=60_000)
     with store.running():
         call = store.call("CA1")
         for _ in range(when):
@@ -69,17 +71,17 @@ def test_a_discarded_call_leaves_nothing(folder, when):
 
 
 def test_a_call_is_kept_up_to_its_bound(folder):
-    store = Spool(folder, longest_ms=2500)
+    store = Spool(folder, SEALER, longest_ms=2500)
     with store.running():
         call = store.call("CA1")
         for _ in range(5):
             call.feed(SECOND)
         call.close()
-    assert spool.left(folder)[0].stat().st_size == 2500 * 8
+    assert length(spool.left(folder)[0]) == 2500 * 8
 
 
 def test_a_name_that_is_no_call_sid_makes_no_file(folder):
-    store = Spool(folder, longest_ms=2500)
+    store = Spool(folder, SEALER, longest_ms=2500)
     with store.running():
         call = store.call("../../etc/passwd")
         call.feed(SECOND)
@@ -88,7 +90,7 @@ def test_a_name_that_is_no_call_sid_makes_no_file(folder):
 
 
 def test_a_second_stream_of_a_call_leaves_the_first_ones_audio_alone(folder):
-    store = Spool(folder, longest_ms=60_000)
+    store = Spool(folder, SEALER, longest_ms=60_000)
     with store.running():
         first = store.call("CA1")
         first.feed(SECOND)
@@ -98,7 +100,7 @@ def test_a_second_stream_of_a_call_leaves_the_first_ones_audio_alone(folder):
         second.feed(SECOND * 2)
         second.close()
     (path,) = spool.left(folder)
-    assert path.stat().st_size == 8000
+    assert length(path) == 8000
 
 
 def test_what_a_killed_process_leaves_can_be_taken(folder):
@@ -106,8 +108,9 @@ def test_what_a_killed_process_leaves_can_be_taken(folder):
 import os, time
 from pathlib import Path
 from moked import spool
+from moked.crm.sealed import Sealer
 folder = Path({str(folder)!r})
-store = spool.Spool(folder, longest_ms=60000)
+store = spool.Spool(folder, Sealer(bytes(32)), longest_ms=60000)
 with store.running():
     call = store.call("CA9")
     call.mark(True, 100)
@@ -118,8 +121,28 @@ with store.running():
 """
     assert subprocess.run([sys.executable, "-c", program], env=os.environ, check=False).returncode == 9
     (path,) = spool.left(folder)
-    with take(path) as found:
+    with take(path, SEALER) as found:
         assert (found.call_sid, len(found.audio), found.utterances) == ("CA9", 16_000, ((0, 2000),))
+
+
+def length(path):
+    with take(path, SEALER) as found:
+        return len(found.audio)
+
+
+def test_nothing_readable_is_on_the_disk(folder):
+    store = Spool(folder, SEALER, longest_ms=60_000)
+    folder.mkdir()
+    (folder / "CA0.ulaw").write_bytes(SECOND)  # of an older version
+    with store.running():
+        call = store.call("CA1")
+        call.feed(SECOND * 3)
+        call.close()
+    (path,) = spool.left(folder)
+    assert not any(SECOND[:64] in one.read_bytes() for one in folder.iterdir())
+    assert length(path) == 24_000
+    with take(path, Sealer(b"k" * 32)) as other:
+        assert other.audio == b""
 
 
 def wait_for(condition):

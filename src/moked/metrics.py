@@ -171,6 +171,12 @@ second_pass = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+recordings = Words(
+    "moked_recordings",
+    "Parts of recordings: kept (complete and stored) or deleted (refused, erased or purged).",
+    ["outcome"],
+    registry=REGISTRY,
+)
 stored_transcripts = Words(
     "moked_stored_transcripts",
     "Transcripts written after the call: stored, failed (tried again) or expired (the audio was deleted).",

@@ -20,8 +20,9 @@ from moked.dialog.llm import LlmAgents
 from moked.dialog.rations import RationedAgents, Rations
 from moked.dialog.script import ScriptAgents
 from moked.dialog.scriptfile import load_script
-from moked.errors import ModelError
+from moked.errors import ModelError, SettingsError
 from moked.media.session import Phrases
+from moked.recording.store import Store
 from moked.rollout.policy import Engines
 from moked.settings import Settings
 from moked.stt import Engine
@@ -298,6 +299,26 @@ def unheard(settings: Settings, business: Business) -> UnheardAgents:
     return UnheardAgents(business, load_script(settings.agent_script, business.voice_gender, business.name))
 
 
+def recordings_store(settings: Settings) -> Store | None:
+    """Where complete recordings go; None: the disk."""
+    if not settings.recordings_s3_bucket:
+        return None
+    if not settings.recordings_s3_key_id or settings.recordings_s3_secret is None:
+        raise SettingsError("RECORDINGS_S3_BUCKET: a store needs RECORDINGS_S3_KEY_ID and RECORDINGS_S3_SECRET too.")
+    from moked.recording.s3 import S3Place, S3Store
+
+    return S3Store(
+        S3Place(
+            bucket=settings.recordings_s3_bucket,
+            key_id=settings.recordings_s3_key_id,
+            secret=settings.recordings_s3_secret.get_secret_value(),
+            endpoint=settings.recordings_s3_endpoint,
+            region=settings.recordings_s3_region,
+            prefix=settings.recordings_s3_prefix,
+        )
+    )
+
+
 def phrases(business: Business) -> Phrases:
     """What the session says itself when the agent cannot."""
     male = business.voice_gender == "male"
@@ -313,6 +334,7 @@ def phrases(business: Business) -> Phrases:
         say_again="סליחה, הקו נקטע לרגע. אפשר לחזור על מה שאמרתם?",
         last_minute="נשארה לנו עוד דקה לשיחה.",
         asked_team=f"דיברתי עם הצוות. רק רגע, אני {checking} מה נמסר לי.",
+        not_recording="בסדר גמור, השיחה לא מוקלטת.",
         fillers=(
             f"רק רגע, אני {checking}.",
             "שנייה אחת.",

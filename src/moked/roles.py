@@ -29,7 +29,9 @@ from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.phone import to_e164
+from moked.crm.privacy_rules import RefusedWords, opening
 from moked.crm.rollouts import Rollouts
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
@@ -49,6 +51,8 @@ from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.node import Node
 from moked.pressure import Pressure
+from moked.recording.archive import Archive
+from moked.recording.recorder import Recorder
 from moked.records import CallStart
 from moked.rollout import live
 from moked.rollout.guard import Limits
@@ -56,7 +60,7 @@ from moked.rollout.live import Rollout, RolloutParts, Sink
 from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.serving import MediaProcesses
-from moked.settings import Settings, ensure_local_secret
+from moked.settings import Settings, ensure_data_keys, ensure_local_secret
 from moked.setup_link import SetupLink
 from moked.spool import Spool
 from moked.stt import Engine, canary
@@ -94,6 +98,8 @@ class House:
     port: int
     processes: MediaProcesses
     pressure: Pressure
+    sealer: Sealer
+    archive: Archive
     number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
@@ -283,7 +289,11 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
+    archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
+    house = House(
+        settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure, sealer, archive
+    )
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -335,6 +345,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     await stack.enter_async_context(rollout.running())
     await stack.enter_async_context(second.running())
     spooled = await _stored_transcripts(house, second, stack)
+    recorder = await _recorder(house, stack)
     fixed = parts.phrases(business)
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
@@ -356,6 +367,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         instruction=_instruction(house, engines),
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
+        record=recorder.call if recorder is not None else None,
+        agent_answers_refusals=factory.name == "script",
         transfer_number=business.transfer_number,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
         machine=MachineDetector if settings.detect_machines else None,
@@ -454,13 +467,29 @@ async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: 
             log.warning("there is no Whisper to write transcripts: they stay live")
         return None
     folder = settings.data_dir / "spool"
-    spool = Spool(folder, longest_ms=settings.max_call_seconds * 1000)
+    spool = Spool(folder, house.sealer, longest_ms=settings.max_call_seconds * 1000)
     stack.enter_context(spool.running())
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
     spare = partial(transcripts.transcribe, spare=lambda: house.pressure.calm)
-    tasks.start_soon(spare, folder, second.scribe, house.crm)
+    tasks.start_soon(spare, folder, second.scribe, house.crm, house.sealer)
     return spool
+
+
+async def _recorder(house: House, stack: AsyncExitStack) -> Recorder | None:
+    """The recorder where calls are recorded; in any case a keeper, since recordings outlive the setting."""
+    archive = house.archive
+    await _beside(stack, archive.keep)
+    if house.settings.recordings != "on":
+        return None
+    recorder = Recorder(
+        archive.live,
+        archive.rows,
+        dropped=metrics.queue_drops.labels("recording").inc,
+        closed=_from_thread(archive.wake),
+    )
+    stack.enter_context(recorder.running())
+    return recorder
 
 
 URGENT_PHRASES = 3
@@ -501,17 +530,26 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
-    zone = ZoneInfo(house.business.timezone)
+    zone, business = ZoneInfo(house.business.timezone), house.business
+    rows, records = house.archive.rows, house.settings.recordings == "on"
+    female = business.voice_gender == "female"
 
     async def context(start: CallStart) -> CallContext:
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
+        rules = await to_thread.run_sync(rows.rules, house.business_id)
+        recorded = records and rules.record
+        refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
             now=datetime.now(zone),
             known_name=known.name if known is not None else "",
             last_need=known.last_need if known is not None else "",
+            greeting=opening(business.greeting, business.name, rules, recorded=recorded, female=female),
+            refuse_key=rules.refuse_key if recorded else "",
+            refused=refused,
+            keeps_refused_words=rules.refused_words is RefusedWords.TRANSCRIPT,
         )
 
     return context

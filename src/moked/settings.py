@@ -275,6 +275,22 @@ class Settings(BaseSettings):
         "32 random bytes in base64, such as `openssl rand -base64 32` gives",
     )
     data_key_file: ExistingFile = _is(None, "A file that holds `DATA_KEY` instead.", _FILE)
+    recordings: Annotated[Literal["off", "on"], _folded("lower")] = _is(
+        "off",
+        "Record calls, both sides, encrypted. Each business may turn its own off; callers are told, and may refuse.",
+        "off or on",
+    )
+    recordings_s3_bucket: str = _is(
+        "", "Bucket of an S3-compatible store for recordings. Empty: `DATA_DIR/recordings`.", "a bucket's name"
+    )
+    recordings_s3_endpoint: Annotated[str, AfterValidator(_base_url)] = _is(
+        "", "The store, where it is not AWS.", "a URL such as https://minio.example.com"
+    )
+    recordings_s3_region: str = _is("us-east-1", "Region of the bucket.", "a region such as il-central-1")
+    recordings_s3_prefix: str = _is("moked", "Beginning of the objects' names.", "a name such as moked")
+    recordings_s3_key_id: str = _is("", "Access key of the store.", "an access key's ID")
+    recordings_s3_secret: SecretStr | None = _is(None, "Its secret.", "the secret access key")
+    recordings_s3_secret_file: ExistingFile = _is(None, "A file that holds `RECORDINGS_S3_SECRET` instead.", _FILE)
     redis_url: Annotated[str, AfterValidator(_redis_url)] = _is(
         "", "Redis for live events between processes. Empty: within one process.", "redis://host:6379/0", repr=False
     )
@@ -483,7 +499,14 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "data_key", "whisper_api_key", "openai_api_key", "smtp_password")
+_SECRETS: Final = (
+    "twilio_auth_token",
+    "data_key",
+    "whisper_api_key",
+    "openai_api_key",
+    "smtp_password",
+    "recordings_s3_secret",
+)
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 
@@ -614,12 +637,9 @@ def _secret_file(path: Path, make: Callable[[], str]) -> str:
                 Path(name).unlink()
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-        token = path.read_text("ascii").strip()
+        return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"DATA_DIR: {path} cannot be used: {error}. Use a folder Moked may write to.") from None
-    if len(token) < 32:
-        raise SettingsError(f"DATA_DIR: {path} holds no token. Delete the file; a new one is made.")
-    return token
 
 
 # --- the generated files --------------------------------------------------------------------------------------------

@@ -1,19 +1,22 @@
 """The caller's audio while a call runs, so that a better engine can write the transcript after it. Off by default.
 
-    CallSpool --queue--> one writer thread --> spool/<sid>.ulaw    mu-law, 8 kHz, as it came
+    CallSpool --queue--> one writer thread --> spool/<sid>.sealed  mu-law, 8 kHz, a second at a time: length, sealed
+    bytes
                                                spool/<sid>.marks   "+1200" speech begins, "-2400" it ends; call ms
 
-Files are readable by their owner alone. While a process writes one it holds a lock on it, which ends with the process
-however it ends: what is not locked is left over, and whoever takes it (`take`) is alone with it. A caller who does not
-want to be recorded has the file deleted at once (`discard`). Nothing here waits on the loop: a full queue or a full
-disk costs the spool of that call, and its transcript stays the live one.
+The audio is sealed before it reaches the disk. Files are readable by their owner alone. While a process writes one it
+holds a lock on it, which ends with the process however it ends: what is not locked is left over, and whoever takes it
+(`take`) is alone with it. A caller who does not want to be recorded has the file deleted at once (`discard`). Nothing
+here waits on the loop: a full queue or a full disk costs the spool of that call, and its transcript stays the live one.
 """
 
 import fcntl
+import itertools
 import logging
 import os
 import queue
 import re
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,11 +26,15 @@ from pathlib import Path
 from typing import Final
 
 from moked.audio import SAMPLES_PER_MS
+from moked.crm.sealed import Sealer
+from moked.errors import SealError
 
 log = logging.getLogger(__name__)
 
 LEAD_IN_MS, TAIL_MS = 300, 200
 LONGEST_MS: Final = 25_000  # of one utterance: Whisper hears 30 s at a time
+_LENGTH: Final = ">I"
+_SUFFIX: Final = ".sealed"
 _CHUNK: Final = 1000 * SAMPLES_PER_MS
 _QUEUED: Final = 4096  # chunks: a minute of 60 calls
 _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -47,11 +54,13 @@ class _Order:
 class Spool:
     """The process's spool in `folder`. Calls longer than `longest_ms` are kept up to there."""
 
-    def __init__(self, folder: Path, *, longest_ms: int) -> None:
+    def __init__(self, folder: Path, sealer: Sealer, *, longest_ms: int) -> None:
         self._folder = folder
+        self._sealer = sealer
         self._longest = longest_ms * SAMPLES_PER_MS
         self._orders: queue.Queue[_Order | None] = queue.Queue(_QUEUED)
         self._open: dict[str, tuple[int, ...]] = {}  # the writer's: file descriptors of audio and marks
+        self._pieces: dict[str, int] = {}  # the writer's: how many are written
         self._given_up: set[str] = set()  # the writer's: calls it cannot write
 
     def call(self, sid: str) -> "CallSpool":
@@ -61,6 +70,8 @@ class Spool:
     def running(self) -> Iterator[None]:
         """Write while entered; what is queued at the end is written first."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for clear in self._folder.glob("*.ulaw"):  # of a version that did not seal
+            _delete(clear)
         writer = threading.Thread(target=self._write_all, name="spool", daemon=True)
         writer.start()
         try:
@@ -78,20 +89,24 @@ class Spool:
                 self._given_up.add(order.sid)
                 if order.sid in self._open:  # else the file is of another stream of the call, and stays
                     self._close(order.sid)
-                    _delete(self._folder / f"{order.sid}.ulaw")
+                    _delete(self._folder / f"{order.sid}{_SUFFIX}")
             if order.done:
                 self._given_up.discard(order.sid)
         for sid in tuple(self._open):
             self._close(sid)
 
     def _write(self, order: _Order) -> None:
-        path = self._folder / f"{order.sid}.ulaw"
+        path = self._folder / f"{order.sid}{_SUFFIX}"
         if order.discard:
             self._close(order.sid)
             _delete(path)
         elif order.sid not in self._given_up:
             audio, marks = self._open.get(order.sid) or self._begin(order.sid, path)
-            os.write(audio, order.audio)
+            if order.audio:
+                number = self._pieces[order.sid]
+                piece = self._sealer.seal(order.audio, _context(order.sid, number))
+                os.write(audio, struct.pack(_LENGTH, len(piece)) + piece)
+                self._pieces[order.sid] = number + 1
             os.write(marks, order.marks.encode())
         if order.done:
             self._close(order.sid)
@@ -100,11 +115,13 @@ class Spool:
         how = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND
         audio = os.open(path, how, 0o600)
         self._open[sid] = (audio,)
+        self._pieces[sid] = 0
         fcntl.flock(audio, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._open[sid] = audio, os.open(path.with_suffix(".marks"), how, 0o600)
         return self._open[sid]
 
     def _close(self, sid: str) -> None:
+        self._pieces.pop(sid, None)
         for descriptor in self._open.pop(sid, ()):
             os.close(descriptor)
 
@@ -177,7 +194,7 @@ class Spooled:
 def left(folder: Path) -> list[Path]:
     """The spool files there are, oldest first; some may still be written."""
     with suppress(FileNotFoundError):
-        return sorted(folder.glob("*.ulaw"), key=lambda path: path.name)
+        return sorted(folder.glob(f"*{_SUFFIX}"), key=lambda path: path.name)
     return []
 
 
@@ -190,7 +207,7 @@ def age_s(path: Path) -> float:
 
 
 @contextmanager
-def take(path: Path) -> Iterator[Spooled | None]:
+def take(path: Path, sealer: Sealer) -> Iterator[Spooled | None]:
     """The call in `path`, for us alone while entered; None where another process writes or reads it."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -206,7 +223,7 @@ def take(path: Path) -> Iterator[Spooled | None]:
         if not path.exists():  # whoever had it was done with it
             yield None
             return
-        audio = path.read_bytes()
+        audio = _opened(path.read_bytes(), path.stem, sealer)
         with suppress(FileNotFoundError):
             marks = path.with_suffix(".marks").read_text("ascii", errors="replace").splitlines()
             yield Spooled(path.stem, audio, utterances(marks, len(audio) // SAMPLES_PER_MS))
@@ -214,6 +231,25 @@ def take(path: Path) -> Iterator[Spooled | None]:
         yield Spooled(path.stem, audio, ())
     finally:
         os.close(descriptor)
+
+
+def _opened(stored: bytes, sid: str, sealer: Sealer) -> bytes:
+    """Up to the first piece that is not whole: its process was killed while it wrote. With another key, nothing."""
+    audio, at, head = bytearray(), 0, struct.calcsize(_LENGTH)
+    for number in itertools.count():
+        if len(stored) < at + head:
+            break
+        (size,) = struct.unpack_from(_LENGTH, stored, at)
+        try:
+            audio += sealer.open(stored[at + head : at + head + size], _context(sid, number))
+        except SealError:
+            break
+        at += head + size
+    return bytes(audio)
+
+
+def _context(sid: str, number: int) -> str:
+    return f"spool:{sid}:{number}"
 
 
 def delete(path: Path) -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moked.crm.sealed import Sealer
+from moked.crm.sealed import OVERHEAD, Sealer
 from moked.errors import SealError
+from moked.recording import container
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 
@@ -46,3 +47,7 @@ def test_an_older_key_still_opens_and_its_work_is_stale():
 def test_a_key_has_32_bytes():
     with pytest.raises(SealError):
         Sealer(b"short")
+
+
+def test_the_container_knows_what_sealing_adds():
+    assert container.OVERHEAD == OVERHEAD == len(Sealer(KEY).seal(b"", ""))

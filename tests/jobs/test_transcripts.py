@@ -8,11 +8,13 @@ import anyio
 import pytest
 
 from moked import spool
+from moked.crm.sealed import Sealer
 from moked.jobs.transcripts import transcribe
 from moked.records import Segment
 from moked.spool import Spool
 
 pytestmark = pytest.mark.anyio
+SEALER = Sealer(bytes(32))
 SPEECH = b"\x22" * 8000
 
 
@@ -44,7 +46,7 @@ class Archive:
 
 
 def call_of(folder, sid, seconds=6, spoken=((1000, 2000), (3000, 4000))):
-    store = Spool(folder, longest_ms=60_000)
+    store = Spool(folder, SEALER, longest_ms=60_000)
     with store.running():
         call = store.call(sid)
         for _ in range(seconds):
@@ -57,7 +59,7 @@ def call_of(folder, sid, seconds=6, spoken=((1000, 2000), (3000, 4000))):
 
 async def until(condition, folder, ear, archive, **options):
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(transcribe, folder, ear, archive, every_s=0.01, **options))
+        tasks.start_soon(partial(transcribe, folder, ear, archive, SEALER, every_s=0.01, **options))
         with anyio.fail_after(10):
             while not condition():
                 await anyio.sleep(0.01)
@@ -86,7 +88,7 @@ async def test_a_stop_waits_for_nothing_and_the_next_start_goes_on(tmp_path):
     busy, archive = Ear(), Archive()
     busy.free = False
     with anyio.move_on_after(0.3) as stopped:
-        await transcribe(tmp_path, busy, archive, every_s=0.01)
+        await transcribe(tmp_path, busy, archive, SEALER, every_s=0.01)
     assert stopped.cancelled_caught
     assert (busy.heard, len(spool.left(tmp_path))) == (0, 1)
     await until(lambda: not spool.left(tmp_path), tmp_path, Ear(), archive)

@@ -74,6 +74,25 @@ def migrate(engine: Engine) -> None:
         command.upgrade(config, "head")
 
 
+def scrub(engine: Engine) -> bool:
+    """After something was erased: nothing of it stays in the journal or in free pages. False where somebody still
+    reads.
+
+    SQLite overwrites what is deleted (`secure_delete`), but its write-ahead log has former pages until it is emptied.
+    On PostgreSQL `VACUUM` frees dead rows; their bytes are overwritten when the space is used again.
+    """
+    if engine.dialect.name == "sqlite":
+        raw = engine.raw_connection()
+        try:
+            busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            raw.close()
+        return not busy
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(text("VACUUM"))
+    return True
+
+
 def schema_state(engine: Engine) -> SchemaState:
     """What the tables are, and what they should be."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
@@ -108,6 +127,7 @@ def _sqlite(url: URL) -> Engine:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")  # with WAL: a power cut may lose the last moment, never the file
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
         cursor.execute("PRAGMA cache_size = -512")  # in KB; times the pool's connections, and the system caches as well
         cursor.close()
 

@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm.db import READ_ONLY
 from moked.crm.models import Business, Call, RolloutChange, RolloutState, ShadowCall, Turn
+from moked.crm.privacy import words_kept
+from moked.crm.privacy_rules import RefusedWords
 from moked.crm.settle import insert
 from moked.rollout import compare
 from moked.rollout.guard import percentile
@@ -155,7 +157,9 @@ class Rollouts:
             call = session.execute(select(Call.id, Call.business_id).where(Call.sid == call_sid)).one_or_none()
             if call is None:
                 return False
-            values = {"at": self._clock(), "result": numbers, "examples": list(result["examples"])}
+            kept = words_kept(session, call.id)  # who refused leaves numbers, no words
+            examples = list(result["examples"]) if kept in (None, RefusedWords.TRANSCRIPT) else []
+            values = {"at": self._clock(), "result": numbers, "examples": examples}
             session.execute(
                 insert(session, ShadowCall)
                 .values(call_id=call.id, business_id=call.business_id, **values)

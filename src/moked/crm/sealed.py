@@ -20,6 +20,8 @@ _FORMAT: Final = 1
 _NONCE: Final = 12
 _HEAD: Final = 2
 _TAG: Final = 16
+OVERHEAD: Final = _HEAD + _NONCE + _TAG
+"""How much longer sealed bytes are than plain ones."""
 
 
 class Sealer:
@@ -54,6 +56,10 @@ class Sealer:
     def stale(self, sealed: bytes) -> bool:
         """It should be sealed anew, because its key is to be given up."""
         return sealed[1] != self._current
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)
 
 
 def _fingerprint(key: bytes) -> int:

@@ -23,12 +23,13 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import moves, nodes, outbox, people, report, search, tickets
+from moked.crm import moves, nodes, outbox, people, privacy, report, search, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
+from moked.crm.privacy_rules import RefusedWords
 from moked.crm.settle import (
     CALLBACK_REQUEST,
     DIAL_RESULT,
@@ -339,9 +340,10 @@ class Crm:
         """
         now = self._clock()
         alive: dict[str, Any] = {"heartbeat_at": now}
-        if lead is not None:
-            alive["draft"] = msgspec.to_builtins(lead)
         with self._writing() as session:
+            kept = privacy.words_kept_of(session, call_sid)
+            if lead is not None:
+                alive["draft"] = privacy.draft_kept(msgspec.to_builtins(lead), kept)
             found = session.execute(
                 update(Call)
                 .where(Call.sid == call_sid)
@@ -352,7 +354,7 @@ class Crm:
             if found is None:
                 log.warning("turn of an unknown call", extra={"call_sid": call_sid, "turn": turn.number})
                 return
-            values = asdict(turn)
+            values = asdict(privacy.turn_kept(turn, kept))
             values.update(values.pop("waterfall"))
             session.execute(
                 insert(session, Turn)
@@ -378,6 +380,8 @@ class Crm:
                 log.warning("event of an unknown call", extra={"call_sid": call_sid, "kind": kind})
                 return
             self._event(session, call, kind, data, key)
+            if kind == privacy.REFUSED:
+                privacy.refuse(session, call, self._clock())
             if call.ended_at is not None and kind in (VOICEMAIL, DIAL_RESULT):
                 self._settle_again(session, call_sid)
 
@@ -533,10 +537,11 @@ class Crm:
         return finished
 
     def store_transcript(self, call_sid: str, segments: Sequence[Segment]) -> bool:
-        """The transcript that was written after the call; a former one is replaced. False for an unknown call."""
+        """The transcript that was written after the call; a former one is replaced. False for an unknown call,
+        and for one whose caller's words are not kept."""
         with self._writing() as session:
             call = self._locked(session, call_sid)
-            if call is None:
+            if call is None or privacy.words_kept(session, call.id) not in (None, RefusedWords.TRANSCRIPT):
                 return False
             session.execute(delete(TranscriptSegment).where(TranscriptSegment.call_id == call.id))
             session.add_all(
@@ -636,7 +641,7 @@ class Crm:
         call.engines = list(end.engines)
         call.ended_at = end.ended_at or now
         if end.lead != LeadDraft():
-            call.draft = msgspec.to_builtins(end.lead)
+            call.draft = privacy.draft_kept(msgspec.to_builtins(end.lead), privacy.words_kept(session, call.id))
         session.flush()
         moves.forget(session, call)
         search.index_call(session, call.id)

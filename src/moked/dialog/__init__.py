@@ -123,6 +123,10 @@ class CallContext:
     last_need: str = ""
     notes: dict[str, str] = field(default_factory=dict)
     opening: str = ""  # on a call that we make: what is said in the greeting's place
+    greeting: str = ""  # what is said first, if not the business's own greeting
+    refuse_key: str = ""  # stops the recording
+    refused: bool = False  # the recording, before the call moved here
+    keeps_refused_words: bool = False  # who refuses keeps a transcript all the same
 
 
 class Reply(Protocol):

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from moked.crm.phone import to_e164
+from moked.crm.privacy_rules import DISCLOSES, first_sentence
 from moked.dialog import hours
 from moked.dialog.hours import Span
 from moked.dialog.moments import PART_HOURS, Moment, Precision, due
@@ -23,10 +24,6 @@ Gender = Literal["male", "female"]
 WEEKDAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _GENDERED: Final = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 _SPAN: Final = re.compile(r"(\d{1,2}):(\d{2})\s*[-\u2013]\s*(\d{1,2}):(\d{2})")
-# A caller must hear in the first sentence that no person speaks (Privacy Protection Authority, draft guidance, 2025).
-_DISCLOSES: Final = re.compile(
-    r"עוזר(?:ת)? (?:ה)?(?:קולי|דיגיטלי|וירטואלי|אוטומטי)|העוזר(?:ת)? ה|סוכנ?ת? (?:ה)?קולי|בוט|בינה מלאכותית|מענה קולי"
-)
 _DISCLOSURE: Final = "שלום, {מדבר העוזר הקולי|מדברת העוזרת הקולית} של {business}."
 _MOST_HINTS: Final = 100
 _LOOK_AHEAD_DAYS: Final = 400
@@ -203,9 +200,9 @@ def _business(root: Place) -> Business:
         gender = "female"
     name = fields["name"].text()
     greeting = text("greeting")
-    if not _DISCLOSES.search(_first_sentence(greeting)):
+    if not DISCLOSES.search(first_sentence(greeting)):
         disclosure = text("disclosure", _DISCLOSURE)
-        if not _DISCLOSES.search(_first_sentence(disclosure)):
+        if not DISCLOSES.search(first_sentence(disclosure)):
             fields["disclosure"].fail(f'must say that a voice assistant is speaking, for example "{_DISCLOSURE}"')
         greeting = f"{disclosure} {greeting}"
     notice = text("recording_notice")
@@ -225,10 +222,6 @@ def _business(root: Place) -> Business:
         pronunciation=_pronunciation(fields.get("pronunciation")),
         hints=_hints(fields.get("hints")),
     )
-
-
-def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
 
 
 def _timezone(place: Place | None) -> str:

@@ -134,7 +134,7 @@ class _Turn:
         self._unheard = False  # the caller cut in before our question was out
 
     def greet(self) -> Decided:
-        self._said.append(self._context.opening or self._business.greeting)
+        self._said.append(self._context.opening or self._context.greeting or self._business.greeting)
         if NAME in self._state.known:
             self._say(self._script.line("welcome_back"))
         self._go_on()

@@ -135,7 +135,9 @@ class LlmAgent:
         self.spent = Spent()
 
     def greet(self) -> Reply:
-        return _Answer(_fixed(Say(self._context.opening or self._business.greeting), Ask(Expect.OPEN)))
+        return _Answer(
+            _fixed(Say(self._context.opening or self._context.greeting or self._business.greeting), Ask(Expect.OPEN))
+        )
 
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         if turn.silent:

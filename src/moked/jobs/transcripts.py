@@ -16,6 +16,7 @@ import anyio
 from anyio import to_thread
 
 from moked import metrics, spool
+from moked.crm.sealed import Sealer
 from moked.records import Segment
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ async def transcribe(
     folder: Path,
     ear: Ear,
     archive: Archive,
+    sealer: Sealer,
     *,
     every_s: float = EVERY_S,
     keep_s: float = KEEP_S,
@@ -57,7 +59,7 @@ async def transcribe(
             if failures.get(path, 0) >= _TRIES and spool.age_s(path) < keep_s:
                 continue  # until the next start
             try:
-                done = await _one(path, ear, archive, keep_s, spare)
+                done = await _one(path, ear, archive, sealer, keep_s, spare)
             except Exception as error:  # a database or a disk that is away: the file is still there
                 log.warning("a transcript could not be stored", extra={"error": str(error)})
                 done = False
@@ -66,10 +68,12 @@ async def transcribe(
         await anyio.sleep(every_s)
 
 
-async def _one(path: Path, ear: Ear, archive: Archive, keep_s: float, spare: Callable[[], bool]) -> bool:
+async def _one(
+    path: Path, ear: Ear, archive: Archive, sealer: Sealer, keep_s: float, spare: Callable[[], bool]
+) -> bool:
     """False where it was tried and did not work."""
     with ExitStack() as held:
-        spooled = await to_thread.run_sync(held.enter_context, spool.take(path))
+        spooled = await to_thread.run_sync(held.enter_context, spool.take(path, sealer))
         if spooled is None:
             return True  # its call still runs, or another process is at it
         if spool.age_s(path) >= keep_s:

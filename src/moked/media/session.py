@@ -60,6 +60,7 @@ from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
 from moked.pressure import Pressure
+from moked.recording.recorder import CallRecorder
 from moked.records import (
     HANDOVER,
     CallEnd,
@@ -116,13 +117,14 @@ class Phrases:
     say_again: str = ""  # the caller's words were lost in it
     last_minute: str = ""
     asked_team: str = ""  # while we listen to what a person said to do
+    not_recording: str = ""  # to who does not want to be recorded
     fillers: tuple[str, ...] = ()  # while the answer is not there yet
     long_fillers: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
         """All of them, most urgent first."""
         yield from (self.sorry_again, *self.fillers, self.sorry_broken, self.too_long, *self.long_fillers)
-        yield from filter(None, (self.back, self.say_again, self.last_minute, self.asked_team))
+        yield from filter(None, (self.back, self.say_again, self.last_minute, self.asked_team, self.not_recording))
 
 
 async def _nobody_left(start: CallStart) -> LeftCall | None:
@@ -152,6 +154,8 @@ class SessionParts:
     instruction: Callable[[str, str], Awaitable[str]] = _nothing_told  # of a call, as the carrier recorded it
     second: SecondHearing | None = None
     spool: Callable[[str], CallSpool] | None = None
+    record: Callable[[str, int], CallRecorder] | None = None  # a stream of a call, by SID and number
+    agent_answers_refusals: bool = True  # "do not record me": the script does, a model may say anything
     transfer_number: str = ""
     fillers: FillerPolicy | None = filler.USUAL  # None: says nothing while the answer is not there
     machine: Callable[[], MachineDetector] | None = None  # listens for answering machines and menus
@@ -162,6 +166,7 @@ class SessionParts:
     on_turn: Callable[[TurnRecord], None] = lambda turn: None
 
 
+_TYPED = frozenset({Expect.PHONE, Expect.ID, Expect.PLATE, Expect.NUMBER, Expect.DATE})  # may be answered by keys
 _SAVE_MS = 1000  # at most so often while the caller's words change
 _SAME_WORDS = ("corrected", "heard_again")  # commits of an answer made anew to words that were taken already
 _JUDGED_S = 0.5
@@ -222,6 +227,9 @@ class CallSession:
         self._beep_until: int | None = None  # a mailbox speaks: its beep is waited for
         # One that moves has none, neither before nor after it: half a transcript would pass for a whole one.
         self._spool = parts.spool(start.call_sid) if parts.spool is not None and not start.stream else None
+        self._recorder = parts.record(start.call_sid, start.stream) if parts.record is not None else None
+        self._refused = False  # does not want to be recorded
+        self._owes_answer = ""  # 'words' or 'key': they have not been told yet that it stopped
         self._expect = Expect.OPEN  # what the caller was asked for last
         self._agent: Agent | None = None
         self._tasks: TaskGroup | None = None
@@ -269,6 +277,8 @@ class CallSession:
                     self._listen_for_machine(self._machine, now, audio)
                 if self._spool is not None:
                     self._spool.feed(audio)
+                if self._recorder is not None:
+                    self._recorder.feed(now, audio)
             case Mark(name):
                 reply = self._playout.marked(now, name)
                 if reply is not None:
@@ -276,6 +286,8 @@ class CallSession:
                 self._nudge()
             case Dtmf(digit):
                 self._log.event("dtmf")
+                if self._is_refusal(digit):
+                    self._refuse_recording("key")
                 self._act(self._turns.dtmf(now, digit))
             case Stop():
                 self._finish(Outcome.CALLER_HUNG_UP, "carrier_stop")
@@ -395,10 +407,25 @@ class CallSession:
 
     def _mind_recording(self, text: str) -> None:
         """Who says "do not record me" is not: what there is goes at once, before anybody answers."""
-        if self._spool is not None and slots.do_not_record(text):
+        if not self._refused and slots.do_not_record(text):
+            self._refuse_recording("words")
+
+    def _is_refusal(self, digit: str) -> bool:
+        """The key for it, where it is not part of a number that is being typed."""
+        key = self._context.refuse_key if self._context is not None else ""
+        return bool(key) and digit == key and not self._refused and self._expect not in _TYPED
+
+    def _refuse_recording(self, how: str) -> None:
+        self._refused = True
+        if self._spool is not None:
             self._spool.discard()
             self._spool = None
-            self._log.event("recording_refused")
+        if self._recorder is not None:
+            self._recorder.erase()
+            self._recorder = None
+        words = self._context is None or self._context.keeps_refused_words
+        self._log.refused(how, keeps_words=words)
+        self._owes_answer = "" if how == "before" else how
 
     def _on_second(self, second: Second) -> None:
         """Another engine has read a turn. An answer that nobody heard yet and that would be wrong is made anew."""
@@ -443,6 +470,8 @@ class CallSession:
                 self._tasks = tasks
                 tasks.start_soon(self._listen)
                 self._context = context = await self._parts.context(self._start)
+                if context.refused:
+                    self._refuse_recording("before")
                 left = await self._parts.left(self._start) if self._start.stream else None
                 self._agent = self._parts.agents(context)
                 snapshot = snapshots.decode(left.data) if left is not None else None
@@ -480,6 +509,8 @@ class CallSession:
             self._ear.close()
             if self._spool is not None:
                 self._spool.close()
+            if self._recorder is not None:
+                self._recorder.close()
             with anyio.CancelScope(shield=True):
                 if self._left:
                     await self._record_leaving()
@@ -702,7 +733,11 @@ class CallSession:
             return self._unheard.reply(turn, self._history.entries)
         if self._unheard is not None and self._welcome_back and turn.silent:
             return self._unheard.welcome_back(self._history.entries)
-        return self._agent.reply(turn, self._history.entries)
+        told = Say(f"{self._parts.phrases.not_recording} ")
+        if self._owes_answer == "key" and turn.dtmf and not turn.text:
+            return FixedReply(told, Ask(self._expect))
+        reply = self._agent.reply(turn, self._history.entries)
+        return Prefaced(told, reply) if self._owes_answer and not self._parts.agent_answers_refusals else reply
 
     @property
     def _is_last_minute(self) -> bool:
@@ -809,7 +844,9 @@ class CallSession:
         else:
             self._fillers.over()
         self._welcome_back = self._welcome_back and self._deaf
-        self._minute_told = self._minute_told or run.is_prefaced
+        self._minute_told = self._minute_told or (run.is_prefaced and self._is_last_minute)
+        if commit.turn and (begin.text or begin.dtmf):
+            self._owes_answer = ""
         if self._machine is not None and commit.turn > 1:
             self._machine.answered()
         self._second.committed(commit.turn)
@@ -864,6 +901,8 @@ class CallSession:
         self._outgoing.clear()
         self._outgoing.append(self._outlet.clear())
         self._ear.silenced()
+        if self._recorder is not None:
+            self._recorder.cut(self._clock())
 
     def _cut(self, reply: int, now: int) -> None:
         silent = self._playout.paused  # already
@@ -1034,6 +1073,8 @@ class CallSession:
                     case out.Audio(audio, reply, at):
                         self._outgoing.append(self._outlet.media(audio))
                         self._ear.playing(at - now, audio)
+                        if self._recorder is not None:
+                            self._recorder.played(at, audio)
                         self._own_words.heard(now, reply, self._playout.heard(now).text)
                         first_of = reply
                     case out.Mark(name):

@@ -17,6 +17,8 @@ from moked.records import Decision, LeadDraft, LeftCall, TurnRecord, Waterfall
 
 log = logging.getLogger(__name__)
 
+REFUSED = "recording_refused"  # the event `crm.privacy` acts on
+
 _REOPENED_KEPT = 4
 
 
@@ -51,25 +53,41 @@ class TurnLog:
         self._open: _OpenTurn | None = None
         self._reopened: tuple[int, tuple[Decision, ...]] = (0, ())  # what was decided before about the open turn
         self._unheard: tuple[int, TurnRecord] | None = None  # over by the clock, its first mark still on the way
+        self._wordless = False  # the caller refused: no word is written or shown any more
 
     def publish(self, event: str, **data: Any) -> None:
         """Tell the live viewers of this call."""
+        if self._wordless and "text" in data:
+            data = {**data, "text": "", "dtmf": ""} if "dtmf" in data else {**data, "text": ""}
         self._bus.publish(f"call:{self._sid}", event, {"at_ms": self._clock(), **data})
 
     def event(self, kind: str, **data: Any) -> None:
         """For the record of the call."""
         self._journal.put_event(self._sid, kind, {"at_ms": self._clock(), **data})
 
+    def refused(self, how: str, *, keeps_words: bool) -> None:
+        """The caller does not want to be recorded: by their 'words', a 'key', or 'before' another process went on."""
+        if how != "before":
+            self.event(REFUSED, how=how)
+            self.publish("recording.refused")
+        self._wordless = not keeps_words
+
+    def _put(self, record: TurnRecord) -> None:
+        if self._wordless:
+            tools = tuple(replace(use, arguments="{}", result="") for use in record.tools)
+            record = replace(record, caller_text="", said="", heard="", dtmf="", tools=tools)
+        self._journal.put_turn(self._sid, record, self._lead())
+
     def interim(self, text: str, engine: str) -> None:
         metrics.stt_interims.labels(engine).inc()
         self.publish("turn.partial", text=text, engine=engine)
-        if self._transcripts:
+        if self._transcripts and not self._wordless:
             log.info("🟡 Partial", extra={"pii_text": text, "engine": engine})
 
     def final(self, text: str, engine: str) -> None:
         metrics.stt_finals.labels(engine).inc()
         self.publish("turn.final", text=text, engine=engine)
-        if self._transcripts:
+        if self._transcripts and not self._wordless:
             log.info("🟢 Final", extra={"pii_text": text, "engine": engine})
 
     def committed(self, record: TurnRecord, reply: int, waterfall: Waterfall) -> None:
@@ -77,7 +95,7 @@ class TurnLog:
         if record.decision is not None and self._reopened[0] == record.number:
             record = replace(record, decision=replace(record.decision, before=self._reopened[1]))
         self._open = _OpenTurn(record, reply, waterfall)
-        self._journal.put_turn(self._sid, replace(record, waterfall=waterfall), self._lead())
+        self._put(replace(record, waterfall=waterfall))
         if record.number:
             self.publish("turn.committed", turn=record.number, text=record.caller_text, dtmf=record.dtmf)
 
@@ -116,7 +134,7 @@ class TurnLog:
             record = self._unheard[1]
             self._unheard = None
             heard = replace(record, waterfall=replace(record.waterfall, heard_ms=now))
-            self._journal.put_turn(self._sid, heard, self._lead())
+            self._put(heard)
 
     def withdrawn(self, *, reopened: bool) -> None:
         """The open turn goes on: nobody heard its reply, so it is not over. `reopened`: the caller says more."""
@@ -154,7 +172,7 @@ class TurnLog:
             tools=tuple(run.tools),
             waterfall=waterfall,
         )
-        self._journal.put_turn(self._sid, record, self._lead())
+        self._put(record)
         self._unheard = (run.number, record) if heard and waterfall.heard_ms is None else None
         self.publish("reply.heard", turn=run.turn, text=heard, cut=cut)
         self.publish("turn.latency", turn=run.turn, waterfall=asdict(waterfall), response_ms=waterfall.response_ms)
@@ -177,7 +195,7 @@ class TurnLog:
             ended_ms=self._clock(),
             engine=engine,
         )
-        self._journal.put_turn(self._sid, record, self._lead())
+        self._put(record)
 
 
 def _count(decision: Decision) -> None:
