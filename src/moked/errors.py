@@ -12,7 +12,6 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       SealError          a stored secret cannot be opened with the keys there are
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
-      SealError          sealed data does not open: another key, another place, or it was changed
 """
 
 from enum import StrEnum
