@@ -21,13 +21,22 @@ class Permission(StrEnum):
     EDIT = "edit"  # fields, stages, notes, tasks, names
     ASSIGN = "assign"  # who takes care of a lead
     AUDIT = "audit"  # what everybody did
+    ANALYTICS = "analytics"  # figures of all calls, and what they cost
+    SETTINGS = "settings"  # the business, what its agent says, how calls are heard
+    LISTEN_RECORDING = "listen_recording"  # what was said, in the caller's own voice
     USERS = "users"  # who may come in, and as what
     SELF = "self"  # one's own password, second factor and sessions
 
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT}
+_MANAGER = _AGENT | {
+    Permission.ASSIGN,
+    Permission.AUDIT,
+    Permission.ANALYTICS,
+    Permission.SETTINGS,
+    Permission.LISTEN_RECORDING,
+}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,
