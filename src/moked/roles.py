@@ -21,10 +21,12 @@ import anyio
 from anyio import to_thread
 
 from moked import asgi, metrics, parts, processes, telephony, weights
+from moked.answering import URGENT_PHRASES, Answers, Follower
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
+from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.phone import to_e164
@@ -32,8 +34,9 @@ from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
-from moked.dialog.business import Business, load_business
-from moked.errors import ModelError, ProviderError
+from moked.dialog.business import Business
+from moked.dialog.published import AgentPlan, files_of, read_agent
+from moked.errors import ModelError, ProfileError, ProviderError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
@@ -81,10 +84,11 @@ class House:
     """What every role of the process stands on."""
 
     settings: Settings
-    business: Business
+    plan: AgentPlan
     business_id: int
     crm: Crm
     rollouts: Rollouts
+    versions: AgentVersions
     bus: Bus
     auth_token: str
     host: str
@@ -98,8 +102,21 @@ class House:
     node: Node | None = None
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
+    answers: Answers | None = None
+    follower: Follower | None = None
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
+
+    @property
+    def business(self) -> Business:
+        """As it was last published."""
+        return self.plan.business
+
+    async def follow(self, plan: AgentPlan) -> None:
+        """A new version was published."""
+        self.plan = plan
+        if self.answers is not None:
+            await self.answers.take(plan)
 
     def note_lag(self, now: float, lag_s: float) -> None:
         """Loading models makes the loop late, and says nothing about how calls will fare."""
@@ -176,6 +193,8 @@ async def serve(
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
+        assert house.follower is not None
+        tasks.start_soon(house.follower.run)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             desk = await to_thread.run_sync(_desk, house, stack)
@@ -262,13 +281,15 @@ _REDIRECT_S = 10.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
-    business = load_business(settings.business_profile)
+    texts = files_of(settings.business_profile, settings.agent_script)
+    plan = read_agent(texts)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine, next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at)
-    business_id = await to_thread.run_sync(lambda: crm.ensure_business(business.name, timezone=business.timezone))
+    crm = Crm(engine, next_opening=lambda at: _next_opening(house.business, at))
+    versions = AgentVersions(engine, texts)
+    business_id, version, plan = await to_thread.run_sync(_published, crm, versions, plan)
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
@@ -279,11 +300,35 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    house = House(settings, plan, business_id, crm, rollouts, versions, bus, secret, host, port, processes, pressure)
+    house.follower = Follower(versions, business_id, bus, version, house.follow)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
     return house
+
+
+def _next_opening(business: Business, at: datetime) -> datetime:
+    return at if business.is_open(at) else business.next_opening(at) or at
+
+
+def _published(crm: Crm, versions: AgentVersions, files: AgentPlan) -> tuple[int, int, AgentPlan]:
+    """The business's id, the version that holds (0: the files), and what it says."""
+
+    def ensure(plan: AgentPlan) -> int:
+        business = plan.business
+        return crm.ensure_business(business.name, timezone=business.timezone, phone=business.phone)
+
+    business_id = ensure(files)
+    current = versions.current(business_id)
+    if current.version == 0:
+        return business_id, 0, files
+    try:
+        plan = read_agent(current.texts)
+    except ProfileError as error:  # of a newer Moked, perhaps
+        log.error("the published version cannot be used", extra={"version": current.version, "key": error.key})
+        return business_id, current.version, files
+    return ensure(plan), current.version, plan
 
 
 def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
@@ -298,49 +343,41 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
-    settings, business = house.settings, house.business
+    settings = house.settings
     watcher.loading("models")
     await to_thread.run_sync(_ensure_weights, settings)
-    engines, hearing = parts.hearing(settings, business)
-    voice, speaking = parts.voice(settings, business)
-    factory, agent = parts.agents(settings, business)
-    unheard = parts.unheard(settings, business)
+    engines, hearing = parts.hearing(settings, house.business)
+    house.answers = answers = Answers(settings, house.plan)
     second = parts.second_hearing(settings, engines)
     spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     breakers = {engine.name: Breaker() for engine in engines}
     house.rollout = rollout = _rollout(house, engines, breakers, journal)
     await rollout.look()
-    house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
+    house.choices = [hearing, _streaming_choice(rollout), *second.choices, answers.speaking, answers.choice]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
-    for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
+    for running in (vad.running, journal.running, answers.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
     await stack.enter_async_context(second.running())
     spooled = await _stored_transcripts(house, second, stack)
-    fixed = parts.phrases(business)
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
         return Ear(vad.open, on_speech)
 
     session_parts = partial(
         SessionParts,
-        agents=factory,
-        voice=voice,
         ear=ear,
         context=_context(house),
         journal=journal,
         bus=BoardBus(house.bus, house.business_id),
         control=RestControl(house.control, house),
-        phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
-        unheard=unheard,
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
-        transfer_number=business.transfer_number,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
         machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
@@ -348,9 +385,20 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         on_turn=rollout.turn,
         pressure=house.pressure,
     )
-    house.media = server = _media_server(
-        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
-    )
+
+    def parts_of(call: CallStart) -> SessionParts:
+        """With what is published as the call begins."""
+        now = answers.current
+        return session_parts(
+            agents=now.agents,
+            voice=now.voice,
+            phrases=now.phrases,
+            unheard=now.unheard,
+            transfer_number=now.business.transfer_number,
+            recognizer=partial(rollout.recognizer, call),
+        )
+
+    house.media = server = _media_server(house, parts_of)
     house.node = Node(
         house.crm,
         house.pressure,
@@ -359,7 +407,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         capacity=settings.max_calls,
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
+    await _prepare_voice(house, answers.current.voice, answers.current.sentences, stack, watcher)
 
 
 def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
@@ -447,10 +495,6 @@ async def _stored_transcripts(house: House, second: parts.SecondHearing, stack: 
     return spool
 
 
-URGENT_PHRASES = 3
-"""Rendered before the first call is taken: the greeting and what follows it. The rest comes in the background."""
-
-
 async def _prepare_voice(
     house: House, voice: Synthesizer, phrases: Sequence[str], stack: AsyncExitStack, watcher: Watcher
 ) -> None:
@@ -485,15 +529,13 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
-    zone = ZoneInfo(house.business.timezone)
-
     async def context(start: CallStart) -> CallContext:
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
-            now=datetime.now(zone),
+            now=datetime.now(ZoneInfo(house.business.timezone)),
             known_name=known.name if known is not None else "",
             last_need=known.last_need if known is not None else "",
         )
@@ -552,19 +594,19 @@ def _count_media(name: str, **labels: str) -> None:
 
 
 def _web_parts(house: House, desk: DeskParts) -> WebParts:
-    business = house.business
 
     def person() -> str:
         """Who can be offered to a caller right now."""
+        business = house.business
         return business.transfer_number if business.is_open(datetime.now(ZoneInfo(business.timezone))) else ""
 
     return WebParts(
         crm=house.crm,
         business_id=house.business_id,
-        business_name=business.name,
+        business_name=house.business.name,
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
-        transfer_number=business.transfer_number,
+        transfer_number=lambda: house.business.transfer_number,
         person=person,
         here=lambda: None if house.node is None else house.node.report(),
         resume_ws_url=house.resume_url,

@@ -91,7 +91,7 @@ class WebParts:
     resume_ws_url: Callable[[str], str] = _nobody
     may_wait: Callable[[], bool] = _never
     redirect_call: Callable[[str, str], None] = _no_control
-    transfer_number: str = ""
+    transfer_number: Callable[[], str] = _no_person
     voice: str = VOICE
     person: Callable[[], str] = _no_person
     here: Callable[[], NodeReport | None] = _not_here

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from moked.crm import tables_pages  # noqa: F401  (its tables are the models' too)
 from moked.crm.models import Base
 
 connection = context.config.attributes["connection"]
