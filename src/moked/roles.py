@@ -7,8 +7,8 @@ worker  ends what nobody serves any more         all     everything in one proce
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,9 +19,10 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
+from sqlalchemy import Engine as Database
 
 from moked import asgi, metrics, parts, processes, telephony, weights
-from moked.answering import URGENT_PHRASES, Answers, Follower
+from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -30,13 +31,14 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.phone import to_e164
+from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
-from moked.dialog import CallContext
+from moked.dialog import AgentFactory, CallContext
 from moked.dialog.business import Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
-from moked.errors import ModelError, ProfileError, ProviderError
+from moked.errors import Failure, ModelError, ProfileError, ProviderError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
@@ -65,7 +67,7 @@ from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import DeskParts, WebParts, create_app, handover
+from moked.web import AgentParts, DeskParts, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +199,8 @@ async def serve(
         tasks.start_soon(house.follower.run)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
-            desk = await to_thread.run_sync(_desk, house, stack)
+            voice = await _page_voice(house, stack)
+            desk = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice))
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
@@ -278,6 +281,7 @@ async def _let_calls_go(house: House, media: MediaServer) -> None:
 
 _ASK_AROUND_S = 0.5
 _REDIRECT_S = 10.0
+_SPEAK_S = 30.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
@@ -331,7 +335,52 @@ def _published(crm: Crm, versions: AgentVersions, files: AgentPlan) -> tuple[int
     return ensure(plan), current.version, plan
 
 
-def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
+async def _page_voice(house: House, stack: AsyncExitStack) -> Synthesizer | None:
+    """What the pages let people hear words with, where calls are elsewhere; a local voice is too heavy for that."""
+    if house.answers is not None or not parts.uses_google_voice(house.settings):
+        return None
+    voice, _ = parts.voice(house.settings, house.business)
+    await stack.enter_async_context(voice.running())
+    return voice
+
+
+def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database], AgentParts]:
+    """What the pages about the agent need, on their own connections; made on the loop whose voice they borrow."""
+    settings, loop = house.settings, asyncio.get_running_loop()
+
+    @asynccontextmanager
+    async def make(plan: AgentPlan) -> AsyncIterator[AgentFactory]:
+        chat = parts.chat(settings)
+        try:
+            yield parts.agents(settings, plan, chat)[0]
+        finally:
+            if chat is not None:
+                await chat.close()
+
+    async def spoken(text: str) -> bytes:
+        speaker = house.answers.current.voice if house.answers is not None else voice
+        assert speaker is not None
+        async with speaker.speak(text) as audio:
+            return b"".join([chunk async for chunk in audio])
+
+    def speak(text: str) -> bytes:
+        try:
+            return asyncio.run_coroutine_threadsafe(spoken(text), loop).result(_SPEAK_S)
+        except TimeoutError as error:
+            raise ProviderError("voice", Failure.TIMEOUT, "the voice took too long") from error
+
+    published = _from_thread(lambda: house.bus.publish(TOPIC, "agent.published", {}))
+    return lambda engine: AgentParts(
+        versions=AgentVersions(engine, house.versions.files),
+        rehearsals=Rehearsals(engine),
+        make=make,
+        published=published,
+        speak=speak if house.answers is not None or voice is not None else None,
+        name="llm" if settings.openai_api_key is not None or settings.openai_base_url else "script",
+    )
+
+
+def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> DeskParts:
     """The pages' own connections: a heavy list must not use up those that calls are stored on."""
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
@@ -339,7 +388,7 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup, agent=agent(engine))
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -454,11 +503,15 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             shadow=shadow,
             tell=tell,
             other=by_name.get(modes.utterances),
-            limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
+            limits=_limits(settings),
             max_shadows=settings.shadow_max_calls,
             spare=lambda: house.pressure.calm,
         )
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns)
 
 
 def _streaming_choice(rollout: Rollout) -> parts.Choice:
@@ -617,6 +670,7 @@ def _web_parts(house: House, desk: DeskParts) -> WebParts:
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
+        guard=_limits(house.settings),
         rollout_changed=_from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {})),
     )
 

@@ -60,7 +60,7 @@ class AgentVersions:
         self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._files = files
+        self.files = files
         self._clock = clock
 
     def version(self, business_id: int) -> int:
@@ -146,7 +146,7 @@ class AgentVersions:
 
     def _get(self, session: Session, business_id: int, version: int) -> Published:
         if version == 0:
-            return Published(0, self._files)
+            return Published(0, self.files)
         row = session.scalars(
             select(AgentVersion).where(AgentVersion.business_id == business_id, AgentVersion.version == version)
         ).one_or_none()

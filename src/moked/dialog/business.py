@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from moked.crm.phone import national, to_e164
 from moked.dialog import hours
-from moked.dialog.hours import Span
+from moked.dialog.hours import WEEKDAYS, Span
 from moked.dialog.moments import PART_HOURS, Moment, Precision, due
 from moked.dialog.ownerfile import Place, parse, text_of
 
 Gender = Literal["male", "female"]
 
-WEEKDAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _GENDERED: Final = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 _SPAN: Final = re.compile(r"(\d{1,2}):(\d{2})\s*[-\u2013]\s*(\d{1,2}):(\d{2})")
 # A caller must hear in the first sentence that no person speaks (Privacy Protection Authority, draft guidance, 2025).
