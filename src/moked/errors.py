@@ -31,7 +31,18 @@ class SettingsError(MokedError):
 
 
 class ProfileError(MokedError):
+    """`key` is a stable word for what is wrong, for whoever tells it in another language; `values` are what its text
+    names. `path` is the field ("hours.monday"), `line` begins at 1; '' and 0 where it is the text as a whole.
+    """
+
     code = "profile"
+
+    def __init__(self, message: str, key: str, path: str = "", line: int = 0, **values: str) -> None:
+        super().__init__(message)
+        self.key = key
+        self.path = path
+        self.line = line
+        self.values = values
 
 
 class ModelError(MokedError):

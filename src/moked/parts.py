@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from moked import weights
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
+from moked.dialog.chat import Chat
 from moked.dialog.deaf import UnheardAgents
 from moked.dialog.llm import LlmAgents
+from moked.dialog.published import AgentPlan
 from moked.dialog.rations import RationedAgents, Rations
 from moked.dialog.script import ScriptAgents
-from moked.dialog.scriptfile import load_script
 from moked.errors import ModelError, SettingsError
 from moked.media.session import Phrases
 from moked.recording.store import Store
@@ -32,7 +33,6 @@ from moked.stt.second import SecondEar, Transcriber
 from moked.stt.whisper_http import WhisperHttp
 from moked.stt.whisper_local import WhisperLocal
 from moked.stt.whisper_models import RECOMMENDED
-from moked.tts import Synthesizer
 from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
 from moked.tts.local import EspeakVoice, LocalVoice
@@ -58,6 +58,8 @@ def uses_google_speech(settings: Settings) -> bool:
 def uses_google_voice(settings: Settings) -> bool:
     return bool(settings.texttospeech_emulator_host or settings.google_application_credentials)
 
+
+Voice = CachedSynthesizer | TwoVoices
 
 VOICE_WEIGHTS = ("nakdimon", "phonikud", "kokoro")
 
@@ -212,7 +214,7 @@ def _needs_own_whisper(settings: Settings) -> bool:
     return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
-def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
+def voice(settings: Settings, business: Business) -> tuple[Voice, Choice]:
     """The voice, behind its cache."""
     gender = "m" if business.voice_gender == "male" else "f"
     inner: GoogleVoice | LocalVoice | EspeakVoice
@@ -246,7 +248,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
     return TwoVoices(cache, second), replace(choice, chosen=f"{choice.chosen}; {second.name} if it gives no sound")
 
 
-def _second_voice(settings: Settings, first: Synthesizer, gender: str) -> Synthesizer | None:
+def _second_voice(settings: Settings, first: object, gender: str) -> LocalVoice | None:
     """Only behind Google: the local voice fails with the machine."""
     if settings.tts_fallback == "none" or not isinstance(first, GoogleVoice):
         return None
@@ -268,35 +270,39 @@ def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:
     return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender)
 
 
-def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice]:
-    """The agent: a language model where one is configured, else the script."""
+def chat(settings: Settings) -> Chat | None:
+    """The language model's server, where one is configured; for all agents of the process."""
     if settings.openai_api_key is None and not settings.openai_base_url:
-        chosen = ScriptAgents(business, settings.agent_script)
-        return chosen, Choice(
+        return None
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else ""
+    return Chat(base_url=settings.openai_base_url, api_key=key, timeout_s=settings.llm_timeout_s)
+
+
+def agents(settings: Settings, plan: AgentPlan, chat: Chat | None) -> tuple[AgentFactory, Choice]:
+    """The agent: a language model where there is a `chat`, else the script."""
+    script = ScriptAgents(plan.business, script=plan.script)
+    if chat is None:
+        return script, Choice(
             "agent", "script", "no language model is set", "OPENAI_API_KEY, or OPENAI_BASE_URL of any compatible server"
         )
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else ""
     model = LlmAgents(
-        business,
+        plan.business,
         model=settings.llm_model,
-        api_key=key,
+        api_key="",
         base_url=settings.openai_base_url,
-        timeout_s=settings.llm_timeout_s,
         max_tools=settings.max_call_tools,
+        prompt=plan.prompt,
+        chat=chat,
     )
-    rationed = RationedAgents(
-        model,
-        ScriptAgents(business, settings.agent_script),
-        business,
-        Rations(settings.max_call_tokens, settings.max_call_tools),
-    )
+    rations = Rations(settings.max_call_tokens, settings.max_call_tools)
+    rationed = RationedAgents(model, script, plan.business, rations)
     why = "OPENAI_BASE_URL is set" if settings.openai_base_url else "OPENAI_API_KEY is set"
     return rationed, Choice("agent", settings.llm_model, why)
 
 
-def unheard(settings: Settings, business: Business) -> UnheardAgents:
+def unheard(plan: AgentPlan) -> UnheardAgents:
     """Who has a call that nobody can hear, whichever agent it has; the sentences are the script's."""
-    return UnheardAgents(business, load_script(settings.agent_script, business.voice_gender, business.name))
+    return UnheardAgents(plan.business, plan.script)
 
 
 def recordings_store(settings: Settings) -> Store | None:

@@ -7,8 +7,8 @@ worker  ends what nobody serves any more         all     everything in one proce
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,24 +19,29 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
+from sqlalchemy import Engine as Database
 
 from moked import asgi, metrics, parts, processes, recordings, telephony, weights, working
+from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
+from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.phone import to_e164
 from moked.crm.privacy_rules import RefusedWords, opening
+from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
-from moked.dialog import CallContext
-from moked.dialog.business import Business, load_business
-from moked.errors import ModelError, ProviderError, RecordingError
+from moked.dialog import AgentFactory, CallContext
+from moked.dialog.business import Business
+from moked.dialog.published import AgentPlan, files_of, read_agent
+from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
@@ -69,7 +74,7 @@ from moked.stt.google import GoogleStreaming
 from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import ApiParts, DeskParts, WebParts, create_app, handover
+from moked.web import AgentParts, ApiParts, DeskParts, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +93,11 @@ class House:
     """What every role of the process stands on."""
 
     settings: Settings
-    business: Business
+    plan: AgentPlan
     business_id: int
     crm: Crm
     rollouts: Rollouts
+    versions: AgentVersions
     bus: Bus
     auth_token: str
     host: str
@@ -107,8 +113,21 @@ class House:
     node: Node | None = None
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
+    answers: Answers | None = None
+    follower: Follower | None = None
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
+
+    @property
+    def business(self) -> Business:
+        """As it was last published."""
+        return self.plan.business
+
+    async def follow(self, plan: AgentPlan) -> None:
+        """A new version was published."""
+        self.plan = plan
+        if self.answers is not None:
+            await self.answers.take(plan)
 
     def note_lag(self, now: float, lag_s: float) -> None:
         """Loading models makes the loop late, and says nothing about how calls will fare."""
@@ -185,9 +204,12 @@ async def serve(
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
+        assert house.follower is not None
+        tasks.start_soon(house.follower.run)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
-            desk, api = await to_thread.run_sync(_desk, house, stack)
+            voice = await _page_voice(house, stack)
+            desk, api = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice))
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
@@ -269,16 +291,19 @@ async def _let_calls_go(house: House, media: MediaServer) -> None:
 
 _ASK_AROUND_S = 0.5
 _REDIRECT_S = 10.0
+_SPEAK_S = 30.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
-    business = load_business(settings.business_profile)
+    texts = files_of(settings.business_profile, settings.agent_script)
+    plan = read_agent(texts)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine, next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at)
-    business_id = await to_thread.run_sync(lambda: crm.ensure_business(business.name, timezone=business.timezone))
+    crm = Crm(engine, next_opening=lambda at: _next_opening(house.business, at))
+    versions = AgentVersions(engine, texts)
+    business_id, version, plan = await to_thread.run_sync(_published, crm, versions, plan)
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
@@ -292,15 +317,97 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
     house = House(
-        settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure, sealer, archive
+        settings,
+        plan,
+        business_id,
+        crm,
+        rollouts,
+        versions,
+        bus,
+        secret,
+        host,
+        port,
+        processes,
+        pressure,
+        sealer,
+        archive,
     )
+    house.follower = Follower(versions, business_id, bus, version, house.follow)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
     return house
 
 
-def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
+def _next_opening(business: Business, at: datetime) -> datetime:
+    return at if business.is_open(at) else business.next_opening(at) or at
+
+
+def _published(crm: Crm, versions: AgentVersions, files: AgentPlan) -> tuple[int, int, AgentPlan]:
+    """The business's id, the version that holds (0: the files), and what it says."""
+
+    def ensure(plan: AgentPlan) -> int:
+        business = plan.business
+        return crm.ensure_business(business.name, timezone=business.timezone, phone=business.phone)
+
+    business_id = ensure(files)
+    current = versions.current(business_id)
+    if current.version == 0:
+        return business_id, 0, files
+    try:
+        plan = read_agent(current.texts)
+    except ProfileError as error:  # of a newer Moked, perhaps
+        log.error("the published version cannot be used", extra={"version": current.version, "key": error.key})
+        return business_id, current.version, files
+    return ensure(plan), current.version, plan
+
+
+async def _page_voice(house: House, stack: AsyncExitStack) -> Synthesizer | None:
+    """What the pages let people hear words with, where calls are elsewhere; a local voice is too heavy for that."""
+    if house.answers is not None or not parts.uses_google_voice(house.settings):
+        return None
+    voice, _ = parts.voice(house.settings, house.business)
+    await stack.enter_async_context(voice.running())
+    return voice
+
+
+def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database], AgentParts]:
+    """What the pages about the agent need, on their own connections; made on the loop whose voice they borrow."""
+    settings, loop = house.settings, asyncio.get_running_loop()
+
+    @asynccontextmanager
+    async def make(plan: AgentPlan) -> AsyncIterator[AgentFactory]:
+        chat = parts.chat(settings)
+        try:
+            yield parts.agents(settings, plan, chat)[0]
+        finally:
+            if chat is not None:
+                await chat.close()
+
+    async def spoken(text: str) -> bytes:
+        speaker = house.answers.current.voice if house.answers is not None else voice
+        assert speaker is not None
+        async with speaker.speak(text) as audio:
+            return b"".join([chunk async for chunk in audio])
+
+    def speak(text: str) -> bytes:
+        try:
+            return asyncio.run_coroutine_threadsafe(spoken(text), loop).result(_SPEAK_S)
+        except TimeoutError as error:
+            raise ProviderError("voice", Failure.TIMEOUT, "the voice took too long") from error
+
+    published = _from_thread(lambda: house.bus.publish(TOPIC, "agent.published", {}))
+    return lambda engine: AgentParts(
+        versions=AgentVersions(engine, house.versions.files),
+        rehearsals=Rehearsals(engine),
+        make=make,
+        published=published,
+        speak=speak if house.answers is not None or voice is not None else None,
+        name="llm" if settings.openai_api_key is not None or settings.openai_base_url else "script",
+    )
+
+
+def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> tuple[DeskParts, ApiParts]:
     """For people and for programs. They have connections of their own: a heavy list must not use up those that calls
     are stored on."""
     engine = db.connect(house.settings.database)
@@ -319,57 +426,48 @@ def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    return DeskParts(access=access, desk=desk, edits=edits, setup=setup), api
+    return DeskParts(access=access, desk=desk, edits=edits, setup=setup, agent=agent(engine)), api
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
-    settings, business = house.settings, house.business
+    settings = house.settings
     watcher.loading("models")
     await to_thread.run_sync(_ensure_weights, settings)
-    engines, hearing = parts.hearing(settings, business)
-    voice, speaking = parts.voice(settings, business)
-    factory, agent = parts.agents(settings, business)
-    unheard = parts.unheard(settings, business)
+    engines, hearing = parts.hearing(settings, house.business)
+    house.answers = answers = Answers(settings, house.plan)
     second = parts.second_hearing(settings, engines)
     spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     breakers = {engine.name: Breaker() for engine in engines}
     house.rollout = rollout = _rollout(house, engines, breakers, journal)
     await rollout.look()
-    house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
+    house.choices = [hearing, _streaming_choice(rollout), *second.choices, answers.speaking, answers.choice]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
-    for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
+    for running in (vad.running, journal.running, answers.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
     await stack.enter_async_context(second.running())
     spooled = await _stored_transcripts(house, second, stack)
     recorder = await _recorder(house, stack)
-    fixed = parts.phrases(business)
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
         return Ear(vad.open, on_speech)
 
     session_parts = partial(
         SessionParts,
-        agents=factory,
-        voice=voice,
         ear=ear,
         context=_context(house),
         journal=journal,
         bus=BoardBus(house.bus, house.business_id),
         control=RestControl(house.control, house),
-        phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
-        unheard=unheard,
         instruction=_instruction(house, engines),
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
         record=recorder.call if recorder is not None else None,
-        agent_answers_refusals=factory.name == "script",
-        transfer_number=business.transfer_number,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
         machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
@@ -377,9 +475,21 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         on_turn=rollout.turn,
         pressure=house.pressure,
     )
-    house.media = server = _media_server(
-        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
-    )
+
+    def parts_of(call: CallStart) -> SessionParts:
+        """With what is published as the call begins."""
+        now = answers.current
+        return session_parts(
+            agents=now.agents,
+            agent_answers_refusals=now.agents.name == "script",
+            voice=now.voice,
+            phrases=now.phrases,
+            unheard=now.unheard,
+            transfer_number=now.business.transfer_number,
+            recognizer=partial(rollout.recognizer, call),
+        )
+
+    house.media = server = _media_server(house, parts_of)
     house.node = Node(
         house.crm,
         house.pressure,
@@ -388,7 +498,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         capacity=settings.max_calls,
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
+    await _prepare_voice(house, answers.current.voice, answers.current.sentences, stack, watcher)
 
 
 def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
@@ -435,11 +545,15 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             shadow=shadow,
             tell=tell,
             other=by_name.get(modes.utterances),
-            limits=Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns),
+            limits=_limits(settings),
             max_shadows=settings.shadow_max_calls,
             spare=lambda: house.pressure.calm,
         )
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns)
 
 
 def _streaming_choice(rollout: Rollout) -> parts.Choice:
@@ -492,10 +606,6 @@ async def _recorder(house: House, stack: AsyncExitStack) -> Recorder | None:
     return recorder
 
 
-URGENT_PHRASES = 3
-"""Rendered before the first call is taken: the greeting and what follows it. The rest comes in the background."""
-
-
 async def _prepare_voice(
     house: House, voice: Synthesizer, phrases: Sequence[str], stack: AsyncExitStack, watcher: Watcher
 ) -> None:
@@ -530,11 +640,11 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
 
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
-    zone, business = ZoneInfo(house.business.timezone), house.business
     rows, records = house.archive.rows, house.settings.recordings == "on"
-    female = business.voice_gender == "female"
 
     async def context(start: CallStart) -> CallContext:
+        business = house.business
+        female = business.voice_gender == "female"
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
         rules = await to_thread.run_sync(rows.rules, house.business_id)
@@ -543,7 +653,7 @@ def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
-            now=datetime.now(zone),
+            now=datetime.now(ZoneInfo(business.timezone)),
             known_name=known.name if known is not None else "",
             last_need=known.last_need if known is not None else "",
             greeting=opening(business.greeting, business.name, rules, recorded=recorded, female=female),
@@ -606,20 +716,20 @@ def _count_media(name: str, **labels: str) -> None:
 
 
 def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
-    business = house.business
     rollout_changed = _from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {}))
 
     def person() -> str:
         """Who can be offered to a caller right now."""
+        business = house.business
         return business.transfer_number if business.is_open(datetime.now(ZoneInfo(business.timezone))) else ""
 
     return WebParts(
         crm=house.crm,
         business_id=house.business_id,
-        business_name=business.name,
+        business_name=house.business.name,
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
-        transfer_number=business.transfer_number,
+        transfer_number=lambda: house.business.transfer_number,
         person=person,
         here=lambda: None if house.node is None else house.node.report(),
         resume_ws_url=house.resume_url,
@@ -630,6 +740,7 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
+        guard=_limits(house.settings),
         rollout_changed=rollout_changed,
         api=replace(api, rollout_changed=rollout_changed),
     )

@@ -1,22 +1,34 @@
 """A furnished office for tests of the desk: people of every role, calls with their leads, and the neighbour's."""
 
 import re
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from moked.crm.access import Access
+from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.permissions import SCOPES, UserRole
+from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
+from moked.dialog.published import files_of
+from moked.dialog.script import ScriptAgents
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
+from moked.rollout.guard import Limits
 from moked.setup_link import SetupLink
-from moked.web import ApiParts, DeskParts, WebParts, create_app
+from moked.web import AgentParts, ApiParts, DeskParts, WebParts, create_app
 
 BASE = "http://localhost"
 PASSWORD = "סיסמה ארוכה מאוד"
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
+
+
+@asynccontextmanager
+async def scripted(plan):
+    """The scripted agent, as a rehearsal is given it."""
+    yield ScriptAgents(plan.business, script=plan.script)
 
 
 class DeskOffice:
@@ -33,6 +45,16 @@ class DeskOffice:
         self.edits = Edits(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
+        self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
+        self.versions = AgentVersions(engine, files_of(None, None), clock=lambda: self.now)
+        self.published = []
+        self.agent = AgentParts(
+            versions=self.versions,
+            rehearsals=Rehearsals(engine, clock=lambda: self.now),
+            make=scripted,
+            published=lambda: self.published.append(self.versions.version(self.business)),
+            speak=lambda text: b"\x10" * 800,
+        )
         self.base = base
         self.app = self.build()
 
@@ -50,7 +72,9 @@ class DeskOffice:
                 a_minute=self.a_minute,
                 rollouts=lambda business: Rollouts(self.engine, business, clock=lambda: self.now),
             ),
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
+            rollouts=self.rollouts,
+            guard=Limits(),
+            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup, agent=self.agent),
         )
         return create_app(parts)
 

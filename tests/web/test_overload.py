@@ -135,7 +135,7 @@ def test_what_is_no_number_is_asked_for_again_and_then_a_message_is_taken(office
 
 
 def test_a_person_is_offered_while_there_is_one(office):
-    office.options.update(person=lambda: OFFICE, transfer_number=OFFICE)
+    office.options.update(person=lambda: OFFICE, transfer_number=lambda: OFFICE)
     call = Refused(office, "0#")
     assert call.run(times=2) == ["incoming_call", "callback_request?asked=1", "dial_result"]
     assert telephony.OFFER_PERSON in call.heard
@@ -145,7 +145,7 @@ def test_a_person_is_offered_while_there_is_one(office):
 
 
 def test_a_person_who_does_not_answer_leaves_the_callback_open(office):
-    office.options.update(person=lambda: OFFICE, transfer_number=OFFICE)
+    office.options.update(person=lambda: OFFICE, transfer_number=lambda: OFFICE)
     call = Refused(office, "0#", dial_status="no-answer", recorded_seconds=0)
     call.run(times=2)
     assert telephony.NOBODY_FREE in call.heard

@@ -130,7 +130,7 @@ def test_a_withheld_caller_and_a_rehearsal(office):
     ],
 )
 def test_after_the_stream_the_call_goes_on_as_it_ended(office, outcome, expected):
-    office.options["transfer_number"] = "+97235551234"
+    office.options["transfer_number"] = lambda: "+97235551234"
     office.post("incoming_call")
     if outcome:
         office.crm.finish_call(CallEnd("CA1", outcome, "x", 1, LeadDraft()))
@@ -140,7 +140,7 @@ def test_after_the_stream_the_call_goes_on_as_it_ended(office, outcome, expected
 
 
 def test_a_call_whose_stream_ends_goes_on_where_somebody_serves(office):
-    office.options["transfer_number"] = "+97235551234"
+    office.options["transfer_number"] = lambda: "+97235551234"
     first = parameters(office.post("incoming_call"))["token"]
     office.crm.redeem_ticket(first, "CA1")
     office.options["may_wait"] = lambda: True

@@ -8,7 +8,7 @@ are plain snapshots, to be shown and forgotten.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -43,6 +43,7 @@ __all__ = ["PAGE", "ContactPage", "Desk", "Happening", "LeadFilter", "Page"]
 COLUMN = 30
 """Cards of a stage on the board; the rest is in the list."""
 _TIMELINE = 100
+NUMBERS_DAYS = 90
 _SPOKEN = 3
 
 
@@ -72,6 +73,15 @@ class CallRow:
     call: Call
     name: str
     response_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRow:
+    """A number of ours that was called, how often in `NUMBERS_DAYS`, and when last."""
+
+    number: str
+    calls: int
+    last: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +228,19 @@ class Desk(ContactReads, WorkReads, Finder):
                 of(TranscriptSegment, TranscriptSegment.number),
                 of(CallEvent, CallEvent.id),
             )
+
+    def numbers(self, business_id: int) -> Sequence[NumberRow]:
+        """The numbers that rang here lately, the busiest first."""
+        since = self._clock() - timedelta(days=NUMBERS_DAYS)
+        counts = (
+            select(Call.called, func.count(), func.max(Call.started_at))
+            .where(Call.business_id == business_id, Call.started_at >= since, Call.simulated.is_(False))
+            .group_by(Call.called)
+            .order_by(func.count().desc(), Call.called)
+            .limit(PAGE)
+        )
+        with self._reading() as session:
+            return [NumberRow(called, calls, last) for called, calls, last in session.execute(counts)]
 
     # ---- inside
 

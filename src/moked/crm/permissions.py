@@ -23,6 +23,9 @@ class Permission(StrEnum):
     SETUP = "setup"  # what is asked about leads: own fields, reasons why one is lost
     FILES = "files"  # contacts from a file, and lists as files
     AUDIT = "audit"  # what everybody did
+    ANALYTICS = "analytics"  # figures of all calls, and what they cost
+    SETTINGS = "settings"  # the business, what its agent says, how calls are heard
+    LISTEN_RECORDING = "listen_recording"  # what was said, in the caller's own voice
     USERS = "users"  # who may come in, and as what
     ROLLOUT = "rollout"  # how calls are heard
     INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
@@ -31,7 +34,15 @@ class Permission(StrEnum):
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT, Permission.SETUP, Permission.FILES}
+_MANAGER = _AGENT | {
+    Permission.ASSIGN,
+    Permission.AUDIT,
+    Permission.SETUP,
+    Permission.FILES,
+    Permission.ANALYTICS,
+    Permission.SETTINGS,
+    Permission.LISTEN_RECORDING,
+}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from moked.crm.phone import to_e164
+from moked.crm.phone import national, to_e164
 from moked.crm.privacy_rules import DISCLOSES, first_sentence
 from moked.dialog import hours
-from moked.dialog.hours import Span
+from moked.dialog.hours import WEEKDAYS, Span
 from moked.dialog.moments import PART_HOURS, Moment, Precision, due
-from moked.dialog.ownerfile import Place, read
+from moked.dialog.ownerfile import Place, parse, text_of
 
 Gender = Literal["male", "female"]
 
-WEEKDAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _GENDERED: Final = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 _SPAN: Final = re.compile(r"(\d{1,2}):(\d{2})\s*[-\u2013]\s*(\d{1,2}):(\d{2})")
 _DISCLOSURE: Final = "שלום, {מדבר העוזר הקולי|מדברת העוזרת הקולית} של {business}."
@@ -76,6 +75,7 @@ class Business:
     transfer_number: str = ""
     pronunciation: tuple[tuple[str, str], ...] = ()
     hints: tuple[str, ...] = ()
+    phone: str = ""
 
     def local(self, at: datetime) -> datetime:
         """`at` (aware) on the business's clock."""
@@ -155,6 +155,7 @@ class Business:
     def facts_text(self) -> str:
         """All that may be told, as plain Hebrew lines: for a language model's prompt."""
         lines = [f"שם העסק: {self.name}", self.description, f"כתובת: {self.address}" if self.address else ""]
+        lines.append(f"טלפון: {national(self.phone)}" if self.phone else "")
         lines.append(f"שעות: {self.week_text()}")
         for closure in self.closures:
             days = f"{closure.first:%d.%m.%Y}" + (
@@ -175,17 +176,27 @@ def gendered(text: str, gender: Gender) -> str:
 
 def load_business(path: Path | None = None) -> Business:
     """The profile in `path`, or the packaged example. Raises `ProfileError` naming the line and what is right."""
+    return parse_business(profile_text(path), str(path or "business.yaml"))
+
+
+def profile_text(path: Path | None = None) -> str:
+    """What is written in `path`, or in the packaged example."""
     if path is not None:
-        return _business(read(Path(path)))
+        return text_of(Path(path))
     with as_file(files("moked.dialog").joinpath("defaults", "business.yaml")) as packaged:
-        return _business(read(packaged))
+        return text_of(packaged)
+
+
+def parse_business(text: str, name: str = "profile") -> Business:
+    """The profile written in `text`. Raises `ProfileError` naming the place and what is right."""
+    return _business(parse(text, name))
 
 
 # --- reading and checking -----------------------------------------------------------------------------------------
 
 _FIELDS: Final = (
-    "name", "description", "address", "timezone", "hours", "holidays", "services", "faq", "greeting", "disclosure",
-    "recording_notice", "voice_gender", "transfer_number", "pronunciation", "hints",
+    "name", "description", "phone", "address", "timezone", "hours", "holidays", "services", "faq", "greeting",
+    "disclosure", "recording_notice", "voice_gender", "transfer_number", "pronunciation", "hints",
 )  # fmt: skip
 
 
@@ -203,7 +214,9 @@ def _business(root: Place) -> Business:
     if not DISCLOSES.search(first_sentence(greeting)):
         disclosure = text("disclosure", _DISCLOSURE)
         if not DISCLOSES.search(first_sentence(disclosure)):
-            fields["disclosure"].fail(f'must say that a voice assistant is speaking, for example "{_DISCLOSURE}"')
+            fields["disclosure"].fail(
+                f'must say that a voice assistant is speaking, for example "{_DISCLOSURE}"', "disclosure"
+            )
         greeting = f"{disclosure} {greeting}"
     notice = text("recording_notice")
     return Business(
@@ -221,6 +234,7 @@ def _business(root: Place) -> Business:
         transfer_number=_number(fields.get("transfer_number")),
         pronunciation=_pronunciation(fields.get("pronunciation")),
         hints=_hints(fields.get("hints")),
+        phone=_number(fields.get("phone")),
     )
 
 
@@ -230,7 +244,7 @@ def _timezone(place: Place | None) -> str:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         assert place is not None
-        place.fail(f"{name!r} is no time zone; for Israel write Asia/Jerusalem")
+        place.fail(f"{name!r} is no time zone; for Israel write Asia/Jerusalem", "timezone", value=name)
     return name
 
 
@@ -246,15 +260,17 @@ def _spans(place: Place) -> tuple[Span, ...]:
     for item in place.items():
         match = _SPAN.fullmatch(item.text())
         if not match:
-            item.fail(f'write hours as "08:00-17:00", a list of such, or "closed"; not {item.text()!r}')
+            right = 'write hours as "08:00-17:00", a list of such, or "closed"'
+            item.fail(f"{right}; not {item.text()!r}", "hours", value=item.text())
         hour, minute, end_hour, end_minute = map(int, match.groups())
         span = Span(hour * 60 + minute, end_hour * 60 + end_minute)
         if minute > 59 or end_minute > 59 or hour > 23 or span.closes > 24 * 60:
-            item.fail(f"{item.text()!r} has no such hour; hours go from 00:00 to 24:00")
+            item.fail(f"{item.text()!r} has no such hour; hours go from 00:00 to 24:00", "hour", value=item.text())
         if span.closes <= span.opens:
-            item.fail(f"{item.text()!r} ends before it begins; hours over midnight are written as two days")
+            why = "ends before it begins; hours over midnight are written as two days"
+            item.fail(f"{item.text()!r} {why}", "hours_backwards", value=item.text())
         if found and span.opens < found[-1].closes:
-            item.fail(f"{item.text()!r} begins before the hours above it end")
+            item.fail(f"{item.text()!r} begins before the hours above it end", "hours_overlap", value=item.text())
         found.append(span)
     return tuple(found)
 
@@ -264,7 +280,7 @@ def _closure(place: Place) -> Closure:
     first = _date(fields["date"])
     last = _date(fields["until"]) if "until" in fields else first
     if last < first:
-        fields["until"].fail(f"{last} is before {first}")
+        fields["until"].fail(f"{last} is before {first}", "until", first=first, last=last)
     name = fields["name"].text() if "name" in fields else ""
     return Closure(first, last, name, _spans(fields["hours"]) if "hours" in fields else ())
 
@@ -273,7 +289,8 @@ def _date(place: Place) -> date:
     try:
         return date.fromisoformat(place.text())
     except ValueError:
-        place.fail(f'write a date as "2026-09-21" (year-month-day), not {place.text()!r}')
+        right = 'write a date as "2026-09-21" (year-month-day)'
+        place.fail(f"{right}, not {place.text()!r}", "date", value=place.text())
 
 
 def _service(place: Place) -> Service:
@@ -286,7 +303,7 @@ def _faq(place: Place, gender: Gender) -> Faq:
     fields = place.table(("question", "answer", "keywords"), required=("question", "answer", "keywords"))
     keywords = fields["keywords"].texts()
     if not keywords:
-        fields["keywords"].fail("at least one word is needed by which the question is recognised")
+        fields["keywords"].fail("at least one word is needed by which the question is recognised", "keywords")
     return Faq(fields["question"].text(), gendered(fields["answer"].text(), gender), keywords)
 
 
@@ -295,7 +312,8 @@ def _number(place: Place | None) -> str:
         return ""
     number = to_e164(place.text())
     if number is None or not number.startswith("+"):
-        place.fail(f"{place.text()!r} is no phone number that can be dialled; write it as 050-2345678 or +972502345678")
+        right = "write it as 050-2345678 or +972502345678"
+        place.fail(f"{place.text()!r} is no phone number that can be dialled; {right}", "phone", value=place.text())
     return number
 
 
@@ -306,7 +324,7 @@ def _pronunciation(place: Place | None) -> tuple[tuple[str, str], ...]:
 def _hints(place: Place | None) -> tuple[str, ...]:
     hints = place.texts() if place else ()
     if place and len(hints) > _MOST_HINTS:
-        place.fail(f"{len(hints)} phrases are too many; recognition takes {_MOST_HINTS}")
+        place.fail(f"{len(hints)} phrases are too many; recognition takes {_MOST_HINTS}", "hints", most=_MOST_HINTS)
     return hints
 
 

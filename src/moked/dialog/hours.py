@@ -13,6 +13,8 @@ _UNITS: Final = ("", "אחת", "שתיים", "שלוש", "ארבע", "חמש", "
 _TENS: Final = ("", "עשר", "עשרים", "שלושים", "ארבעים", "חמישים")
 _SATURDAY: Final = 6
 
+WEEKDAYS: Final = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -35,9 +34,10 @@ from moked.dialog import (
     ToolRan,
     addresses,
 )
-from moked.dialog.business import Business, gendered
+from moked.dialog.business import Business
 from moked.dialog.chat import PROVIDER, Chat, Chunk, Delta
 from moked.dialog.intake import HANDED_BACK
+from moked.dialog.published import system_prompt
 from moked.dialog.rations import Spent
 from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
@@ -63,7 +63,11 @@ NOT_HEARD: Final = "סליחה, לא שמעתי טוב. אפשר לחזור על
 
 
 class LlmAgents:
-    """Makes an agent for each call. `base_url` empty means OpenAI itself; `timeout_s` is for the first word."""
+    """Makes an agent for each call. `base_url` empty means OpenAI itself; `timeout_s` is for the first word.
+
+    `prompt` is the owner's own, with {name} and {facts} where they belong; empty: the packaged one. `chat` is the
+    server's client where others use it too; it is not closed here then.
+    """
 
     name = "llm"
 
@@ -77,6 +81,8 @@ class LlmAgents:
         timeout_s: float = 6.0,
         max_tools: int = 1_000_000,
         clock: Callable[[], datetime] | None = None,
+        prompt: str = "",
+        chat: Chat | None = None,
     ) -> None:
         self._business = business
         self._model = model
@@ -88,8 +94,9 @@ class LlmAgents:
             self._options["prompt_cache_key"] = f"moked-{business.name}"[:64]
         if model.startswith(("gpt-5", "o1", "o3", "o4")):
             self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
-        self._chat = Chat(base_url=base_url, api_key=api_key, timeout_s=timeout_s)
-        self._prompt = system_prompt(business)
+        self._chat = chat or Chat(base_url=base_url, api_key=api_key, timeout_s=timeout_s)
+        self._own_chat = chat is None
+        self._prompt = system_prompt(business, prompt)
         addresses.ready()
         self._tools = [tool.schema() for tool in TOOLS]  # made once: they are most of what is sent
 
@@ -104,7 +111,8 @@ class LlmAgents:
         try:
             yield
         finally:
-            await self._chat.close()
+            if self._own_chat:
+                await self._chat.close()
 
     def stream(self, messages: list[dict[str, Any]]) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
         """One streamed completion. Raises `ProviderError`; a silent server is a TIMEOUT, also between words."""
@@ -465,10 +473,3 @@ def two_readings(turn: CallerTurn) -> str:
             elif one.material:
                 notes.append(f"{_SLOT_NAMES[one.slot]}, כפי שנשמע בהאזנה שנייה: «{one.second}».")
     return "\n".join(notes)
-
-
-def system_prompt(business: Business) -> str:
-    """The fixed prompt: persona, rules and the business's facts, in the gender of its voice."""
-    template = files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
-    text = gendered(template, business.voice_gender)
-    return text.replace("{name}", business.name).replace("{facts}", business.facts_text())

@@ -28,13 +28,13 @@ _FROM_RECORDS = 0.7  # how sure we are that a returning caller is the person on 
 
 
 class ScriptAgents:
-    """The factory: reads and checks the script once. Raises `ProfileError`."""
+    """The factory: reads and checks the script once, unless it is given. Raises `ProfileError`."""
 
     name = "script"
 
-    def __init__(self, business: Business, script_path: Path | None = None) -> None:
+    def __init__(self, business: Business, script_path: Path | None = None, *, script: Script | None = None) -> None:
         self._business = business
-        self._script = load_script(script_path, business.voice_gender, business.name)
+        self._script = script or load_script(script_path, business.voice_gender, business.name)
         addresses.ready()
 
     def __call__(self, context: CallContext) -> Agent:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from moked.dialog.business import Gender, gendered
-from moked.dialog.ownerfile import Place, read
+from moked.dialog.ownerfile import Place, parse, text_of
 
 _SENTENCE: Final = re.compile(r"[^.!?]+[.!?]+|[^.!?]+$")
 _CLAUSE: Final = re.compile(r"[^,:;]+[,:;]|[^,:;]+$")
@@ -128,9 +128,22 @@ _USUAL_TRIES: Final = 3
 
 def load_script(path: Path | None, gender: Gender, business: str) -> Script:
     """The script in `path` over the packaged one. Raises `ProfileError` naming the step and what is right."""
+    return parse_script(script_text(path), gender, business, str(path or "script.yaml"))
+
+
+def script_text(path: Path | None = None) -> str:
+    """What is written in `path`, or in the packaged script."""
+    if path is not None:
+        return text_of(Path(path))
     with as_file(files("moked.dialog").joinpath("defaults", "script.yaml")) as packaged:
-        usual = _Reader(gender, business, None).script(read(packaged))
-    return usual if path is None else _Reader(gender, business, usual).script(read(Path(path)))
+        return text_of(packaged)
+
+
+def parse_script(text: str, gender: Gender, business: str, name: str = "script") -> Script:
+    """The script written in `text` over the packaged one. Raises `ProfileError` naming the step and what is right."""
+    packaged = script_text()
+    usual = _Reader(gender, business, None).script(parse(packaged, "script.yaml"))
+    return usual if text == packaged else _Reader(gender, business, usual).script(parse(text, name))
 
 
 class _Reader:
@@ -148,7 +161,7 @@ class _Reader:
         steps = tuple(self._step(item) for item in fields["steps"].items()) if "steps" in fields else ()
         if not steps:
             if usual is None or "steps" in fields:
-                fields.get("steps", root).fail("at least one step is needed under 'steps'")
+                fields.get("steps", root).fail("at least one step is needed under 'steps'", "no_steps")
             steps = usual.steps
         self._check_order(steps, fields.get("steps", root))
         known = (*usual.lines, "silence") if usual else None
@@ -163,33 +176,34 @@ class _Reader:
         seen: set[str] = set()
         for number, step in enumerate(steps, 1):
             if step.id in seen:
-                place.fail(f"step {number} asks for {step.id!r} a second time")
+                place.fail(f"step {number} asks for {step.id!r} a second time", "step_twice", number=number, id=step.id)
             seen.add(step.id)
             if step.slot is Slot.SUMMARY and number < len(steps):
-                place.fail(f"step {number}: the summary has to be the last step")
+                place.fail(f"step {number}: the summary has to be the last step", "summary_last", number=number)
 
     def _step(self, place: Place, *, spare: bool = False) -> Step:
         fields = place.table(_STEP_FIELDS, required=("asks",))
         slot = Slot(fields["asks"].one_of(tuple(Slot)))
         own = slot in _OWN and not spare
         if own and "id" not in fields:
-            place.fail(f"a {slot.value!r} step needs an 'id': the name of the field in the lead")
+            place.fail(f"a {slot.value!r} step needs an 'id': the name of the field in the lead", "id", slot=slot.value)
         if "id" in fields and not own:
             kinds = ", ".join(repr(kind.value) for kind in Slot if kind in _OWN)
-            fields["id"].fail(f"only steps of your own have an id: {kinds}")
+            fields["id"].fail(f"only steps of your own have an id: {kinds}", "no_id", kinds=kinds)
         usual = self._usual_step(slot)
         if "say" not in fields and usual is None:
-            place.fail("the field 'say' is missing: the question of this step")
+            place.fail("the field 'say' is missing: the question of this step", "say")
         for key, slots in _LINES_OF.items():
             if key in fields and slot not in slots:
                 only = " or ".join(repr(other.value) for other in Slot if other in slots)
-                fields[key].fail(f"only a {only} step has this field")
+                fields[key].fail(f"only a {only} step has this field", "only_step", only=only)
         lines = {key: self._line(fields[key]) for key in _STEP_LINES if key in fields}
         said_back = "phone" if slot is Slot.PHONE else "value"
         for key in {"confirm", "slowly"} & lines.keys():
             if said_back not in lines[key].variables:
                 what = "the number" if slot in _DICTATED else "the answer"
-                fields[key].fail(f"has to read {what} back: put {{{said_back}}} into it")
+                told = f"has to read {what} back: put {{{said_back}}} into it"
+                fields[key].fail(told, "read_back", variable=f"{{{said_back}}}")
         again = tuple(self._line(item) for item in fields["again"].items()) if "again" in fields else ()
         if usual:
             lines = {**usual.lines, **lines}
@@ -197,7 +211,7 @@ class _Reader:
         tries = fields["tries"].number(1, 5) if "tries" in fields else usual.tries if usual else _USUAL_TRIES
         again = again or (usual.again if usual and "say" not in fields else ()) or (say,)
         if own and fields["id"].text() in _TAKEN:
-            fields["id"].fail("this name is taken by a step of the script")
+            fields["id"].fail("this name is taken by a step of the script", "id_taken")
         return Step(slot, fields["id"].text() if own else slot.value, say, again, tries, lines)
 
     def _usual_step(self, slot: Slot) -> Step | None:
@@ -208,14 +222,20 @@ class _Reader:
         text = gendered(place.text(), self._gender).replace("{business}", self._business)
         for name in _VARIABLE.findall(text):
             if name not in VARIABLES:
-                place.fail(f"{{{name}}} is not known; possible: {', '.join('{' + v + '}' for v in VARIABLES)}")
+                possible = ", ".join("{" + known + "}" for known in VARIABLES)
+                place.fail(
+                    f"{{{name}}} is not known; possible: {possible}",
+                    "variable",
+                    value=f"{{{name}}}",
+                    options=possible,
+                )
         rest = _VARIABLE.sub("", text)
         if "{" in rest or "}" in rest:
-            place.fail("a { or } is left over; write {name}, or {זכר|נקבה} for both voices")
+            place.fail("a { or } is left over; write {name}, or {זכר|נקבה} for both voices", "brace")
         if not text:
-            place.fail("a sentence is needed here")
+            place.fail("a sentence is needed here", "sentence")
         if text[-1] not in ".!?":
-            place.fail("a sentence ends with a full stop, a question mark or an exclamation mark")
+            place.fail("a sentence ends with a full stop, a question mark or an exclamation mark", "sentence_end")
         return Line(tuple(_pieces(text)))
 
 

@@ -171,6 +171,10 @@ class CachedSynthesizer:
         async with self._inner.running():
             yield
 
+    def pronounce_as(self, words: Sequence[tuple[str, str]]) -> None:
+        """Other (written, said) words from now on."""
+        self._respelled = respelling(words)
+
     # --- planning ---------------------------------------------------------------------------------------------------
 
     def _prepared(self, text: str) -> str:

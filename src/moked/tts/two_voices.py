@@ -19,6 +19,7 @@ from moked import metrics
 from moked.errors import Failure, ProviderError
 from moked.stt.failover import Breaker, State
 from moked.tts import Progress, Synthesizer
+from moked.tts.cache import CachedSynthesizer
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class TwoVoices:
 
     def __init__(
         self,
-        first: Synthesizer,
+        first: CachedSynthesizer,
         second: Synthesizer,
         *,
         patience_s: float = 1.5,
@@ -49,6 +50,10 @@ class TwoVoices:
 
     def cached(self, text: str) -> bytes | None:
         return self._first.cached(text)
+
+    def pronounce_as(self, words: Sequence[tuple[str, str]]) -> None:
+        """The first one; the second says what it is given."""
+        self._first.pronounce_as(words)
 
     async def prepare(self, texts: Sequence[str], progress: Progress | None = None) -> None:
         await self._first.prepare(texts, progress)

@@ -1,17 +1,24 @@
 """What the web plane is given by whoever starts it: values and callables, so that nothing here reads settings."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from moked.crm.access import Access
+from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.places import NodeReport
+from moked.crm.recordings_port import RecordingSource
+from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
+from moked.dialog import AgentFactory
+from moked.dialog.published import AgentPlan
+from moked.rollout.guard import Limits
 from moked.telephony import VOICE
 
 
@@ -52,13 +59,32 @@ class Setup(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentParts:
+    """What its own pages need of the agent.
+
+    `make(plan)` gives an agent's factory for a rehearsal, for as long as it is entered, on whatever loop. `published`
+    tells the processes that take calls. `speak` gives mu-law audio of a text (it may raise `ProviderError`); None where
+    this process has no voice. `name`: 'script' or 'llm', whichever talks.
+    """
+
+    versions: AgentVersions
+    rehearsals: Rehearsals
+    make: Callable[[AgentPlan], AbstractAsyncContextManager[AgentFactory]]
+    published: Callable[[], None] = _nobody_told
+    speak: Callable[[str], bytes] | None = None
+    name: str = "script"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What the desk stands on."""
+    """What the desk stands on. `agent`: its settings have pages; `recordings`: where calls' audio is, if anywhere."""
 
     access: Access
     desk: Desk
     edits: Edits
     setup: Setup
+    agent: AgentParts | None = None
+    recordings: RecordingSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +120,8 @@ class WebParts:
     this_number|other_number|person|not_a_number, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
-    whether there is something to switch, `rollout_changed` tells the other processes at once.
+    whether there is something to switch, `rollout_changed` tells the other processes at once, `guard` are the limits at
+    which streaming is taken back.
 
     `desk`: the pages people work at; None = only the carrier is answered. `api`: the same for programs.
     """
@@ -107,7 +134,7 @@ class WebParts:
     resume_ws_url: Callable[[str], str] = _nobody
     may_wait: Callable[[], bool] = _never
     redirect_call: Callable[[str, str], None] = _no_control
-    transfer_number: str = ""
+    transfer_number: Callable[[], str] = _no_person
     voice: str = VOICE
     person: Callable[[], str] = _no_person
     here: Callable[[], NodeReport | None] = _not_here
@@ -116,5 +143,6 @@ class WebParts:
     streaming_default: bool = True
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
+    guard: Limits | None = None
     desk: DeskParts | None = None
     api: ApiParts | None = None

@@ -132,7 +132,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         match go.step:
             case Step.HANG_UP:
                 return _twiml(telephony.hang_up())
-            case Step.TRANSFER if number := go.number or parts.transfer_number:
+            case Step.TRANSFER if number := go.number or parts.transfer_number():
                 return _twiml(telephony.dial(number, then))
             case Step.TRANSFER | Step.WAY_ON:
                 return _twiml(telephony.way_on(then))
@@ -228,7 +228,7 @@ def _parties() -> dict[str, str]:
 def _way_on(parts: WebParts) -> WayOn:
     return WayOn(
         voicemail_action=_url(parts, "voicemail"),
-        transfer_number=parts.transfer_number,
+        transfer_number=parts.transfer_number(),
         dial_action=_url(parts, "dial_result"),
         voice=parts.voice,
     )

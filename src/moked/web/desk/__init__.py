@@ -11,12 +11,12 @@ A view parses, calls one function of `crm`, and renders.
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, make_response, render_template, request, url_for
+from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
@@ -24,7 +24,23 @@ from moked.crm import passwords
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import (
+    account,
+    agent_pages,
+    board,
+    calls,
+    contacts,
+    entry,
+    gate,
+    hearing_pages,
+    leads,
+    numbers_pages,
+    rehearsal_pages,
+    settings_nav,
+    show,
+    tasks,
+    words,
+)
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -41,6 +57,12 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     entry.add(views, parts, desk)
     for module in (board, leads, contacts, calls, tasks, account):
         module.add(views, desk)
+    if desk.agent is not None:
+        agent_pages.add(views, desk, desk.agent)
+        rehearsal_pages.add(views, desk, desk.agent)
+        numbers_pages.add(views, parts, desk, desk.agent)
+    if parts.rollouts is not None:
+        hearing_pages.add(views, parts, parts.rollouts)
 
     @views.get("/static/<path:name>")
     @gate.open_to_all
@@ -53,6 +75,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         return answer
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
+    views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
 
     @views.app_context_processor
     def tools() -> dict[str, Any]:
@@ -110,6 +133,8 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "shortest_password": passwords.SHORTEST,
         "here": request.full_path.rstrip("?"),
         "changed": _changed,
+        "settings_sections": settings_nav.sections,
+        "has": lambda endpoint: endpoint in current_app.view_functions,
     }
 
 

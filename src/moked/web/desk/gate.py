@@ -28,7 +28,7 @@ TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
 _YEAR: Final = 365 * 24 * 3600
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; media-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -1,0 +1,187 @@
+"""What the next call is answered with: the published texts, made into agents, and followed while people change them.
+
+    agent_version --poll, bus--> Follower --plan--> Answers.take --> Answers.current: what a call is given as it begins
+
+A running call keeps what it began with, but for the pronunciation. A version that cannot be read (of a newer Moked,
+perhaps) is told to the log and leaves everything as it is.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskGroup
+
+from moked import parts
+from moked.bus import Bus
+from moked.crm.agent_versions import AgentVersions
+from moked.dialog import AgentFactory
+from moked.dialog.business import Business
+from moked.dialog.deaf import UnheardAgents
+from moked.dialog.published import AgentPlan, read_agent
+from moked.errors import MokedError, ProfileError, ProviderError
+from moked.media.session import Phrases
+from moked.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TOPIC: Final = "agent"
+"""On the bus: 'agent.published' whenever somebody published a version."""
+
+URGENT_PHRASES: Final = 3
+"""Rendered before a call may meet them: the greeting and what follows it. The rest comes in the background."""
+
+_POLL_S: Final = 1.0
+_RETRY_BUS_S: Final = 5.0
+_URGENT_S: Final = 10.0  # the greeting of a new version is waited for at most so long
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call is given as it begins."""
+
+    business: Business
+    agents: AgentFactory
+    unheard: UnheardAgents
+    phrases: Phrases
+    voice: parts.Voice
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """Every fixed sentence that may be said, most urgent first."""
+        return (*parts.all_phrases(self.agents, self.phrases), *self.unheard.phrases())
+
+
+class Answers:
+    """One a process that serves calls. `running` is entered once, before the first call."""
+
+    def __init__(self, settings: Settings, plan: AgentPlan) -> None:
+        self._settings = settings
+        self._chat = parts.chat(settings)
+        voice, self.speaking = parts.voice(settings, plan.business)
+        self._voices = {plan.business.voice_gender: voice}
+        self.current, self.choice = self._made(plan, voice)
+        self._tasks: TaskGroup | None = None
+        self._rendering = anyio.CancelScope()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self.current.voice.running(), anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+                if self._chat is not None:
+                    await self._chat.close()
+
+    async def take(self, plan: AgentPlan) -> None:
+        """From the next call on. Its first sentences are rendered before, the others in the background."""
+        voice = await self._voice(plan.business)
+        voice.pronounce_as(plan.business.pronunciation)
+        answer, self.choice = self._made(plan, voice)
+        self._rendering.cancel()
+        with anyio.move_on_after(_URGENT_S):
+            await _render(voice, answer.sentences[:URGENT_PHRASES])
+        self.current = answer
+        assert self._tasks is not None
+        self._rendering = anyio.CancelScope()
+        self._tasks.start_soon(self._render_rest, answer, self._rendering)
+
+    def _made(self, plan: AgentPlan, voice: parts.Voice) -> tuple[Answer, parts.Choice]:
+        agents, choice = parts.agents(self._settings, plan, self._chat)
+        return Answer(plan.business, agents, parts.unheard(plan), parts.phrases(plan.business), voice), choice
+
+    async def _voice(self, business: Business) -> parts.Voice:
+        """The voice of this gender; the other one stays, for the calls that have it."""
+        if business.voice_gender not in self._voices:
+            voice, _ = parts.voice(self._settings, business)
+            assert self._tasks is not None
+            await self._tasks.start(_run, voice)
+            self._voices[business.voice_gender] = voice
+        return self._voices[business.voice_gender]
+
+    async def _render_rest(self, answer: Answer, scope: anyio.CancelScope) -> None:
+        with scope:
+            await _render(answer.voice, answer.sentences)
+
+
+async def _run(voice: parts.Voice, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async with voice.running():
+        task_status.started()
+        await anyio.sleep_forever()
+
+
+async def _render(voice: parts.Voice, sentences: Sequence[str]) -> None:
+    try:
+        await voice.prepare(sentences)
+    except ProviderError as error:  # they are made when they are needed, then
+        log.warning("phrases could not be rendered ahead", extra={"error": str(error)})
+
+
+class Follower:
+    """Asks every second, and when the bus says so, whether a newer version holds than `version`."""
+
+    def __init__(
+        self,
+        versions: AgentVersions,
+        business_id: int,
+        bus: Bus,
+        version: int,
+        take: Callable[[AgentPlan], Awaitable[None]],
+    ) -> None:
+        self.version = version
+        self._versions = versions
+        self._business_id = business_id
+        self._bus = bus
+        self._take = take
+        self._news = anyio.Event()
+        self._away = False
+
+    async def run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._listen)
+            while True:
+                self._news = anyio.Event()
+                with anyio.move_on_after(_POLL_S):
+                    await self._news.wait()
+                await self.look()
+
+    async def look(self) -> None:
+        """Let the process follow what holds. The database may be away: then what was last known does."""
+        try:
+            newest = await to_thread.run_sync(self._versions.version, self._business_id, abandon_on_cancel=True)
+            if newest == self.version:
+                self._away = False
+                return
+            published = await to_thread.run_sync(self._versions.current, self._business_id, abandon_on_cancel=True)
+            self._away = False
+        except Exception as error:  # whatever it is, calls go on with what is known
+            if not self._away:
+                self._away = True
+                log.warning("what the agent says cannot be read", extra={"error": type(error).__name__})
+            return
+        self.version = published.version
+        try:
+            plan = await to_thread.run_sync(read_agent, published.texts)
+            await self._take(plan)
+        except ProfileError as error:
+            log.error("a published version cannot be used", extra={"version": published.version, "key": error.key})
+        except MokedError as error:  # its voice, say
+            log.error("a version could not be taken", extra={"version": published.version, "error": error.code})
+        else:
+            log.info("the agent was changed", extra={"version": published.version})
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._bus.subscribe(TOPIC) as events:
+                    async for _ in events:
+                        self._news.set()
+                return
+            except ProviderError:
+                await anyio.sleep(_RETRY_BUS_S)

@@ -1,0 +1,160 @@
+"""What the agent says, version by version: published by people at the desk, followed by the processes that take calls.
+
+The newest version holds. Before the first, and for a server whose owner keeps to files, the files do (`files`). What
+cannot be read is refused here, whoever asks: no process ever meets a broken script.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.crm import audit
+from moked.crm.audit import Actor
+from moked.crm.db import READ_ONLY
+from moked.crm.models import Business
+from moked.crm.tables_pages import AgentVersion
+from moked.dialog.published import AgentTexts, Part, read_agent
+
+_HISTORY = 50
+
+
+class Outdated(Exception):
+    """Somebody else has published since this was begun; `version` is theirs."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"version {version} was published meanwhile")
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`version` 0: the files."""
+
+    version: int
+    texts: AgentTexts
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One line of the history. `restored`: the version whose text it has again, or 0."""
+
+    version: int
+    at: datetime
+    by: str
+    part: Part
+    note: str
+    restored: int
+
+
+class AgentVersions:
+    """`files` are the texts before anything was published. `clock` gives aware UTC. Never on an event loop."""
+
+    def __init__(
+        self, engine: Engine, files: AgentTexts, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self.files = files
+        self._clock = clock
+
+    def version(self, business_id: int) -> int:
+        """Which version holds; asked for every second."""
+        with self._read.begin() as session:
+            return _newest(session, business_id)
+
+    def current(self, business_id: int) -> Published:
+        with self._read.begin() as session:
+            return self._current(session, business_id)
+
+    def get(self, business_id: int, version: int) -> Published:
+        """Raises `LookupError`."""
+        with self._read.begin() as session:
+            return self._get(session, business_id, version)
+
+    def history(self, business_id: int, part: Part) -> Sequence[VersionRow]:
+        """The versions that changed this part, newest first."""
+        with self._read.begin() as session:
+            rows = session.execute(
+                select(
+                    AgentVersion.version,
+                    AgentVersion.at,
+                    AgentVersion.by,
+                    AgentVersion.part,
+                    AgentVersion.note,
+                    AgentVersion.restored,
+                )
+                .where(AgentVersion.business_id == business_id, AgentVersion.part == part.value)
+                .order_by(AgentVersion.version.desc())
+                .limit(_HISTORY)
+            ).all()
+        return [VersionRow(row.version, row.at, row.by, Part(row.part), row.note, row.restored) for row in rows]
+
+    def publish(self, by: Actor, part: Part, text: str, *, base: int, note: str = "", restored: int = 0) -> int:
+        """From the next call on `part` is `text`. Returns the version that holds; the same text makes no new one.
+
+        `base` is the version the writer saw. Raises `ProfileError` where the texts cannot be read together, and
+        `Outdated` where the same part was changed since.
+        """
+        with self._one_writer, self._write.begin() as session:
+            business = session.scalars(
+                select(Business).where(Business.id == by.business_id).with_for_update(key_share=True)
+            ).one()
+            held = self._current(session, by.business_id)
+            texts = held.texts.with_part(part, text)
+            if texts == held.texts:
+                return held.version
+            since = select(func.max(AgentVersion.version)).where(
+                AgentVersion.business_id == by.business_id, AgentVersion.part == part.value, AgentVersion.version > base
+            )
+            if (newer := session.scalar(since)) is not None:
+                raise Outdated(newer)
+            plan = read_agent(texts)
+            version = held.version + 1
+            session.add(
+                AgentVersion(
+                    business_id=by.business_id,
+                    version=version,
+                    at=self._clock(),
+                    by=by.name,
+                    part=part.value,
+                    note=" ".join(note.split()),
+                    restored=restored,
+                    profile=texts.profile,
+                    script=texts.script,
+                    prompt=texts.prompt,
+                )
+            )
+            business.name, business.timezone = plan.business.name, plan.business.timezone
+            business.phone = plan.business.phone
+            data = {"part": part.value, **({"restored": restored} if restored else {})}
+            audit.note(session, by, "agent.published", f"version:{version}", self._clock(), **data)
+            return version
+
+    def restore(self, by: Actor, part: Part, version: int, *, base: int) -> int:
+        """Publish the text that `part` had in `version` (0: the file's). Raises as `publish` and `get` do."""
+        text = self.get(by.business_id, version).texts.of(part)
+        return self.publish(by, part, text, base=base, restored=version)
+
+    def _current(self, session: Session, business_id: int) -> Published:
+        return self._get(session, business_id, _newest(session, business_id))
+
+    def _get(self, session: Session, business_id: int, version: int) -> Published:
+        if version == 0:
+            return Published(0, self.files)
+        row = session.scalars(
+            select(AgentVersion).where(AgentVersion.business_id == business_id, AgentVersion.version == version)
+        ).one_or_none()
+        if row is None:
+            raise LookupError(f"no version {version}")
+        return Published(version, AgentTexts(row.profile, row.script, row.prompt))
+
+
+def _newest(session: Session, business_id: int) -> int:
+    newest = select(func.max(AgentVersion.version)).where(AgentVersion.business_id == business_id)
+    return session.scalar(newest) or 0
