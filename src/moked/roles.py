@@ -20,13 +20,14 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, telephony, weights
+from moked import asgi, doors, metrics, parts, processes, sockets, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.live import Live
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -48,7 +49,7 @@ from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.node import Node
 from moked.pressure import Pressure
-from moked.records import CallStart
+from moked.records import FROM_BROWSER, CallStart
 from moked.rollout import live
 from moked.rollout.guard import Limits
 from moked.rollout.live import Rollout, RolloutParts, Sink
@@ -117,6 +118,10 @@ class House:
         """Where the carrier opens the media stream; its handshake is signed over this."""
         return _media_url(self.settings.media_public_url or self.base_url, self.number)
 
+    def our_urls(self) -> tuple[str, str]:
+        """The addresses whose pages may open a browser's sockets."""
+        return self.base_url, self.settings.media_public_url
+
     def resume_url(self, call_sid: str) -> str:
         """Where a call whose stream has ended goes on; '' where nobody takes calls. Asks around: not on the loop."""
         if self.media is not None and not self.media.draining:
@@ -140,7 +145,7 @@ class House:
 
 def _media_url(base: str, number: int = 0) -> str:
     scheme, address = urlsplit(base)[:2]
-    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.media_path(number)}"
+    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{sockets.path(sockets.CARRIER, number)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +190,7 @@ async def serve(
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
-            media=house.media,
-            number=number,
+            sockets=doors.doors(house.media, number=number, redeem=_redeem(house), ours=house.our_urls),
             flask=flask,
             bus=house.bus if house.media is not None or settings.redis_url else None,
             board=house.bus if watched is not None else None,
@@ -294,7 +298,7 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), live=Live(engine), setup=setup)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -333,7 +337,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         context=_context(house),
         journal=journal,
         bus=BoardBus(house.bus, house.business_id),
-        control=RestControl(house.control, house),
         phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
@@ -349,7 +352,12 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         pressure=house.pressure,
     )
     house.media = server = _media_server(
-        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
+        house,
+        lambda call: session_parts(
+            recognizer=partial(rollout.recognizer, call),
+            # The carrier knows nothing of a browser's call: what comes after it, the page asks.
+            control=RestControl(None if call.direction == FROM_BROWSER else house.control, house),
+        ),
     )
     house.node = Node(
         house.crm,
@@ -505,17 +513,21 @@ _SPARE_SOCKETS = 8
 """Places are given by the webhook. A socket whose call is over may still write its record when the next one comes."""
 
 
-def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
+def _redeem(house: House) -> Callable[[str, str], Awaitable[CallStart | TicketRefusal]]:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
         node = house.node.name if house.node is not None else ""
         return await to_thread.run_sync(lambda: house.crm.redeem_ticket(token, call_sid, node=node))
 
+    return redeem
+
+
+def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
     def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
         return CallSession(parts_of(call), call, outlet)
 
     return MediaServer(
         sessions=session,
-        redeem=redeem,
+        redeem=_redeem(house),
         signature_ok=lambda header: telephony.signature_valid(house.auth_token, house.media_url, {}, header),
         account_sid=house.settings.twilio_account_sid or None,
         max_calls=house.settings.max_calls + _SPARE_SOCKETS,
