@@ -28,6 +28,7 @@ PURE: dict[str, set[str]] = {
     "channels/rules.py": set(),
     "channels/wishes.py": set(),
     "crm/campaigns.py": set(),
+    "sockets.py": set(),
     "crm/finding.py": set(),
     "crm/followups.py": set(),
     "crm/leads.py": set(),

@@ -5,7 +5,7 @@ for ever (measured with a2wsgi 1.10). Server-sent events are therefore served he
 """
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -23,23 +23,16 @@ from moked.board import topic
 from moked.bus import Bus, BusEvent
 from moked.errors import ProviderError
 
-_MEDIA_PATH = "/media/twilio"
 SESSION_COOKIE = "moked_session"
 BOARD_STREAM_S = 120
 _FLASK_THREADS = 32
-
-
-def media_path(number: int) -> str:
-    """Where a media process takes streams; those of several on one host have their number in it, for the proxy."""
-    return f"/media/{number}/twilio" if number else _MEDIA_PATH
 
 
 def build(
     *,
     ready: Callable[[], dict[str, str]],
     about: Callable[[], dict[str, str]] = dict,
-    media: ASGIApp | None = None,
-    number: int = 0,
+    sockets: Mapping[str, ASGIApp] | None = None,
     flask: Flask | None = None,
     bus: Bus | None = None,
     events_allowed: Callable[[str, str | None], bool] = lambda path, signature: False,
@@ -48,9 +41,8 @@ def build(
 ) -> ASGIApp:
     """One app for a role. `ready()` names what is not ready yet, empty when all is; `about()` is told beside it.
 
-    `number` is this media process's among several on the host. `events_allowed(path, signature)`: may this signed
-    request watch a call? `board_of(session)`: the business whose calls this browser's session may watch on `board`,
-    asked in a thread.
+    `sockets`: what serves WebSockets, by path. `events_allowed(path, signature)`: may this signed request watch a
+    call? `board_of(session)`: the business whose calls this browser's session may watch on `board`, asked in a thread.
     """
 
     async def healthz(request: Request) -> Response:
@@ -99,12 +91,11 @@ def build(
         routes.append(Mount("/", cast(ASGIApp, WSGIMiddleware(cast(Any, flask), workers=_FLASK_THREADS))))
     pages = Starlette(routes=routes)
 
-    stream_path = media_path(number)
-
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            if media is not None and scope["path"] == stream_path:
-                await media(scope, receive, send)
+            served = (sockets or {}).get(scope["path"])
+            if served is not None:
+                await served(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": "unknown path"})
             return

@@ -125,6 +125,7 @@ class TurnRecord:
     """One turn: what the caller said and what the agent answered. `number` 0 is the greeting.
 
     `said` is all the agent meant to say, `heard` what reached the caller's ear, `cut` whether the caller cut in.
+    `spoken_by`: the person who answered in the agent's place; '' = nobody did.
     """
 
     number: int
@@ -140,6 +141,7 @@ class TurnRecord:
     waterfall: Waterfall = field(default_factory=Waterfall)
     tools: tuple[ToolUse, ...] = ()
     decision: Decision | None = None
+    spoken_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ class Segment:
     speaker: str
     text: str
     engine: str = ""
+
+
+FROM_BROWSER = "browser"
+"""The `direction` of a call that somebody at the desk makes with the microphone: no carrier knows of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,34 @@ class CallEnd:
     stream: int = 1 << 30  # of whoever concludes it from outside: later than any
 
 
+class OrderKind(StrEnum):
+    """What a person at the desk may tell a running call."""
+
+    WHISPER = "whisper"  # heed this in the next reply
+    END = "end"
+    TRANSFER = "transfer"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`text`: the instruction, or the number to transfer to (E.164). `who` gives it: their name."""
+
+    call_sid: str
+    kind: OrderKind
+    text: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """Who is on a supervisor's socket; `talks`: may take the call over."""
+
+    business_id: int
+    user_id: int
+    name: str
+    talks: bool
+
+
 HANDOVER = "handover"
 """Why a stream ended whose caller waits for a person."""
 
@@ -196,6 +230,7 @@ class Handover(StrEnum):
     TAKEN = "taken"
     SENT_BACK = "sent_back"  # with an instruction, perhaps
     UNANSWERED = "unanswered"  # also busy, a voicemail, a key that was not pressed
+    RETURNED = "returned"  # who had taken the call over gives it back
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine as Database
 
-from moked import asgi, metrics, parts, processes, recordings, telephony, weights, working
+from moked import asgi, doors, metrics, parts, processes, recordings, sockets, telephony, weights, working
 from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
@@ -31,6 +31,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
+from moked.crm.live import Live
 from moked.crm.phone import to_e164
 from moked.crm.privacy_rules import RefusedWords, opening
 from moked.crm.rehearsals import Rehearsals
@@ -58,7 +59,7 @@ from moked.node import Node
 from moked.pressure import Pressure
 from moked.recording.archive import Archive
 from moked.recording.recorder import Recorder
-from moked.records import CallStart
+from moked.records import FROM_BROWSER, CallStart
 from moked.rollout import live
 from moked.rollout.guard import Limits
 from moked.rollout.live import Rollout, RolloutParts, Sink
@@ -145,6 +146,10 @@ class House:
         """Where the carrier opens the media stream; its handshake is signed over this."""
         return _media_url(self.settings.media_public_url or self.base_url, self.number)
 
+    def our_urls(self) -> tuple[str, str]:
+        """The addresses whose pages may open a browser's sockets."""
+        return self.base_url, self.settings.media_public_url
+
     def resume_url(self, call_sid: str) -> str:
         """Where a call whose stream has ended goes on; '' where nobody takes calls. Asks around: not on the loop."""
         if self.media is not None and not self.media.draining:
@@ -168,7 +173,7 @@ class House:
 
 def _media_url(base: str, number: int = 0) -> str:
     scheme, address = urlsplit(base)[:2]
-    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{asgi.media_path(number)}"
+    return f"{'wss' if scheme == 'https' else 'ws'}://{address}{sockets.path(sockets.CARRIER, number)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +222,7 @@ async def serve(
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
-            media=house.media,
-            number=number,
+            sockets=doors.doors(house.media, number=number, redeem=_redeem(house), ours=house.our_urls),
             flask=flask,
             bus=house.bus if house.media is not None or settings.redis_url else None,
             board=house.bus if watched is not None else None,
@@ -426,7 +430,7 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    return DeskParts(access=access, desk=desk, edits=edits, setup=setup, agent=agent(engine)), api
+    return DeskParts(access=access, desk=desk, edits=edits, live=Live(engine), setup=setup, agent=agent(engine)), api
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -461,7 +465,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         context=_context(house),
         journal=journal,
         bus=BoardBus(house.bus, house.business_id),
-        control=RestControl(house.control, house),
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
         instruction=_instruction(house, engines),
@@ -487,6 +490,8 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
             unheard=now.unheard,
             transfer_number=now.business.transfer_number,
             recognizer=partial(rollout.recognizer, call),
+            # The carrier knows nothing of a browser's call: what comes after it, the page asks.
+            control=RestControl(None if call.direction == FROM_BROWSER else house.control, house),
         )
 
     house.media = server = _media_server(house, parts_of)
@@ -669,17 +674,21 @@ _SPARE_SOCKETS = 8
 """Places are given by the webhook. A socket whose call is over may still write its record when the next one comes."""
 
 
-def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
+def _redeem(house: House) -> Callable[[str, str], Awaitable[CallStart | TicketRefusal]]:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
         node = house.node.name if house.node is not None else ""
         return await to_thread.run_sync(lambda: house.crm.redeem_ticket(token, call_sid, node=node))
 
+    return redeem
+
+
+def _media_server(house: House, parts_of: Callable[[CallStart], SessionParts]) -> MediaServer:
     def session(start: Start, call: CallStart, outlet: Outlet) -> CallSession:
         return CallSession(parts_of(call), call, outlet)
 
     return MediaServer(
         sessions=session,
-        redeem=redeem,
+        redeem=_redeem(house),
         signature_ok=lambda header: telephony.signature_valid(house.auth_token, house.media_url, {}, header),
         account_sid=house.settings.twilio_account_sid or None,
         max_calls=house.settings.max_calls + _SPARE_SOCKETS,

@@ -37,7 +37,7 @@ def test_the_first_run_and_the_login(site):
     page.get_by_label("סיסמה", exact=False).first.fill(PASSWORD)
     page.get_by_label("הסיסמה שוב").fill(PASSWORD)
     page.get_by_role("button", name="פתיחת החשבון").click()
-    page.wait_for_url("**/login?told=set_up")
+    page.wait_for_url("**/login?told=set_up&next=/phone")
     log_in(page)
     page.wait_for_url("**/board")
     assert page.get_by_role("heading", name="לוח", exact=True).is_visible()

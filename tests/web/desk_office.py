@@ -9,6 +9,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
+from moked.crm.live import Live
 from moked.crm.permissions import SCOPES, UserRole
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
@@ -43,6 +44,7 @@ class DeskOffice:
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
+        self.live = Live(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
@@ -74,7 +76,9 @@ class DeskOffice:
             ),
             rollouts=self.rollouts,
             guard=Limits(),
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup, agent=self.agent),
+            desk=DeskParts(
+                access=self.access, desk=self.desk, edits=self.edits, live=self.live, setup=self.setup, agent=self.agent
+            ),
         )
         return create_app(parts)
 

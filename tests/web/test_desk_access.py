@@ -35,7 +35,7 @@ def test_the_first_run_link_opens_the_owners_account_once(desk):
     for wrong in ({"again": "x"}, {"password": "short", "again": "short"}, {"email": "dana"}, {"name": " "}):
         assert web.post(page, page=page, **{**fields, **wrong}).status_code == 400
     assert not desk.access.anybody()
-    assert web.post(page, page=page, **fields).location == "/login?told=set_up"
+    assert web.post(page, page=page, **fields).location == "/login?told=set_up&next=/phone"
     assert web.get(page).status_code == 404
     assert login(web).location == "/board"
     assert web.get("/board").status_code == 200

@@ -298,6 +298,7 @@ class Turn(Base):
     heard_ms: Mapped[int | None]
     tools: Mapped[list[Any]] = mapped_column(default=list)
     decision: Mapped[dict[str, Any] | None] = mapped_column(Json())
+    spoken_by: Mapped[str] = mapped_column(SafeText(100), default="", server_default="")
     created_at: Mapped[datetime]
 
 

@@ -30,19 +30,36 @@ class Permission(StrEnum):
     ROLLOUT = "rollout"  # how calls are heard
     INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
     SELF = "self"  # one's own password, second factor and sessions
+    PHONE = "phone"  # talk to the agent from the browser
+    LISTEN = "listen"  # hear a call that runs
+    WHISPER = "whisper"  # instruct the agent in it
+    TAKE_OVER = "take_over"  # speak in the agent's place
+    END_CALL = "end_call"
+    TRANSFER = "transfer"  # connect the caller to a number
 
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
-_AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {
-    Permission.ASSIGN,
-    Permission.AUDIT,
-    Permission.SETUP,
-    Permission.FILES,
-    Permission.ANALYTICS,
-    Permission.SETTINGS,
-    Permission.LISTEN_RECORDING,
+_AGENT = _VIEWER | {Permission.EDIT, Permission.PHONE}
+_SUPERVISION = {
+    Permission.LISTEN,
+    Permission.WHISPER,
+    Permission.TAKE_OVER,
+    Permission.END_CALL,
+    Permission.TRANSFER,
 }
+_MANAGER = (
+    _AGENT
+    | _SUPERVISION
+    | {
+        Permission.ASSIGN,
+        Permission.AUDIT,
+        Permission.SETUP,
+        Permission.FILES,
+        Permission.ANALYTICS,
+        Permission.SETTINGS,
+        Permission.LISTEN_RECORDING,
+    }
+)
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

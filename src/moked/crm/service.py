@@ -196,14 +196,16 @@ class Crm:
         here: NodeReport | None = None,
         refuse: str = "",
         ttl_s: float = SLOT_TTL_S,
+        also: Callable[[Session], None] = lambda session: None,
     ) -> Reception:
         """Answer the webhook: record the call and mint a ticket, or refuse it and keep its lead; in one transaction.
 
         `reserve`: only with a place at a media process, which is given under a lock, so that no two webhooks get the
         last one; `here` is this process's own report, if it is one. `refuse` (a `Refusal`) refuses without asking.
-        The carrier's retry gets the same answer, with a fresh ticket.
+        The carrier's retry gets the same answer, with a fresh ticket. `also` is done in the same transaction.
         """
         with self._writing() as session:
+            also(session)
             now = self._clock()
             new = self._open(session, start, business_id, now)
             call = self._locked(session, start.call_sid)

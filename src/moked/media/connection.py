@@ -190,6 +190,11 @@ class Connection:
             self._ended = code, reason
             self._waiting.cancel()
 
+    @property
+    def session(self) -> Session | None:
+        """Once there is one."""
+        return self._session
+
     def move(self) -> None:
         """Let the call go to another process at its next quiet moment. Never waits."""
         if self._session is not None:

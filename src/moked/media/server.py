@@ -7,6 +7,7 @@ object stands between the socket and the codec. Refused before the handshake is 
 `count` gets them):
 
     bad_signature   403   the header is missing or does not sign the URL Twilio was given
+    foreign_origin  403   at the browsers' door (`entrance`): the page is none of ours
     draining, full  503   this process takes no (more) calls; Twilio goes on to the TwiML after <Connect>
 
 Run it under uvicorn with `UVICORN_OPTIONS`: they bound a message before it is assembled, do without compression
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moked.media import frames
 from moked.media.connection import Connection, Count, Gone, Limits, Outlet, Redeem, Refusal, Session, SessionFactory
@@ -27,6 +28,7 @@ from moked.media.twilio import MAX_MESSAGE_BYTES
 
 __all__ = [
     "UVICORN_OPTIONS",
+    "Admits",
     "Count",
     "Gone",
     "Limits",
@@ -48,6 +50,10 @@ UVICORN_OPTIONS: Final[dict[str, Any]] = {
     "ws_ping_timeout": 20.0,
 }
 
+Admits = Callable[[Scope], str]
+"""Why this handshake is refused; '' if it is not."""
+
+_STRANGERS: Final = ("bad_signature", "foreign_origin")
 _SERVICE_RESTART: Final = 1012
 _TRY_AGAIN_LATER: Final = 1013
 _POLICY: Final = 1008
@@ -99,11 +105,30 @@ class MediaServer:
         return list(self._calls)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(scope, receive, send, self._signed, self._redeem, self._account_sid)
+
+    def entrance(self, admits: Admits, redeem: Redeem) -> ASGIApp:
+        """Another door to the same room, for streams that no carrier signs: one count, one register, one drain.
+        `admits` judges the handshake instead of the signature, `redeem` the ticket."""
+
+        async def door(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._serve(scope, receive, send, admits, redeem, None)
+
+        return door
+
+    def session(self, call_sid: str) -> Session | None:
+        """The session of this call, if it is served here."""
+        connection = self._calls.get(call_sid)
+        return connection.session if connection is not None else None
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, admits: Admits, redeem: Redeem, account_sid: str | None
+    ) -> None:
         if scope["type"] != "websocket":
             await _answer(send, "http.response", 426, b"This address speaks WebSocket.\n")
             return
         await receive()  # websocket.connect
-        reason = self._refusal(scope)
+        reason = admits(scope) or self._no_room()
         if reason:
             self._count("refused", reason=reason)
             log.warning("media socket refused", extra={"reason": reason, "peer": _peer(scope)})
@@ -113,8 +138,8 @@ class MediaServer:
             receive,
             send,
             sessions=self._sessions,
-            redeem=self._redeem,
-            account_sid=self._account_sid,
+            redeem=redeem,
+            account_sid=account_sid,
             limits=self._limits,
             count=self._count,
             calls=self._calls,
@@ -154,10 +179,11 @@ class MediaServer:
         while self._inside:
             await self._empty.wait()
 
-    def _refusal(self, scope: Scope) -> str:
+    def _signed(self, scope: Scope) -> str:
         signature = next((value for name, value in scope["headers"] if name == b"x-twilio-signature"), None)
-        if not self._signature_ok(None if signature is None else signature.decode("latin-1")):
-            return "bad_signature"
+        return "" if self._signature_ok(None if signature is None else signature.decode("latin-1")) else "bad_signature"
+
+    def _no_room(self) -> str:
         if self.draining:
             return "draining"
         return "full" if len(self._inside) >= self._max_calls else ""
@@ -166,7 +192,7 @@ class MediaServer:
 async def _refuse(scope: Scope, send: Send, reason: str) -> None:
     """An HTTP answer instead of the handshake: 403 for a stranger, 503 for want of room."""
     try:
-        if reason == "bad_signature":
+        if reason in _STRANGERS:
             await send({"type": "websocket.close", "code": _POLICY, "reason": reason})
         elif "websocket.http.response" in scope.get("extensions", {}):
             await _answer(send, "websocket.http.response", 503, reason.encode() + b"\n")

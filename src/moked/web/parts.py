@@ -11,6 +11,7 @@ from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
+from moked.crm.live import Live
 from moked.crm.places import NodeReport
 from moked.crm.recordings_port import RecordingSource
 from moked.crm.rehearsals import Rehearsals
@@ -82,6 +83,7 @@ class DeskParts:
     access: Access
     desk: Desk
     edits: Edits
+    live: Live
     setup: Setup
     agent: AgentParts | None = None
     recordings: RecordingSource | None = None

@@ -3,6 +3,7 @@ and the live board.
 
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
+    phone    the agent, by the browser's microphone
     account  one's own, everybody's, the audit log      leads contacts calls tasks
     show     values for people (pure)
 
@@ -35,6 +36,7 @@ from moked.web.desk import (
     hearing_pages,
     leads,
     numbers_pages,
+    phone,
     rehearsal_pages,
     settings_nav,
     show,
@@ -55,6 +57,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
+    phone.add(views, parts, desk)
     for module in (board, leads, contacts, calls, tasks, account):
         module.add(views, desk)
     if desk.agent is not None:
@@ -69,7 +72,9 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     def static(name: str) -> Response:
         from flask import send_from_directory
 
-        answer = send_from_directory(_HERE / "static", name, max_age=_FONTS_FOR_S)
+        # A script that another one imports has no digest in its address: it is asked for anew.
+        max_age = 0 if name.endswith(".js") else _FONTS_FOR_S
+        answer = send_from_directory(_HERE / "static", name, max_age=max_age)
         if request.args.get("v"):
             answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
         return answer

@@ -58,6 +58,7 @@ def add(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
         token, form = request.args.get("token", ""), request.form
         if not desk.setup.fits(token):
             return make_response(render_template("desk/setup.html", good=False, refusal=""), 404)
+        newcomer = not desk.access.anybody()
         try:
             _repeated(form.get("password", ""), form.get("again", ""))
             desk.access.set_up_owner(
@@ -67,7 +68,7 @@ def add(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
             page = render_template("desk/setup.html", good=True, refusal=str(refusal))
             return make_response(page, 400)
         desk.setup.spend(token)
-        return redirect(url_for("desk.login", told="set_up"))
+        return redirect(url_for("desk.login", told="set_up", next=url_for("desk.phone") if newcomer else None))
 
     @views.get("/join")
     @open_to_all

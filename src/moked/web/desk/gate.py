@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Request, Response, abort, current_app, g, redirect, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from moked import sockets
 from moked.crm import passwords
 from moked.crm.audit import Actor
 from moked.crm.permissions import Permission, may
@@ -115,12 +116,26 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
         return protected(response)
 
 
+def page_url() -> str:
+    """The address the browser has for us."""
+    scheme = "https" if request.is_secure or urlsplit(g.base_url).scheme == "https" else "http"
+    return f"{scheme}://{request.host}"
+
+
+def with_sockets(response: Response, desk: DeskParts) -> Response:
+    """The page may open sockets to the media processes, and to no other address."""
+    found = [page_url(), *desk.live.node_addresses()]
+    allowed = " ".join(dict.fromkeys(["'self'", *(sockets.origin(one) for one in found)]))
+    response.headers["Content-Security-Policy"] = POLICY.replace("connect-src 'self'", f"connect-src {allowed}")
+    return response
+
+
 def protected(response: Response) -> Response:
     """The headers of a page. Its own address may be told to itself: browsers else hide where a form came from."""
     response.headers.setdefault("Content-Security-Policy", POLICY)
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), payment=()")
+    response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), payment=(), microphone=(self)")
     return response
 
 
