@@ -27,6 +27,7 @@ PURE: dict[str, set[str]] = {
     "crm/permissions.py": set(),
     "crm/phone.py": {"phonenumbers"},
     "crm/places.py": set(),
+    "crm/signing.py": set(),
     "dialog/endings.py": set(),
     "dialog/addresses.py": set(),
     "dialog/corrections.py": set(),

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
+from sqlalchemy import Engine
 
 from moked import asgi, metrics, parts, processes, telephony, weights
 from moked.board import BoardBus
@@ -26,16 +27,18 @@ from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
-from moked.jobs import transcripts
+from moked.jobs import transcripts, webhooks
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -56,10 +59,11 @@ from moked.rollout.live import Rollout, RolloutParts, Sink
 from moked.rollout.shadow import Metric
 from moked.server import Server
 from moked.serving import MediaProcesses
-from moked.settings import Settings, ensure_local_secret
+from moked.settings import Settings, ensure_data_keys, ensure_local_secret
 from moked.setup_link import SetupLink
 from moked.spool import Spool
-from moked.stt import Engine, canary
+from moked.stt import Engine as Hearing
+from moked.stt import canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
@@ -84,6 +88,7 @@ class House:
     settings: Settings
     business: Business
     business_id: int
+    engine: Engine
     crm: Crm
     rollouts: Rollouts
     bus: Bus
@@ -183,6 +188,7 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            tasks.start_soon(_webhooks, house)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -280,11 +286,23 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    house = House(settings, business, business_id, engine, crm, rollouts, bus, secret, host, port, processes, pressure)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
     return house
+
+
+def hooks(settings: Settings, engine: Engine) -> Hooks:
+    """Events for other programs, with their secrets sealed."""
+    sealer = Sealer(*ensure_data_keys(settings))
+    return Hooks(engine, sealer, private=settings.webhook_private_addresses)
+
+
+async def _webhooks(house: House) -> None:
+    """Sends what waits, until the role ends."""
+    outbox = hooks(house.settings, house.engine)
+    await webhooks.deliver(outbox, count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc())
 
 
 def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
@@ -299,6 +317,7 @@ def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
     desk, edits = Listing(engine), Edits(engine)
     api = ApiParts(
         keys=Keys(engine),
+        hooks=hooks(house.settings, engine),
         desk=desk,
         edits=edits,
         rollouts=partial(Rollouts, engine),
@@ -374,7 +393,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
 
 
-def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
+def _rollout(house: House, engines: Sequence[Hearing], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
     """Every call's hearing, in the order that holds; and the recognizers beside calls, with breakers of their own."""
     settings = house.settings
     by_name = {engine.name: engine for engine in engines}

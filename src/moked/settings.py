@@ -154,6 +154,11 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
     )
+    webhook_private_addresses: bool = _is(
+        False,
+        "Events may be sent to addresses inside (private, loopback, link-local), and without encryption.",
+        _YES_NO,
+    )
     data_dir: Path = _is(
         Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
     )

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 from moked.crm.access import Access
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.permissions import SCOPES, UserRole
 from moked.crm.rollouts import Rollouts
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
 from moked.setup_link import SetupLink
@@ -30,6 +32,8 @@ class DeskOffice:
         self.access = Access(engine, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
+        self.sealer = Sealer(bytes(32))
+        self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
@@ -45,6 +49,7 @@ class DeskOffice:
             public_base_url=lambda: self.base,
             api=ApiParts(
                 keys=self.keys,
+                hooks=self.hooks,
                 desk=self.desk,
                 edits=self.edits,
                 a_minute=self.a_minute,

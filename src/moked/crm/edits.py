@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import audit
+from moked.crm import audit, outbox
 from moked.crm.audit import Actor
 from moked.crm.leads import Stage, move, set_by_person
 from moked.crm.models import Contact, Lead, Task, TaskKind, UserAccount
@@ -39,6 +39,7 @@ class Edits:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._clock = clock
+        outbox.watch(self._write, clock)
 
     def set_field(self, by: Actor, lead_id: int, name: str, value: str) -> None:
         """A person's word on a field; no later call changes it. An unknown field raises `ValueError`."""

@@ -23,7 +23,7 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import moves, nodes, report, tickets
+from moked.crm import moves, nodes, outbox, report, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Contact, Lead, TranscriptSegment, Turn
@@ -125,6 +125,7 @@ class Crm:
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._clock = clock
+        outbox.watch(self._write, clock)
         self._next_opening = next_opening
 
     # ---- businesses and contacts

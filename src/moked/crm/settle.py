@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Insert, or_, select, update
+from sqlalchemy import Insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -281,9 +281,6 @@ def _keep_task(session: Session, call: Call, lead: Lead, todo: FollowUp, *, aske
 
 def _close_task(session: Session, call: Call, now: datetime) -> None:
     """Somebody talks to the caller after all: this call's own callback is done."""
-    session.execute(
-        update(Task)
-        .where(Task.call_id == call.id, Task.kind == TaskKind.CALLBACK, Task.done_at.is_(None))
-        .values(done_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    theirs = select(Task).where(Task.call_id == call.id, Task.kind == TaskKind.CALLBACK, Task.done_at.is_(None))
+    for task in session.scalars(theirs):
+        task.done_at = now

@@ -7,6 +7,7 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.places import NodeReport
@@ -66,6 +67,7 @@ class ApiParts:
     """What the API for programs stands on. `rollouts(business_id)`; the others as in `WebParts`."""
 
     keys: Keys
+    hooks: Hooks
     desk: Listing
     edits: Edits
     rollouts: Callable[[int], Rollouts]
