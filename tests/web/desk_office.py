@@ -41,7 +41,10 @@ class DeskOffice:
         self.app = self.build()
 
     def build(self):
-        parts = WebParts(
+        return create_app(self.parts())
+
+    def parts(self):
+        return WebParts(
             crm=self.crm,
             business_id=self.business,
             business_name="מזגנים בצפון",
@@ -57,7 +60,6 @@ class DeskOffice:
             ),
             desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
         )
-        return create_app(parts)
 
     def owner(self, email="dana@example.com", business=None, name="דנה כהן"):
         self.access.set_up_owner(business or self.business, email, name, PASSWORD)

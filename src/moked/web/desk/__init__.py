@@ -4,6 +4,7 @@ and the live board.
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
     account  one's own, everybody's, the audit log      leads contacts calls tasks
+    integrations  keys of the API, webhooks
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -22,9 +23,9 @@ from werkzeug.exceptions import HTTPException
 
 from moked.crm import passwords
 from moked.crm.leads import Stage
-from moked.crm.permissions import Permission, UserRole, may
+from moked.crm.permissions import Permission, UserRole
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import account, board, calls, contacts, entry, gate, integrations, leads, show, tasks, words
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -41,6 +42,8 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     entry.add(views, parts, desk)
     for module in (board, leads, contacts, calls, tasks, account):
         module.add(views, desk)
+    if parts.api is not None:
+        integrations.add(views, parts.api)
 
     @views.get("/static/<path:name>")
     @gate.open_to_all
@@ -54,16 +57,27 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
 
+    def stopped() -> bool:
+        """Whether whoever looks should know of an address that events are not sent to any more."""
+        actor = g.get("actor")
+        mine = parts.api is not None and actor is not None and actor.may(Permission.INTEGRATIONS)
+        return mine and parts.api is not None and parts.api.hooks.stopped(actor.business_id)
+
     @views.app_context_processor
     def tools() -> dict[str, Any]:
-        return {"business_name": parts.business_name, **_tools(desk)}
+        return {
+            "business_name": parts.business_name,
+            "stopped": stopped,
+            "integrated": parts.api is not None,
+            **_tools(desk),
+        }
 
     return views
 
 
 def is_page(app: Flask) -> bool:
     """Whether a person asks for a page, and not a machine for an answer."""
-    machine = request.path.startswith(("/webhook", "/api"))
+    machine = request.path.startswith(("/webhook/", "/api/"))
     return "desk" in app.blueprints and not machine and "text/html" in request.headers.get("Accept", "")
 
 
@@ -94,7 +108,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "direction": words.LANGUAGES[language],
         "theme": gate.theme(),
         "actor": actor,
-        "may": lambda permission: actor is not None and may(actor.role, Permission(permission)),
+        "may": lambda permission: actor is not None and actor.may(Permission(permission)),
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
