@@ -210,8 +210,9 @@ def _needs_own_whisper(settings: Settings) -> bool:
     return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
-def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
-    """The voice, behind its cache."""
+def voice(settings: Settings, business: Business, others: Sequence[Business] = ()) -> tuple[Synthesizer, Choice]:
+    """The voice, behind its cache: one for all businesses. It knows how each says its words."""
+    known = dict(pair for one in reversed((business, *others)) for pair in one.pronunciation)
     gender = "m" if business.voice_gender == "male" else "f"
     inner: GoogleVoice | LocalVoice | EspeakVoice
     if uses_google_voice(settings):
@@ -236,7 +237,7 @@ def voice(settings: Settings, business: Business) -> tuple[Synthesizer, Choice]:
     parallel = _GOOGLE_PHRASES_AT_A_TIME if isinstance(inner, GoogleVoice) else 1
     folder = settings.data_dir / "voice"
     cache = CachedSynthesizer(
-        inner, folder, key=inner.key, gender=gender, pronunciation=business.pronunciation, parallel=parallel
+        inner, folder, key=inner.key, gender=gender, pronunciation=tuple(known.items()), parallel=parallel
     )
     return cache, choice
 

@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
-from sqlalchemy import Engine
+from sqlalchemy import Engine as SqlEngine
 
 from moked import asgi, metrics, parts, processes, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
+from moked.crm.businesses import FIRST, Businesses
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
@@ -35,9 +36,9 @@ from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
-from moked.dialog import CallContext
-from moked.dialog.business import Business, load_business
-from moked.errors import ModelError, ProviderError
+from moked.dialog import AgentFactory, CallContext
+from moked.dialog.business import MOST_HINTS, Business, load_business
+from moked.errors import ModelError, ProfileError, ProviderError
 from moked.jobs import transcripts, webhooks
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
@@ -62,12 +63,11 @@ from moked.serving import MediaProcesses
 from moked.settings import Settings, ensure_data_keys, ensure_local_secret
 from moked.setup_link import SetupLink
 from moked.spool import Spool
-from moked.stt import Engine as Hearing
-from moked.stt import canary
+from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import ApiParts, DeskParts, WebParts, create_app, handover
+from moked.web import ApiParts, DeskParts, Office, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +81,32 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """One business of the installation: its row, its profile, and the settings with its own script."""
+
+    id: int
+    business: Business
+    settings: Settings
+
+    def person(self) -> str:
+        """Who can be offered to a caller right now."""
+        open_now = self.business.is_open(datetime.now(ZoneInfo(self.business.timezone)))
+        return self.business.transfer_number if open_now else ""
+
+    def opening(self, at: datetime) -> datetime:
+        """When it is next open; `at`, if it is then, or if it never is."""
+        return at if self.business.is_open(at) else self.business.next_opening(at) or at
+
+
 @dataclass(slots=True)
 class House:
-    """What every role of the process stands on."""
+    """What every role of the process stands on. `others`: further businesses, by the id of their row."""
 
     settings: Settings
     business: Business
     business_id: int
-    engine: Engine
+    engine: SqlEngine
     crm: Crm
     rollouts: Rollouts
     bus: Bus
@@ -105,6 +123,7 @@ class House:
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
+    others: dict[int, Practice] = field(default_factory=dict)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     def note_lag(self, now: float, lag_s: float) -> None:
@@ -137,6 +156,12 @@ class House:
             return found
         address = self.processes.pick()
         return _media_url(address) if address else ""
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """Words to expect, of all businesses: an engine is told them before it knows whose call it is."""
+        found = [self.business.hints, *(one.business.hints for one in self.others.values())]
+        return tuple(dict.fromkeys(word for words in found for word in words))[:MOST_HINTS]
 
     @property
     def rest(self) -> bool:
@@ -274,8 +299,10 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine, next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at)
+    crm = Crm(engine, next_opening=Practice(0, business, settings).opening)
     business_id = await to_thread.run_sync(lambda: crm.ensure_business(business.name, timezone=business.timezone))
+    others = await to_thread.run_sync(_others, settings, engine, business)
+    crm.openings.update({one.id: one.opening for one in others.values()})
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
@@ -287,13 +314,36 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
     house = House(settings, business, business_id, engine, crm, rollouts, bus, secret, host, port, processes, pressure)
+    house.others = others
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
     return house
 
 
-def hooks(settings: Settings, engine: Engine) -> Hooks:
+def _others(settings: Settings, engine: SqlEngine, first: Business) -> dict[int, Practice]:
+    """The further businesses, each with its own profile and script. Raises `ProfileError`."""
+    found = {}
+    for known in Businesses(engine).all():
+        if known.key == FIRST:
+            continue
+        folder = settings.businesses_root / known.key
+        profile, script = folder / "business.yaml", folder / "script.yaml"
+        if not profile.is_file():
+            raise ProfileError(f"{profile}: the profile of the business {known.key!r} is not there")
+        business = load_business(profile)
+        if business.voice_gender != first.voice_gender:
+            raise ProfileError(
+                f"{profile}: voice_gender: an installation has one voice, and it is {first.voice_gender}"
+            )
+        own = settings.model_copy(
+            update={"business_profile": profile, "agent_script": script if script.is_file() else None}
+        )
+        found[known.id] = Practice(known.id, business, own)
+    return found
+
+
+def hooks(settings: Settings, engine: SqlEngine) -> Hooks:
     """Events for other programs, with their secrets sealed."""
     sealer = Sealer(*ensure_data_keys(settings))
     return Hooks(engine, sealer, private=settings.webhook_private_addresses)
@@ -320,7 +370,7 @@ def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
         hooks=hooks(house.settings, engine),
         desk=desk,
         edits=edits,
-        rollouts=partial(Rollouts, engine),
+        rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
@@ -333,9 +383,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     watcher.loading("models")
     await to_thread.run_sync(_ensure_weights, settings)
     engines, hearing = parts.hearing(settings, business)
-    voice, speaking = parts.voice(settings, business)
-    factory, agent = parts.agents(settings, business)
-    unheard = parts.unheard(settings, business)
+    voice, speaking = parts.voice(settings, business, [one.business for one in house.others.values()])
+    desks = [Practice(house.business_id, business, settings), *house.others.values()]
+    served = {one.id: _serving(house, one) for one in desks}
+    first, agent = served[house.business_id], parts.agents(settings, business)[1]
     second = parts.second_hearing(settings, engines)
     spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
@@ -345,33 +396,27 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     house.choices = [hearing, _streaming_choice(rollout), *second.choices, speaking, agent]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
-    for running in (vad.running, journal.running, factory.running, voice.running, *(one.running for one in engines)):
+    factories = [one.agents.running for one in served.values()]
+    for running in (vad.running, journal.running, *factories, voice.running, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
     await stack.enter_async_context(second.running())
     spooled = await _stored_transcripts(house, second, stack)
-    fixed = parts.phrases(business)
 
     def ear(on_speech: Callable[[SpeechEvent], None]) -> Ear:
         return Ear(vad.open, on_speech)
 
     session_parts = partial(
         SessionParts,
-        agents=factory,
         voice=voice,
         ear=ear,
-        context=_context(house),
         journal=journal,
-        bus=BoardBus(house.bus, house.business_id),
         control=RestControl(house.control, house),
-        phrases=fixed,
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
-        unheard=unheard,
         second=second.ear,
         spool=spooled.call if spooled is not None else None,
-        transfer_number=business.transfer_number,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
         machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
@@ -379,9 +424,14 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         on_turn=rollout.turn,
         pressure=house.pressure,
     )
-    house.media = server = _media_server(
-        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
-    )
+
+    def parts_of(call: CallStart) -> SessionParts:
+        one = served.get(call.business_id) if call.business_id else first
+        if one is None:  # better no answer than another business's: the caller is told, and the lead says so
+            raise ProfileError(f"business {call.business_id} was added since the start: restart this process")
+        return session_parts(recognizer=partial(rollout.recognizer, call), **one.own)
+
+    house.media = server = _media_server(house, parts_of)
     house.node = Node(
         house.crm,
         house.pressure,
@@ -390,10 +440,34 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         capacity=settings.max_calls,
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, voice, (*parts.all_phrases(factory, fixed), *unheard.phrases()), stack, watcher)
+    sentences = dict.fromkeys(sentence for one in served.values() for sentence in one.sentences)
+    await _prepare_voice(house, voice, list(sentences), stack, watcher)
 
 
-def _rollout(house: House, engines: Sequence[Hearing], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a call gets of its own business. `sentences`: worth rendering ahead, most urgent first."""
+
+    agents: AgentFactory
+    own: dict[str, Any]
+    sentences: tuple[str, ...]
+
+
+def _serving(house: House, practice: Practice) -> Serving:
+    agents, _ = parts.agents(practice.settings, practice.business)
+    unheard, fixed = parts.unheard(practice.settings, practice.business), parts.phrases(practice.business)
+    own = {
+        "agents": agents,
+        "context": _context(house, practice),
+        "bus": BoardBus(house.bus, practice.id),
+        "phrases": fixed,
+        "unheard": unheard,
+        "transfer_number": practice.business.transfer_number,
+    }
+    return Serving(agents, own, (*parts.all_phrases(agents, fixed), *unheard.phrases()))
+
+
+def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
     """Every call's hearing, in the order that holds; and the recognizers beside calls, with breakers of their own."""
     settings = house.settings
     by_name = {engine.name: engine for engine in engines}
@@ -408,7 +482,7 @@ def _rollout(house: House, engines: Sequence[Hearing], breakers: Mapping[str, Br
             sink,
             breakers=breakers,
             debounce_ms=settings.stt_partial_debounce_ms,
-            hints=house.business.hints,
+            hints=house.hints,
             metric=count,
         )
 
@@ -418,7 +492,7 @@ def _rollout(house: House, engines: Sequence[Hearing], breakers: Mapping[str, Br
             sink,
             breakers={name: Breaker()},
             debounce_ms=settings.stt_partial_debounce_ms,
-            hints=house.business.hints,
+            hints=house.hints,
             metric=metric,
         )
 
@@ -515,12 +589,12 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
     tasks.start_soon(task, *given)
 
 
-def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
-    zone = ZoneInfo(house.business.timezone)
+def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
+    zone = ZoneInfo(practice.business.timezone)
 
     async def context(start: CallStart) -> CallContext:
         number = to_e164(start.caller) or ""
-        known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
+        known = await to_thread.run_sync(house.crm.contact_by_phone, number, practice.id) if number else None
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
@@ -586,9 +660,17 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
     business = house.business
     rollout_changed = _from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {}))
 
-    def person() -> str:
-        """Who can be offered to a caller right now."""
-        return business.transfer_number if business.is_open(datetime.now(ZoneInfo(business.timezone))) else ""
+    first, businesses = Practice(house.business_id, business, house.settings), Businesses(house.engine)
+
+    def office_of(called: str) -> Office | None:
+        found = businesses.of_number(called)
+        if found is None or found == house.business_id:
+            return None
+        practice = house.others.get(found)
+        if practice is None:  # added since we started: its calls are its own, and nobody of another is offered
+            log.error("the business of a number is not loaded: restart", extra={"business_id": found})
+            return Office(found, "", lambda: "")
+        return Office(found, practice.business.transfer_number, practice.person)
 
     return WebParts(
         crm=house.crm,
@@ -597,7 +679,8 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
         transfer_number=business.transfer_number,
-        person=person,
+        person=first.person,
+        office_of=office_of,
         here=lambda: None if house.node is None else house.node.report(),
         resume_ws_url=house.resume_url,
         may_wait=lambda: house.media is None and "draining" not in house.missing,

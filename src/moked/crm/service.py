@@ -110,7 +110,7 @@ class ContactSummary:
 
 class Crm:
     """The record on `engine`. `clock` gives aware UTC; `next_opening` tells when the business is next open (now, if it
-    is), for the due time of callbacks.
+    is), for the due time of callbacks; `openings` the same of others, by id.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Crm:
         self._clock = clock
         outbox.watch(self._write, clock)
         self._next_opening = next_opening
+        self.openings: dict[int, Callable[[datetime], datetime]] = {}
 
     # ---- businesses and contacts
 
@@ -629,7 +630,8 @@ class Crm:
 
     def _settle(self, session: Session, call: Call, *, learn: bool) -> LeadResult:
         now = self._clock()
-        opening = self._next_opening(now) if self._next_opening else None
+        next_opening = self.openings.get(call.business_id, self._next_opening)
+        opening = next_opening(now) if next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
 
 

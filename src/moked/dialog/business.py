@@ -28,7 +28,7 @@ _DISCLOSES: Final = re.compile(
     r"עוזר(?:ת)? (?:ה)?(?:קולי|דיגיטלי|וירטואלי|אוטומטי)|העוזר(?:ת)? ה|סוכנ?ת? (?:ה)?קולי|בוט|בינה מלאכותית|מענה קולי"
 )
 _DISCLOSURE: Final = "שלום, {מדבר העוזר הקולי|מדברת העוזרת הקולית} של {business}."
-_MOST_HINTS: Final = 100
+MOST_HINTS: Final = 100
 _LOOK_AHEAD_DAYS: Final = 400
 
 
@@ -312,8 +312,8 @@ def _pronunciation(place: Place | None) -> tuple[tuple[str, str], ...]:
 
 def _hints(place: Place | None) -> tuple[str, ...]:
     hints = place.texts() if place else ()
-    if place and len(hints) > _MOST_HINTS:
-        place.fail(f"{len(hints)} phrases are too many; recognition takes {_MOST_HINTS}")
+    if place and len(hints) > MOST_HINTS:
+        place.fail(f"{len(hints)} phrases are too many; recognition takes {MOST_HINTS}")
     return hints
 
 

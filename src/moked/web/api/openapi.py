@@ -122,7 +122,7 @@ def _responses(one: Any, found: Mapping[Any, Any]) -> dict[str, Any]:
         good["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(one.status if one.gives is not None else 204): good}
     codes = {*_ALWAYS, *one.problems, "invalid"}
-    if "<" in one.path:
+    if "<" in one.path or one.tag == "rollout":
         codes.add("not_found")
     if one.body is not None:
         codes |= {"bad_json", "unsupported_media_type", "too_large"}
