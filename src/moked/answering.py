@@ -8,7 +8,7 @@ perhaps) is told to the log and leaves everything as it is.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,21 +56,67 @@ class Answer:
         return (*parts.all_phrases(self.agents, self.phrases), *self.unheard.phrases())
 
 
-class Answers:
-    """One a process that serves calls. `running` is entered once, before the first call."""
+class Voices:
+    """The voices of a process, by gender, for all its businesses: each knows how every one of them says its words, the
+    first business's first. Made before `running` is entered, or started when one is wanted later."""
 
-    def __init__(self, settings: Settings, plan: AgentPlan) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[str, parts.Voice] = {}
+        self._words: dict[int, Sequence[tuple[str, str]]] = {}
+        self._tasks: TaskGroup | None = None
+        self.choice: parts.Choice | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+            for voice in self._made.values():
+                await stack.enter_async_context(voice.running())
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    def of(self, business_id: int, business: Business) -> parts.Voice:
+        """Before `running`."""
+        if business.voice_gender not in self._made:
+            self._made[business.voice_gender], choice = parts.voice(self._settings, business)
+            self.choice = self.choice or choice
+        self._pronounce(business_id, business)
+        return self._made[business.voice_gender]
+
+    async def started(self, business_id: int, business: Business) -> parts.Voice:
+        """While running. The other gender's stays, for the calls that have it."""
+        fresh = business.voice_gender not in self._made
+        voice = self.of(business_id, business)
+        if fresh:
+            assert self._tasks is not None
+            await self._tasks.start(_run, voice)
+        return voice
+
+    def _pronounce(self, business_id: int, business: Business) -> None:
+        self._words[business_id] = business.pronunciation
+        known = {written: said for words in reversed(self._words.values()) for written, said in words}
+        for voice in self._made.values():
+            voice.pronounce_as(tuple(known.items()))
+
+
+class Answers:
+    """One business's, in a process that serves calls. `running` is entered once, before the first call."""
+
+    def __init__(self, settings: Settings, plan: AgentPlan, voices: Voices, business_id: int = 0) -> None:
         self._settings = settings
         self._chat = parts.chat(settings)
-        voice, self.speaking = parts.voice(settings, plan.business)
-        self._voices = {plan.business.voice_gender: voice}
-        self.current, self.choice = self._made(plan, voice)
+        self._voices = voices
+        self._business_id = business_id
+        self.current, self.choice = self._made(plan, voices.of(business_id, plan.business))
         self._tasks: TaskGroup | None = None
         self._rendering = anyio.CancelScope()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with self.current.voice.running(), anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
                 yield
@@ -81,8 +127,7 @@ class Answers:
 
     async def take(self, plan: AgentPlan) -> None:
         """From the next call on. Its first sentences are rendered before, the others in the background."""
-        voice = await self._voice(plan.business)
-        voice.pronounce_as(plan.business.pronunciation)
+        voice = await self._voices.started(self._business_id, plan.business)
         answer, self.choice = self._made(plan, voice)
         self._rendering.cancel()
         with anyio.move_on_after(_URGENT_S):
@@ -95,15 +140,6 @@ class Answers:
     def _made(self, plan: AgentPlan, voice: parts.Voice) -> tuple[Answer, parts.Choice]:
         agents, choice = parts.agents(self._settings, plan, self._chat)
         return Answer(plan.business, agents, parts.unheard(plan), parts.phrases(plan.business), voice), choice
-
-    async def _voice(self, business: Business) -> parts.Voice:
-        """The voice of this gender; the other one stays, for the calls that have it."""
-        if business.voice_gender not in self._voices:
-            voice, _ = parts.voice(self._settings, business)
-            assert self._tasks is not None
-            await self._tasks.start(_run, voice)
-            self._voices[business.voice_gender] = voice
-        return self._voices[business.voice_gender]
 
     async def _render_rest(self, answer: Answer, scope: anyio.CancelScope) -> None:
         with scope:

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__, rollout_cli, turns_cli
+from moked import __version__, businesses_cli, rollout_cli, turns_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -47,6 +47,7 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The embedded models: install and look at them.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+app.add_typer(businesses_cli.app, name="business")
 app.add_typer(rollout_cli.app, name="rollout")
 app.add_typer(turns_cli.app, name="turns")
 

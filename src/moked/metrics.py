@@ -226,6 +226,12 @@ webhooks = Words(
     ["event", "reason"],
     registry=REGISTRY,
 )
+webhook_deliveries = Words(
+    "moked_webhook_deliveries",
+    "Attempts to send an event to another program: delivered, retry, failed (given up), gone (removed meanwhile).",
+    ["outcome"],
+    registry=REGISTRY,
+)
 journal_spills = Counter(
     "moked_journal_spills",
     "Records of a call that went to the spill file because the database was away or behind.",

@@ -164,6 +164,7 @@ class CallStart:
     """What the webhook knows. Phone numbers are as the carrier sent them (E.164 or 'anonymous').
 
     `stream` counts the media streams of the call: 0 is the first, a later one goes on with what was begun before it.
+    `business_id`: whose call it is; 0 until that is on record.
     """
 
     call_sid: str
@@ -173,6 +174,7 @@ class CallStart:
     direction: str = "inbound"
     simulated: bool = False
     stream: int = 0
+    business_id: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,15 @@ from anyio import to_thread
 from sqlalchemy import Engine as Database
 
 from moked import asgi, doors, metrics, parts, processes, recordings, sockets, telephony, weights, working
-from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower
+from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower, Voices
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.businesses import Businesses
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
@@ -40,10 +42,10 @@ from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import AgentFactory, CallContext
-from moked.dialog.business import Business
+from moked.dialog.business import MOST_HINTS, Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
 from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
-from moked.jobs import transcripts
+from moked.jobs import transcripts, webhooks
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -56,6 +58,7 @@ from moked.media.turns import TurnPolicy
 from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
 from moked.node import Node
+from moked.practice import Practice, practices
 from moked.pressure import Pressure
 from moked.recording.archive import Archive
 from moked.recording.recorder import Recorder
@@ -75,7 +78,7 @@ from moked.stt.google import GoogleStreaming
 from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import AgentParts, ApiParts, DeskParts, WebParts, create_app, handover
+from moked.web import AgentParts, ApiParts, DeskParts, Office, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +94,11 @@ class Role(StrEnum):
 
 @dataclass(slots=True)
 class House:
-    """What every role of the process stands on."""
+    """What every role of the process stands on. `practices`: its businesses by the id of their row, the first first."""
 
     settings: Settings
-    plan: AgentPlan
-    business_id: int
+    practices: dict[int, Practice]
+    engine: Database
     crm: Crm
     rollouts: Rollouts
     versions: AgentVersions
@@ -114,21 +117,31 @@ class House:
     node: Node | None = None
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
-    answers: Answers | None = None
-    follower: Follower | None = None
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     @property
-    def business(self) -> Business:
-        """As it was last published."""
-        return self.plan.business
+    def first(self) -> Practice:
+        """The business that the settings describe."""
+        return next(iter(self.practices.values()))
 
-    async def follow(self, plan: AgentPlan) -> None:
-        """A new version was published."""
-        self.plan = plan
-        if self.answers is not None:
-            await self.answers.take(plan)
+    @property
+    def business_id(self) -> int:
+        return self.first.id
+
+    @property
+    def business(self) -> Business:
+        return self.first.business
+
+    @property
+    def answers(self) -> Answers | None:
+        return self.first.answers
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """Words to expect, of all businesses: an engine is told them before it knows whose call it is."""
+        found = [one.business.hints for one in self.practices.values()]
+        return tuple(dict.fromkeys(word for words in found for word in words))[:MOST_HINTS]
 
     def note_lag(self, now: float, lag_s: float) -> None:
         """Loading models makes the loop late, and says nothing about how calls will fare."""
@@ -209,8 +222,9 @@ async def serve(
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
-        assert house.follower is not None
-        tasks.start_soon(house.follower.run)
+        for one in house.practices.values():
+            follower = Follower(house.versions, one.id, house.bus, one.version, one.follow)
+            tasks.start_soon(follower.run)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             voice = await _page_voice(house, stack)
@@ -219,6 +233,7 @@ async def serve(
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
             await working.start(settings, stack, base_url=lambda: house.base_url)
+            tasks.start_soon(_webhooks, house)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -299,15 +314,13 @@ _SPEAK_S = 30.0
 
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
-    texts = files_of(settings.business_profile, settings.agent_script)
-    plan = read_agent(texts)
+    read_agent(files_of(settings.business_profile, settings.agent_script))  # wrong files make no database
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine, next_opening=lambda at: _next_opening(house.business, at))
-    versions = AgentVersions(engine, texts)
-    business_id, version, plan = await to_thread.run_sync(_published, crm, versions, plan)
+    crm = Crm(engine)
+    versions, served = await to_thread.run_sync(practices, settings, engine, crm)
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
@@ -317,13 +330,13 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     stack.callback(processes.close)
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
-    rollouts = Rollouts(engine, business_id)
+    rollouts = Rollouts(engine, next(iter(served)))
     sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
     house = House(
         settings,
-        plan,
-        business_id,
+        served,
+        engine,
         crm,
         rollouts,
         versions,
@@ -336,34 +349,10 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         sealer,
         archive,
     )
-    house.follower = Follower(versions, business_id, bus, version, house.follow)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
     return house
-
-
-def _next_opening(business: Business, at: datetime) -> datetime:
-    return at if business.is_open(at) else business.next_opening(at) or at
-
-
-def _published(crm: Crm, versions: AgentVersions, files: AgentPlan) -> tuple[int, int, AgentPlan]:
-    """The business's id, the version that holds (0: the files), and what it says."""
-
-    def ensure(plan: AgentPlan) -> int:
-        business = plan.business
-        return crm.ensure_business(business.name, timezone=business.timezone, phone=business.phone)
-
-    business_id = ensure(files)
-    current = versions.current(business_id)
-    if current.version == 0:
-        return business_id, 0, files
-    try:
-        plan = read_agent(current.texts)
-    except ProfileError as error:  # of a newer Moked, perhaps
-        log.error("the published version cannot be used", extra={"version": current.version, "key": error.key})
-        return business_id, current.version, files
-    return ensure(plan), current.version, plan
 
 
 async def _page_voice(house: House, stack: AsyncExitStack) -> Synthesizer | None:
@@ -402,13 +391,25 @@ def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database]
 
     published = _from_thread(lambda: house.bus.publish(TOPIC, "agent.published", {}))
     return lambda engine: AgentParts(
-        versions=AgentVersions(engine, house.versions.files),
+        versions=AgentVersions(engine, house.versions.files, house.versions.others),
         rehearsals=Rehearsals(engine),
         make=make,
         published=published,
         speak=speak if house.answers is not None or voice is not None else None,
         name="llm" if settings.openai_api_key is not None or settings.openai_base_url else "script",
     )
+
+
+def hooks(settings: Settings, engine: Database) -> Hooks:
+    """Events for other programs, with their secrets sealed."""
+    sealer = Sealer(*ensure_data_keys(settings))
+    return Hooks(engine, sealer, private=settings.webhook_private_addresses)
+
+
+async def _webhooks(house: House) -> None:
+    """Sends what waits, until the role ends."""
+    outbox = hooks(house.settings, house.engine)
+    await webhooks.deliver(outbox, count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc())
 
 
 def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> tuple[DeskParts, ApiParts]:
@@ -423,9 +424,10 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
     desk, edits = Listing(engine), Edits(engine)
     api = ApiParts(
         keys=Keys(engine),
+        hooks=hooks(house.settings, engine),
         desk=desk,
         edits=edits,
-        rollouts=partial(Rollouts, engine),
+        rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
@@ -438,17 +440,21 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     watcher.loading("models")
     await to_thread.run_sync(_ensure_weights, settings)
     engines, hearing = parts.hearing(settings, house.business)
-    house.answers = answers = Answers(settings, house.plan)
+    voices = Voices(settings)
+    answering = {one.id: one.take_calls(settings, voices) for one in house.practices.values()}
+    first = answering[house.business_id]
+    assert voices.choice is not None
     second = parts.second_hearing(settings, engines)
     spill = processes.spill(settings.data_dir, house.number)
     journal = Journal(house.crm, spill, on_spill=metrics.journal_spills.inc)
     breakers = {engine.name: Breaker() for engine in engines}
     house.rollout = rollout = _rollout(house, engines, breakers, journal)
     await rollout.look()
-    house.choices = [hearing, _streaming_choice(rollout), *second.choices, answers.speaking, answers.choice]
+    house.choices = [hearing, _streaming_choice(rollout), *second.choices, voices.choice, first.choice]
     watcher.choices(house.choices)
     vad = VadBatcher(weights.path("silero-vad", root=settings.models_root))
-    for running in (vad.running, journal.running, answers.running, *(one.running for one in engines)):
+    speaking = (voices.running, *(one.running for one in answering.values()))
+    for running in (vad.running, journal.running, *speaking, *(one.running for one in engines)):
         await stack.enter_async_context(running())
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
@@ -462,9 +468,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     session_parts = partial(
         SessionParts,
         ear=ear,
-        context=_context(house),
         journal=journal,
-        bus=BoardBus(house.bus, house.business_id),
         policy=TurnPolicy(hold_ms=settings.endpoint_hold_ms),
         left=lambda start: to_thread.run_sync(house.crm.left_call, start.call_sid),
         instruction=_instruction(house, engines),
@@ -480,9 +484,16 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     )
 
     def parts_of(call: CallStart) -> SessionParts:
-        """With what is published as the call begins."""
-        now = answers.current
+        """With what is published as the call begins, by whose call it is."""
+        practice = house.practices.get(call.business_id) if call.business_id else house.first
+        if practice is None or practice.answers is None:  # better no answer than another business's
+            raise ProfileError(
+                f"business {call.business_id} was added since the start: restart this process", "business"
+            )
+        now = practice.answers.current
         return session_parts(
+            context=_context(house, practice),
+            bus=BoardBus(house.bus, practice.id),
             agents=now.agents,
             agent_answers_refusals=now.agents.name == "script",
             voice=now.voice,
@@ -503,7 +514,11 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         capacity=settings.max_calls,
     )
     metrics.calls_active.set_function(lambda: len(server.call_sids))
-    await _prepare_voice(house, answers.current.voice, answers.current.sentences, stack, watcher)
+    sentences: dict[parts.Voice, dict[str, None]] = {}
+    for answers in answering.values():
+        sentences.setdefault(answers.current.voice, {}).update(dict.fromkeys(answers.current.sentences))
+    for voice, wanted in sentences.items():
+        await _prepare_voice(house, voice, list(wanted), stack, watcher)
 
 
 def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Breaker], journal: Journal) -> Rollout:
@@ -521,7 +536,7 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             sink,
             breakers=breakers,
             debounce_ms=settings.stt_partial_debounce_ms,
-            hints=house.business.hints,
+            hints=house.hints,
             metric=count,
         )
 
@@ -531,7 +546,7 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
             sink,
             breakers={name: Breaker()},
             debounce_ms=settings.stt_partial_debounce_ms,
-            hints=house.business.hints,
+            hints=house.hints,
             metric=metric,
         )
 
@@ -644,15 +659,15 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
     tasks.start_soon(task, *given)
 
 
-def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
+def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
     rows, records = house.archive.rows, house.settings.recordings == "on"
 
     async def context(start: CallStart) -> CallContext:
-        business = house.business
+        business = practice.business
         female = business.voice_gender == "female"
         number = to_e164(start.caller) or ""
-        known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
-        rules = await to_thread.run_sync(rows.rules, house.business_id)
+        known = await to_thread.run_sync(house.crm.contact_by_phone, number, practice.id) if number else None
+        rules = await to_thread.run_sync(rows.rules, practice.id)
         recorded = records and rules.record
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         return CallContext(
@@ -727,10 +742,17 @@ def _count_media(name: str, **labels: str) -> None:
 def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
     rollout_changed = _from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {}))
 
-    def person() -> str:
-        """Who can be offered to a caller right now."""
-        business = house.business
-        return business.transfer_number if business.is_open(datetime.now(ZoneInfo(business.timezone))) else ""
+    businesses = Businesses(house.engine)
+
+    def office_of(called: str) -> Office | None:
+        found = businesses.of_number(called)
+        if found is None or found == house.business_id:
+            return None
+        practice = house.practices.get(found)
+        if practice is None:  # added since we started: its calls are its own, and nobody of another is offered
+            log.error("the business of a number is not loaded: restart", extra={"business_id": found})
+            return Office(found, "", lambda: "")
+        return Office(found, practice.business.transfer_number, practice.person)
 
     return WebParts(
         crm=house.crm,
@@ -739,7 +761,8 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         auth_token=house.auth_token,
         public_base_url=lambda: house.base_url,
         transfer_number=lambda: house.business.transfer_number,
-        person=person,
+        person=house.first.person,
+        office_of=office_of,
         here=lambda: None if house.node is None else house.node.report(),
         resume_ws_url=house.resume_url,
         may_wait=lambda: house.media is None and "draining" not in house.missing,

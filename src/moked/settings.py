@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
     )
+    webhook_private_addresses: bool = _is(
+        False,
+        "Events may be sent to addresses inside (private, loopback, link-local), and without encryption.",
+        _YES_NO,
+    )
     data_dir: Path = _is(
         Path("data"), "Folder of the database, the voice cache and the local secret.", "the path of a folder"
     )
@@ -236,6 +241,12 @@ class Settings(BaseSettings):
     )
     agent_script: ExistingFile = _is(
         None, "YAML file of the scripted conversation. Empty: the intake that comes with Moked.", _FILE
+    )
+    businesses_dir: Path | None = _is(
+        None,
+        "Folder of further businesses (`moked business`): `<key>/business.yaml` and perhaps `<key>/script.yaml`. "
+        "Empty: `businesses` in `DATA_DIR`.",
+        "the path of a folder",
     )
     endpoint_hold_ms: int = _is(
         550,
@@ -487,6 +498,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """`DATABASE_URL`, or the SQLite file in `DATA_DIR`."""
         return self.database_url or f"sqlite:///{self.data_dir / 'moked.db'}"
+
+    @property
+    def businesses_root(self) -> Path:
+        """`BUSINESSES_DIR`, or the folder in `DATA_DIR`."""
+        return self.businesses_dir or self.data_dir / "businesses"
 
     @property
     def google_speech(self) -> bool:

@@ -1,5 +1,5 @@
-"""Work after calls is tested on both databases."""
+"""Jobs on both databases."""
 
-from tests.databases import _prepared, engine
+from tests.web.conftest import _prepared, _quick_passwords, engine
 
-__all__ = ["_prepared", "engine"]
+__all__ = ["_prepared", "_quick_passwords", "engine"]

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
 from moked.crm.permissions import SCOPES, UserRole
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
@@ -43,6 +45,8 @@ class DeskOffice:
         self.access = Access(engine, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
+        self.sealer = Sealer(bytes(32))
+        self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
@@ -61,7 +65,10 @@ class DeskOffice:
         self.app = self.build()
 
     def build(self):
-        parts = WebParts(
+        return create_app(self.parts())
+
+    def parts(self):
+        return WebParts(
             crm=self.crm,
             business_id=self.business,
             business_name="מזגנים בצפון",
@@ -69,6 +76,7 @@ class DeskOffice:
             public_base_url=lambda: self.base,
             api=ApiParts(
                 keys=self.keys,
+                hooks=self.hooks,
                 desk=self.desk,
                 edits=self.edits,
                 a_minute=self.a_minute,
@@ -80,7 +88,6 @@ class DeskOffice:
                 access=self.access, desk=self.desk, edits=self.edits, live=self.live, setup=self.setup, agent=self.agent
             ),
         )
-        return create_app(parts)
 
     def owner(self, email="dana@example.com", business=None, name="דנה כהן"):
         self.access.set_up_owner(business or self.business, email, name, PASSWORD)

@@ -9,6 +9,7 @@ from moked import telephony
 from moked.crm.service import NextStep, Step
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome
 from moked.telephony import sign
+from moked.web import Office
 from tests.web.conftest import BASE, TOKEN
 
 
@@ -230,3 +231,21 @@ def test_when_the_database_is_away_the_caller_still_hears_hebrew(office, monkeyp
     assert "webhook failed" in caplog.messages
     refused = office.post("call_status", CallStatus="completed")
     assert (refused.status_code, refused.mimetype) == (503, "text/plain")
+
+
+def test_the_number_that_is_called_says_whose_call_it_is(office):
+    other = office.crm.ensure_business("מרפאה", key="clinic")
+    clinic = Office(other, "+97248887777", lambda: "")
+    office.options = {
+        "office_of": lambda called: clinic if called == "+97248888888" else None, "transfer_number": "+97235550000",
+    }  # fmt: skip
+    office.post("incoming_call", CallSid="CA1")
+    office.post("incoming_call", CallSid="CA2", To="+97248888888")
+    assert office.crm.active_calls(office.business) == 1
+    assert office.crm.active_calls(other) == 1
+    for sid in ("CA1", "CA2"):
+        office.crm.finish_call(CallEnd(sid, Outcome.BROKEN, "x", 1, LeadDraft()))
+    assert "+97235550000" in office.post("resume", CallSid="CA1").text
+    answer = office.post("resume", CallSid="CA2", To="+97248888888").text
+    assert "+97248887777" in answer
+    assert "+97235550000" not in answer

@@ -223,6 +223,22 @@ class Access:
             audit.note(session, by, "user.invited", f"user:{user.id}", self._clock(), email=email, role=role.value)
             return token
 
+    def invite_owner(self, business_id: int, email: str, name: str) -> str:
+        """As the operator: an owner of this business, or a new link for one. Returns the token of the link."""
+        email, name = _email(email), _name(name)
+        with self._writing() as session:
+            user = session.scalars(select(UserAccount).where(UserAccount.email == email)).one_or_none()
+            if user is not None and user.business_id != business_id:
+                raise Refused("taken")
+            if user is None:
+                user = _account(business_id, email, name, UserRole.OWNER, self._clock())
+                session.add(user)
+            user.role, user.active = UserRole.OWNER, True
+            token = self._invitation(user)
+            session.flush()
+            audit.note(session, user, "user.invited", f"user:{user.id}", self._clock(), role=UserRole.OWNER.value)
+            return token
+
     def invite_again(self, by: Actor, user_id: int) -> str:
         """A link for somebody who lost their password, or their invitation."""
         with self._writing() as session:

@@ -5,10 +5,11 @@ cannot be read is refused here, whoever asks: no process ever meets a broken scr
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
@@ -52,15 +53,21 @@ class VersionRow:
 
 
 class AgentVersions:
-    """`files` are the texts before anything was published. `clock` gives aware UTC. Never on an event loop."""
+    """`files` are the texts before anything was published, `others` those of further businesses by id. `clock` gives
+    aware UTC. Never on an event loop."""
 
     def __init__(
-        self, engine: Engine, files: AgentTexts, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        engine: Engine,
+        files: AgentTexts,
+        others: Mapping[int, AgentTexts] = MappingProxyType({}),
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self.files = files
+        self.files, self.others = files, others
         self._clock = clock
 
     def version(self, business_id: int) -> int:
@@ -146,7 +153,7 @@ class AgentVersions:
 
     def _get(self, session: Session, business_id: int, version: int) -> Published:
         if version == 0:
-            return Published(0, self.files)
+            return Published(0, self.others.get(business_id, self.files))
         row = session.scalars(
             select(AgentVersion).where(AgentVersion.business_id == business_id, AgentVersion.version == version)
         ).one_or_none()

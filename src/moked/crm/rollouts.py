@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from moked.crm.businesses import FIRST
 from moked.crm.db import READ_ONLY
 from moked.crm.models import Business, Call, RolloutChange, RolloutState, ShadowCall, Turn
 from moked.crm.privacy import words_kept
@@ -20,9 +21,6 @@ from moked.crm.settle import insert
 from moked.rollout import compare
 from moked.rollout.guard import percentile
 from moked.rollout.policy import Policy, as_json, from_json
-
-DEFAULT_KEY = "default"
-"""The business of a server that has one; see `service.Crm.ensure_business`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +210,4 @@ class Rollouts:
     def _business(self) -> Any:
         if self._business_id is not None:
             return self._business_id
-        return select(Business.id).where(Business.key == DEFAULT_KEY).scalar_subquery()
+        return select(Business.id).where(Business.key == FIRST).scalar_subquery()

@@ -23,7 +23,7 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import moves, nodes, outbox, people, privacy, report, search, tickets
+from moked.crm import events, moves, nodes, outbox, people, privacy, report, search, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
@@ -121,7 +121,7 @@ class ContactSummary:
 
 class Crm:
     """The record on `engine`. `clock` gives aware UTC; `next_opening` tells when the business is next open (now, if it
-    is), for the due time of callbacks.
+    is), for the due time of callbacks; `openings` the same of others, by id.
     """
 
     def __init__(
@@ -136,7 +136,9 @@ class Crm:
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._clock = clock
+        events.watch(self._write, clock)
         self._next_opening = next_opening
+        self.openings: dict[int, Callable[[datetime], datetime]] = {}
 
     # ---- businesses and contacts
 
@@ -664,7 +666,8 @@ class Crm:
 
     def _settle(self, session: Session, call: Call, *, learn: bool) -> LeadResult:
         now = self._clock()
-        opening = self._next_opening(now) if self._next_opening else None
+        next_opening = self.openings.get(call.business_id, self._next_opening)
+        opening = next_opening(now) if next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
 
 

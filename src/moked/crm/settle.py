@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from moked import metrics
@@ -283,9 +283,6 @@ def _keep_task(session: Session, call: Call, lead: Lead, todo: FollowUp, *, aske
 
 def _close_task(session: Session, call: Call, now: datetime) -> None:
     """Somebody talks to the caller after all: this call's own callback is done."""
-    session.execute(
-        update(Task)
-        .where(Task.call_id == call.id, Task.kind == TaskKind.CALLBACK, Task.done_at.is_(None))
-        .values(done_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    theirs = select(Task).where(Task.call_id == call.id, Task.kind == TaskKind.CALLBACK, Task.done_at.is_(None))
+    for task in session.scalars(theirs):
+        task.done_at = now

@@ -38,7 +38,16 @@ class TicketRefusal:
 def mint(session: Session, call: Call, *, ttl_s: float, now: datetime, stream: int = 0) -> str:
     """A new token for this call; earlier ones stay good until they expire. `stream`: which of its streams it opens."""
     token = secrets.token_urlsafe(32)
-    start = CallStart(call.sid, call.account_sid, call.caller, call.called, call.direction, call.simulated, stream)
+    start = CallStart(
+        call.sid,
+        call.account_sid,
+        call.caller,
+        call.called,
+        call.direction,
+        call.simulated,
+        stream,
+        business_id=call.business_id,
+    )
     session.add(
         StreamTicket(
             token_hash=_digest(token),

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import search
+from moked.crm import events, search
 from moked.crm.audit import Actor
 from moked.crm.db import READ_ONLY
 from moked.crm.models import Base, Lead
@@ -36,6 +36,7 @@ class Writer:
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._clock = clock
+        events.watch(self._write, clock)
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:

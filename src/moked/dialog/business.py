@@ -24,7 +24,7 @@ Gender = Literal["male", "female"]
 _GENDERED: Final = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 _SPAN: Final = re.compile(r"(\d{1,2}):(\d{2})\s*[-\u2013]\s*(\d{1,2}):(\d{2})")
 _DISCLOSURE: Final = "שלום, {מדבר העוזר הקולי|מדברת העוזרת הקולית} של {business}."
-_MOST_HINTS: Final = 100
+MOST_HINTS: Final = 100
 _LOOK_AHEAD_DAYS: Final = 400
 
 
@@ -323,8 +323,8 @@ def _pronunciation(place: Place | None) -> tuple[tuple[str, str], ...]:
 
 def _hints(place: Place | None) -> tuple[str, ...]:
     hints = place.texts() if place else ()
-    if place and len(hints) > _MOST_HINTS:
-        place.fail(f"{len(hints)} phrases are too many; recognition takes {_MOST_HINTS}", "hints", most=_MOST_HINTS)
+    if place and len(hints) > MOST_HINTS:
+        place.fail(f"{len(hints)} phrases are too many; recognition takes {MOST_HINTS}", "hints", most=MOST_HINTS)
     return hints
 
 

@@ -9,6 +9,7 @@ from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.hooks import Hooks
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
@@ -31,6 +32,10 @@ def _not_here() -> None:
     return None
 
 
+def _no_other(called: str) -> None:
+    return None
+
+
 def _nobody(call_sid: str) -> str:
     return ""
 
@@ -49,6 +54,16 @@ def _nobody_told() -> None:
 
 def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """The business whose number was called, as the carrier's webhooks need it. `person` is its `transfer_number` while
+    somebody is there, else ''."""
+
+    business_id: int
+    transfer_number: str
+    person: Callable[[], str]
 
 
 class Setup(Protocol):
@@ -91,12 +106,14 @@ class DeskParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
-    """What the API for programs stands on. `rollouts(business_id)`; the others as in `WebParts`."""
+    """What the API for programs stands on. `rollouts(business_id)`: None where how calls are heard
+    is not for this business to say; the others as in `WebParts`."""
 
     keys: Keys
+    hooks: Hooks
     desk: Listing
     edits: Edits
-    rollouts: Callable[[int], Rollouts]
+    rollouts: Callable[[int], Rollouts | None]
     streaming_default: bool = True
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
@@ -113,6 +130,8 @@ class WebParts:
     again.
 
     `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface.
+
+    `office_of(called)`: where the number that was called is another business's than the first one's; else None.
 
     Which media process gets a call is decided on record; `here` is this process's own report, if it is one. A caller
     nobody has a place for may ask to be called back, and becomes a lead. `transfer_number` is where a call goes that
@@ -146,5 +165,10 @@ class WebParts:
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
     guard: Limits | None = None
+    office_of: Callable[[str], Office | None] = _no_other
     desk: DeskParts | None = None
     api: ApiParts | None = None
+
+    def office(self, called: str) -> Office:
+        """Whose number was called."""
+        return self.office_of(called) or Office(self.business_id, self.transfer_number(), self.person)

@@ -15,7 +15,7 @@ import logging
 import re
 from dataclasses import replace
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from moked import telephony
@@ -27,7 +27,7 @@ from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
 from moked.records import CallStart
 from moked.telephony import CallbackOffer, WayOn
 from moked.web import handover
-from moked.web.parts import WebParts
+from moked.web.parts import Office, WebParts
 from moked.web.signed import plain, refused
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ def blueprint(parts: WebParts) -> Blueprint:
     @views.post("/incoming_call")
     def incoming_call() -> Response:
         start = _start()
-        reception = parts.crm.receive_call(start, parts.business_id, reserve=True, here=parts.here())
+        reception = parts.crm.receive_call(start, _office(parts).business_id, reserve=True, here=parts.here())
         parts.count("incoming_call", reception.refusal or "admitted")
         log.info(
             "incoming call",
@@ -94,7 +94,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         offer, typed = _offer(parts, asked + 1), to_e164(digits) or ""
         if digits in ("0", "1") and said:
             return _twiml(telephony.say(telephony.GOODBYE, voice=parts.voice))
-        if digits == "0" and (person := parts.person()):
+        if digits == "0" and (person := _office(parts).person()):
             parts.count("callback_request", "person")
             return _twiml(telephony.dial(person, offer.then))
         number = caller if digits == "1" else typed if typed.startswith("+") else ""
@@ -132,7 +132,7 @@ def blueprint(parts: WebParts) -> Blueprint:
         match go.step:
             case Step.HANG_UP:
                 return _twiml(telephony.hang_up())
-            case Step.TRANSFER if number := go.number or parts.transfer_number():
+            case Step.TRANSFER if number := go.number or _office(parts).transfer_number:
                 return _twiml(telephony.dial(number, then))
             case Step.TRANSFER | Step.WAY_ON:
                 return _twiml(telephony.way_on(then))
@@ -219,6 +219,15 @@ def _start() -> CallStart:
     )
 
 
+def _office(parts: WebParts) -> Office:
+    """Whose number was called; asked for once a request."""
+    if "office" not in g:
+        g.office = parts.office(request.form.get("To", ""))
+    found = g.office
+    assert isinstance(found, Office)
+    return found
+
+
 def _parties() -> dict[str, str]:
     """For whoever looks at the stream's start message."""
     start = _start()
@@ -228,7 +237,7 @@ def _parties() -> dict[str, str]:
 def _way_on(parts: WebParts) -> WayOn:
     return WayOn(
         voicemail_action=_url(parts, "voicemail"),
-        transfer_number=parts.transfer_number(),
+        transfer_number=_office(parts).transfer_number,
         dial_action=_url(parts, "dial_result"),
         voice=parts.voice,
     )
@@ -239,7 +248,7 @@ def _offer(parts: WebParts, asked: int) -> CallbackOffer:
         action=f"{_url(parts, 'callback_request')}?asked={asked}",
         then=_way_on(parts),
         number_known=bool(caller_phone(request.form.get("From", ""))),
-        person=bool(parts.person()),
+        person=bool(_office(parts).person()),
     )
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
 from moked import __version__
-from moked.web.api import calls, contacts, leads, people, rollout, tasks
+from moked.web.api import calls, contacts, leads, people, rollout, tasks, webhooks
 from moked.web.api.layer import PREFIX, Api, broke, guarded, of_http
 from moked.web.api.layer import answered as problem_answer
 from moked.web.api.openapi import document
@@ -26,7 +26,7 @@ from moked.web.parts import ApiParts, WebParts
 
 __all__ = ["PREFIX", "blueprint", "of_http"]
 
-RESOURCES = (leads, contacts, calls, tasks, people, rollout)
+RESOURCES = (leads, contacts, calls, tasks, people, rollout, webhooks)
 
 
 def blueprint(web: WebParts, parts: ApiParts) -> Blueprint:

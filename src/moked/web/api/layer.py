@@ -7,6 +7,7 @@ whether it was done before (`Idempotency-Key`). Nothing here knows what a lead i
 
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
 DOCS: Final = f"{PREFIX}/docs"
-_LONGEST_KEY: Final = 128
+_KEY: Final = re.compile(r"[!-~]{1,128}")
+_TAG: Final = re.compile(r'\*|"([!#-~]{0,98})"')
 _REFUSED_A_MINUTE: Final = 60
 _AS_IT_IS: Final[Mapping[str, str]] = {}
 View = TypeVar("View", bound=Callable[..., Any])
@@ -142,8 +144,8 @@ class Api:
         values = {**values, **self._asked(operation)}
         if operation.versioned and request.method not in ("GET", "HEAD"):
             by = replace(by, expects=_expected())
-        key = request.headers.get("Idempotency-Key", "") if operation.method == "POST" else ""
-        if not key:
+        key = request.headers.get("Idempotency-Key") if operation.method == "POST" else None
+        if key is None:
             return _response(operation, _called(operation, view, by, values))
         return self._once(by, key, lambda: _response(operation, _called(operation, view, by, values)))
 
@@ -188,8 +190,10 @@ class Api:
         return found
 
     def _once(self, by: Actor, key: str, work: Callable[[], Response]) -> Response:
-        if len(key) > _LONGEST_KEY or not key.isprintable():
-            raise Problem("bad_request", f"Idempotency-Key: at most {_LONGEST_KEY} printable characters.")
+        if not _KEY.fullmatch(key):
+            raise Problem(
+                "bad_request", "Idempotency-Key: 1 to 128 letters, digits and signs of ASCII, without spaces."
+            )
         asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
         try:
             before = self.keys.begin(by, key, hashlib.sha256(asked).hexdigest())
@@ -243,13 +247,12 @@ def _response(operation: Operation, given: Any) -> Response:
 
 
 def _expected() -> str:
-    tags = request.if_match
-    if not tags or tags.star_tag:
+    given = request.headers.get("If-Match")
+    if given is None:
         return ""
-    found = list(tags)
-    if len(found) != 1:
-        raise Problem("stale")  # a weak tag, or several: none of them says what was read
-    return str(found[0])
+    if (tag := _TAG.fullmatch(given.strip())) is None:
+        raise Problem("bad_request", "If-Match: one ETag as it was given, in its quotation marks, or `*`.")
+    return "" if given.strip() == "*" else tag[1] or "-"
 
 
 def _valid(where: str, read: Callable[[type[BaseModel]], BaseModel], model: type[BaseModel]) -> BaseModel:

@@ -107,7 +107,7 @@ def _header_parameters(one: Any) -> Iterable[dict[str, Any]]:
     if one.versioned and one.method != "GET":
         about = "The `ETag` you read: refused with 412 where it has changed since."
         yield {"name": "If-Match", "in": "header", "required": False, "description": about,
-               "schema": {"type": "string", "maxLength": 100, "pattern": '^"[0-9a-f]+"$'}}  # fmt: skip
+               "schema": {"type": "string", "maxLength": 100, "pattern": r'^(\*|"[!#-~]*")$'}}  # fmt: skip
     if one.method == "POST":
         about = "Your own word for this request; sent again within a day it is answered as the first time."
         yield {"name": "Idempotency-Key", "in": "header", "required": False, "description": about,
@@ -122,14 +122,14 @@ def _responses(one: Any, found: Mapping[Any, Any]) -> dict[str, Any]:
         good["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(one.status if one.gives is not None else 204): good}
     codes = {*_ALWAYS, *one.problems, "invalid"}
-    if "<" in one.path:
+    if "<" in one.path or one.tag == "rollout":
         codes.add("not_found")
     if one.body is not None:
         codes |= {"bad_json", "unsupported_media_type", "too_large"}
     if one.query is not None and "cursor" in one.query.model_fields:
         codes.add("bad_cursor")
     if one.versioned and one.method != "GET":
-        codes.add("stale")
+        codes |= {"stale", "bad_request"}
     if one.versioned and one.method == "GET":
         responses["304"] = {"description": "Not changed since the version in `If-None-Match`"}
     if one.method == "POST":

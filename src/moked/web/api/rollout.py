@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from moked.crm.audit import Actor
 from moked.crm.permissions import Permission
+from moked.crm.rollouts import Rollouts
 from moked.rollout.requests import Change, Refused, read_number, read_share, read_since, state
 from moked.web.api.layer import Api
 from moked.web.api.problems import Problem
@@ -57,8 +58,14 @@ class ReportQuery(In):
 def add(api: Api, parts: ApiParts) -> None:
     """`/rollout`, `/rollout/history`, `/rollout/report`, `/rollout/numbers/<number>`."""
 
+    def ours(by: Actor) -> Rollouts:
+        found = parts.rollouts(by.business_id)
+        if found is None:
+            raise Problem("not_found", "How calls are heard is set by the first business of this installation.")
+        return found
+
     def now_holds(by: Actor) -> RolloutOut:
-        rollouts = parts.rollouts(by.business_id)
+        rollouts = ours(by)
         stored = rollouts.load()
         return RolloutOut.model_validate(
             state(
@@ -74,9 +81,7 @@ def add(api: Api, parts: ApiParts) -> None:
     def change(by: Actor, asked: Change) -> RolloutOut:
         name = f"api:{by.name}"[:64]
         try:
-            parts.rollouts(by.business_id).change(
-                lambda policy: asked.make(policy, name), by=name, what=asked.what, why=asked.why
-            )
+            ours(by).change(lambda policy: asked.make(policy, name), by=name, what=asked.what, why=asked.why)
         except Refused as error:
             raise _wrong(error) from None
         parts.rollout_changed()
@@ -91,7 +96,7 @@ def add(api: Api, parts: ApiParts) -> None:
     def change_rollout(by: Actor, body: RolloutChange) -> RolloutOut:
         """Change how calls are heard, while they run."""
         try:
-            asked = read_share(body.fields(), now=parts.rollouts(by.business_id).now())
+            asked = read_share(body.fields(), now=ours(by).now())
         except Refused as error:
             raise _wrong(error) from None
         return change(by, asked)
@@ -108,7 +113,7 @@ def add(api: Api, parts: ApiParts) -> None:
     @api.on("GET", "/rollout/history", needs=Permission.VIEW, gives=History)
     def get_rollout_history(by: Actor) -> History:
         """The last changes."""
-        return History(changes=parts.rollouts(by.business_id).history())
+        return History(changes=ours(by).history())
 
     @api.on("GET", "/rollout/report", needs=Permission.VIEW, query=ReportQuery, gives=RolloutReport)
     def get_rollout_report(by: Actor, query: ReportQuery) -> RolloutReport:
@@ -117,7 +122,7 @@ def add(api: Api, parts: ApiParts) -> None:
             since = read_since(query.since)
         except Refused as error:
             raise _wrong(error) from None
-        return RolloutReport.model_validate(parts.rollouts(by.business_id).report(since))
+        return RolloutReport.model_validate(ours(by).report(since))
 
 
 def _wrong(error: Refused) -> Problem:

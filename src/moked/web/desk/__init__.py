@@ -5,6 +5,7 @@ and the live board.
     entry    first run, login, invitations              board    the front page
     phone    the agent, by the browser's microphone
     account  one's own, everybody's, the audit log      leads contacts calls tasks
+    integrations  keys of the API, webhooks
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -23,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 from moked.crm import passwords
 from moked.crm.leads import Stage
-from moked.crm.permissions import Permission, UserRole, may
+from moked.crm.permissions import Permission, UserRole
 from moked.records import Outcome
 from moked.web.desk import (
     account,
@@ -34,6 +35,7 @@ from moked.web.desk import (
     entry,
     gate,
     hearing_pages,
+    integrations,
     leads,
     numbers_pages,
     phone,
@@ -66,6 +68,8 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         numbers_pages.add(views, parts, desk, desk.agent)
     if parts.rollouts is not None:
         hearing_pages.add(views, parts, parts.rollouts)
+    if parts.api is not None:
+        integrations.add(views, parts.api)
 
     @views.get("/static/<path:name>")
     @gate.open_to_all
@@ -82,16 +86,27 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views.add_app_template_filter(datetime.fromisoformat, "moment")
     views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
 
+    def stopped() -> bool:
+        """Whether whoever looks should know of an address that events are not sent to any more."""
+        actor = g.get("actor")
+        mine = parts.api is not None and actor is not None and actor.may(Permission.INTEGRATIONS)
+        return mine and parts.api is not None and parts.api.hooks.stopped(actor.business_id)
+
     @views.app_context_processor
     def tools() -> dict[str, Any]:
-        return {"business_name": parts.business_name, **_tools(desk)}
+        return {
+            "business_name": parts.business_name,
+            "stopped": stopped,
+            "integrated": parts.api is not None,
+            **_tools(desk),
+        }
 
     return views
 
 
 def is_page(app: Flask) -> bool:
     """Whether a person asks for a page, and not a machine for an answer."""
-    machine = request.path.startswith(("/webhook", "/api"))
+    machine = request.path.startswith(("/webhook/", "/api/"))
     return "desk" in app.blueprints and not machine and "text/html" in request.headers.get("Accept", "")
 
 
@@ -122,7 +137,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "direction": words.LANGUAGES[language],
         "theme": gate.theme(),
         "actor": actor,
-        "may": lambda permission: actor is not None and may(actor.role, Permission(permission)),
+        "may": lambda permission: actor is not None and actor.may(Permission(permission)),
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),

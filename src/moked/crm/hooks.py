@@ -1,0 +1,392 @@
+"""Webhooks out: where events go, what became of each, and sending again. Every public method is one transaction.
+
+    pending -> claimed (due again in a while, for the case that we die) -> delivered
+       ^                                                               '-> pending, later | failed: given up
+       '------------------ a person replays it ---------------------------'
+
+An endpoint that nothing reached for `GIVE_UP` is switched off, and its people are told; so is one that answers 410.
+Sending itself is `jobs.webhooks`: no transaction is open while it takes time.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.crm import audit, signing
+from moked.crm.audit import Actor
+from moked.crm.db import READ_ONLY
+from moked.crm.events import EVENTS, PING, deliveries
+from moked.crm.models import AuditEntry
+from moked.crm.sealed import Sealer
+from moked.crm.tables_api import DeliveryState, WebhookDelivery, WebhookEndpoint
+from moked.crm.versions import check
+
+log = logging.getLogger(__name__)
+
+GIVE_UP = timedelta(days=3)
+KEPT = timedelta(days=30)
+"""So long what was delivered, or given up, can be looked at and replayed."""
+ROTATION = timedelta(days=1)
+"""So long the old secret signs beside the new one."""
+_LEASE = timedelta(minutes=2)
+_AT_ONCE, _EACH = 24, 4
+_MOST = 20
+_LOG = 10
+_PAGE = 50
+_GONE = 410
+
+
+class Unusable(ValueError):
+    """An endpoint cannot be like that. `str` is why: 'url', 'events', 'name', 'too_many', 'off'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours to send now. `secrets`: all that sign it."""
+
+    id: int
+    url: str
+    event_id: str
+    type: str
+    payload: dict[str, Any]
+    secrets: tuple[str, ...]
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an attempt. `status` 0: no answer, `error` says why. `retry_after`: what the other side asks for."""
+
+    status: int = 0
+    error: str = ""
+    response: str = ""
+    took_ms: int = 0
+    retry_after: timedelta | None = None
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Hooks:
+    """Endpoints and deliveries on `engine`. `clock` gives aware UTC; `private`: addresses inside may be sent to."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sealer: Sealer,
+        *,
+        private: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        self._sealer = sealer
+        self.private = private
+        self._clock = clock
+
+    # ---- endpoints
+
+    def endpoints(self, business_id: int) -> Sequence[WebhookEndpoint]:
+        with self._read.begin() as session:
+            mine = select(WebhookEndpoint).where(WebhookEndpoint.business_id == business_id)
+            return session.scalars(mine.order_by(WebhookEndpoint.id)).all()
+
+    def endpoint(self, business_id: int, endpoint_id: int) -> WebhookEndpoint:
+        """Raises `LookupError`."""
+        with self._read.begin() as session:
+            return _mine(session, business_id, endpoint_id)
+
+    def stopped(self, business_id: int) -> bool:
+        """Whether we switched one off, and nobody has looked at it yet."""
+        ours = WebhookEndpoint.business_id == business_id, WebhookEndpoint.disabled_why != ""
+        with self._read.begin() as session:
+            return session.scalar(select(WebhookEndpoint.id).where(*ours).limit(1)) is not None
+
+    def add(self, by: Actor, url: str, name: str, events: Collection[str]) -> WebhookEndpoint:
+        """A new one, with a secret of its own. Raises `Unusable`."""
+        url, name, events = self._usable(url, name, events)
+        with self._writing() as session:
+            theirs = select(func.count()).where(WebhookEndpoint.business_id == by.business_id)
+            if (session.scalar(theirs) or 0) >= _MOST:
+                raise Unusable("too_many")
+            now = self._clock()
+            found = WebhookEndpoint(
+                business_id=by.business_id,
+                url=url,
+                name=name,
+                events=events,
+                secret=b"",
+                created_at=now,
+                updated_at=now,
+            )
+            session.add(found)
+            session.flush()
+            found.secret = self._seal(found, signing.new_secret())
+            audit.note(session, by, "webhook.added", f"webhook:{found.id}", now, url=url)
+            return found
+
+    def change(
+        self,
+        by: Actor,
+        endpoint_id: int,
+        *,
+        url: str | None = None,
+        name: str | None = None,
+        events: Collection[str] | None = None,
+        active: bool | None = None,
+    ) -> None:
+        """What is None stays. Switched on again it begins afresh. Raises `LookupError`, `Unusable`, `Stale`."""
+        with self._mine(by, endpoint_id) as (session, found):
+            found.url, found.name, found.events = self._usable(
+                found.url if url is None else url,
+                found.name if name is None else name,
+                found.events if events is None else events,
+            )
+            if active is not None:
+                if active:
+                    found.failing_since = None
+                found.active, found.disabled_why = active, ""
+            found.updated_at = self._clock()
+            audit.note(session, by, "webhook.changed", f"webhook:{found.id}", self._clock(), active=found.active)
+
+    def remove(self, by: Actor, endpoint_id: int) -> None:
+        with self._mine(by, endpoint_id) as (session, found):
+            session.delete(found)
+            audit.note(session, by, "webhook.removed", f"webhook:{found.id}", self._clock(), url=found.url)
+
+    def secret(self, business_id: int, endpoint_id: int) -> str:
+        """What its events are signed with. Raises `LookupError`."""
+        found = self.endpoint(business_id, endpoint_id)
+        return self._sealer.open(found.secret, _place(found)).decode()
+
+    def rotate(self, by: Actor, endpoint_id: int) -> None:
+        """A new secret; the old one signs beside it for a day."""
+        with self._mine(by, endpoint_id) as (session, found):
+            now = self._clock()
+            found.old_secret, found.old_until = found.secret, now + ROTATION
+            found.secret, found.updated_at = self._seal(found, signing.new_secret()), now
+            audit.note(session, by, "webhook.rotated", f"webhook:{found.id}", now)
+
+    def ping(self, by: Actor, endpoint_id: int) -> int:
+        """A test event to this endpoint alone, if it is on. Returns the delivery's id."""
+        with self._mine(by, endpoint_id) as (session, found):
+            if not found.active:
+                raise Unusable("off")
+            (sent,) = deliveries([found], PING, {"business": by.business}, self._clock())
+            session.add(sent)
+            session.flush()
+            audit.note(session, by, "webhook.pinged", f"webhook:{found.id}", self._clock())
+            return sent.id
+
+    # ---- deliveries
+
+    def deliveries(
+        self, business_id: int, endpoint_id: int, *, before: int | None = None, limit: int = _PAGE
+    ) -> Sequence[WebhookDelivery]:
+        """The latest first, from before the id `before` on. Raises `LookupError` for no endpoint of this business."""
+        with self._read.begin() as session:
+            _mine(session, business_id, endpoint_id)
+            rules = [WebhookDelivery.business_id == business_id, WebhookDelivery.endpoint_id == endpoint_id]
+            if before is not None:
+                rules.append(WebhookDelivery.id < before)
+            query = select(WebhookDelivery).where(*rules).order_by(WebhookDelivery.id.desc()).limit(limit)
+            return session.scalars(query).all()
+
+    def delivery(self, business_id: int, delivery_id: int) -> WebhookDelivery:
+        """Raises `LookupError`."""
+        with self._read.begin() as session:
+            found = session.get(WebhookDelivery, delivery_id)
+            if found is None or found.business_id != business_id:
+                raise LookupError(f"no delivery {delivery_id}")
+            return found
+
+    def replay(self, by: Actor, delivery_id: int) -> int:
+        """Send it once more, now, whatever became of it: with the same id, so that who has it knows. Returns the
+        endpoint's id."""
+        with self._writing() as session:
+            found = session.get(WebhookDelivery, delivery_id, with_for_update=True)
+            if found is None or found.business_id != by.business_id:
+                raise LookupError(f"no delivery {delivery_id}")
+            found.state, found.attempts, found.due_at = DeliveryState.PENDING, 0, self._clock()
+            audit.note(
+                session, by, "webhook.replayed", f"webhook:{found.endpoint_id}", self._clock(), event=found.event_id
+            )
+            return found.endpoint_id
+
+    def replay_failed(self, by: Actor, endpoint_id: int) -> int:
+        """All that were given up, once more. Returns how many."""
+        with self._mine(by, endpoint_id) as (session, found):
+            rows = session.scalars(
+                select(WebhookDelivery)
+                .where(
+                    WebhookDelivery.business_id == by.business_id,
+                    WebhookDelivery.endpoint_id == found.id,
+                    WebhookDelivery.state == DeliveryState.FAILED,
+                )
+                .with_for_update()
+            ).all()
+            for row in rows:
+                row.state, row.attempts, row.due_at = DeliveryState.PENDING, 0, self._clock()
+            audit.note(session, by, "webhook.replayed", f"webhook:{found.id}", self._clock(), count=len(rows))
+            return len(rows)
+
+    # ---- for the worker
+
+    def claim(self, now: datetime) -> list[Claimed]:
+        """What is due, a few of each endpoint; ours for two minutes, then anybody's again."""
+        with self._writing() as session:
+            rank = func.row_number().over(partition_by=WebhookDelivery.endpoint_id, order_by=WebhookDelivery.due_at)
+            due = (
+                select(WebhookDelivery.id, rank.label("rank"))
+                .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+                .where(
+                    WebhookDelivery.state == DeliveryState.PENDING,
+                    WebhookDelivery.due_at <= now,
+                    WebhookEndpoint.active,
+                )
+                .subquery()
+            )
+            ids = select(due.c.id).where(due.c.rank <= _EACH).limit(_AT_ONCE)
+            rows = session.execute(
+                select(WebhookDelivery, WebhookEndpoint)
+                .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
+                .where(
+                    WebhookDelivery.id.in_(ids),
+                    WebhookDelivery.state == DeliveryState.PENDING,
+                    WebhookDelivery.due_at <= now,
+                )
+                .order_by(WebhookDelivery.id)
+                .with_for_update(of=WebhookDelivery, skip_locked=True)
+            ).all()
+            claimed = []
+            for delivery, endpoint in rows:
+                delivery.attempts += 1
+                delivery.due_at = now + _LEASE
+                claimed.append(
+                    Claimed(
+                        delivery.id,
+                        endpoint.url,
+                        delivery.event_id,
+                        delivery.type,
+                        delivery.payload,
+                        self._secrets(endpoint, now),
+                        delivery.attempts,
+                    )
+                )
+            return claimed
+
+    def settle(self, claimed: Claimed, result: Result, now: datetime, spread: float) -> DeliveryState | None:
+        """Put the attempt on record and decide how it goes on. `spread`: 0..1, random. None: it is gone by now."""
+        with self._writing() as session:
+            delivery = session.get(WebhookDelivery, claimed.id, with_for_update=True)
+            if delivery is None or delivery.attempts != claimed.attempt:
+                return None  # removed, replayed, or somebody else's after all
+            endpoint = session.get(WebhookEndpoint, delivery.endpoint_id, with_for_update=True)
+            assert endpoint is not None, "the key holds"
+            entry = {
+                "at": now.isoformat(),
+                "status": result.status,
+                "ms": result.took_ms,
+                "error": result.error,
+                "response": result.response,
+            }
+            delivery.log = [*delivery.log, entry][-_LOG:]
+            if result.good:
+                delivery.state, delivery.delivered_at = DeliveryState.DELIVERED, now
+                endpoint.failing_since = None
+                return delivery.state
+            endpoint.failing_since = endpoint.failing_since or now
+            wait = signing.retry_after(delivery.attempts, spread, result.retry_after)
+            if wait is None:
+                delivery.state = DeliveryState.FAILED
+            else:
+                delivery.due_at = now + wait
+            if result.status == _GONE:
+                self._switch_off(session, endpoint, "gone", now)
+            elif now - endpoint.failing_since > GIVE_UP:
+                self._switch_off(session, endpoint, "failing", now)
+            return delivery.state
+
+    def prune(self, now: datetime) -> None:
+        """Forget old deliveries, and give up those of endpoints that are off."""
+        with self._writing() as session:
+            session.execute(
+                delete(WebhookDelivery)
+                .where(WebhookDelivery.created_at < now - KEPT)
+                .execution_options(synchronize_session=False)
+            )
+
+    # ---- inside
+
+    def _switch_off(self, session: Session, endpoint: WebhookEndpoint, why: str, now: datetime) -> None:
+        if not endpoint.active:
+            return
+        endpoint.active, endpoint.disabled_why, endpoint.updated_at = False, why, now
+        session.execute(
+            update(WebhookDelivery)
+            .where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == DeliveryState.PENDING)
+            .values(state=DeliveryState.FAILED)
+            .execution_options(synchronize_session="fetch")
+        )
+        session.add(
+            AuditEntry(
+                business_id=endpoint.business_id,
+                at=now,
+                who="Moked",
+                action="webhook.switched_off",
+                target=f"webhook:{endpoint.id}",
+                data={"why": why},
+            )
+        )
+        log.warning("a webhook was switched off", extra={"webhook": endpoint.id, "reason": why})
+
+    def _usable(self, url: str, name: str, events: Collection[str]) -> tuple[str, str, list[str]]:
+        url, name = url.strip(), " ".join(name.split())[:100]
+        if not signing.acceptable(url, private=self.private):
+            raise Unusable("url")
+        if not name:
+            raise Unusable("name")
+        if not events or not set(events) <= set(EVENTS):
+            raise Unusable("events")
+        return url, name, sorted(set(events))
+
+    def _secrets(self, endpoint: WebhookEndpoint, now: datetime) -> tuple[str, ...]:
+        sealed = [endpoint.secret]
+        if endpoint.old_secret is not None and endpoint.old_until is not None and endpoint.old_until > now:
+            sealed.append(endpoint.old_secret)
+        return tuple(self._sealer.open(one, _place(endpoint)).decode() for one in sealed)
+
+    def _seal(self, endpoint: WebhookEndpoint, secret: str) -> bytes:
+        return self._sealer.seal(secret.encode(), _place(endpoint))
+
+    @contextmanager
+    def _mine(self, by: Actor, endpoint_id: int) -> Iterator[tuple[Session, WebhookEndpoint]]:
+        with self._writing() as session:
+            found = _mine(session, by.business_id, endpoint_id, lock=True)
+            check(by.expects, found)
+            yield session, found
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+
+def _place(endpoint: WebhookEndpoint) -> str:
+    return f"webhook:{endpoint.id}"
+
+
+def _mine(session: Session, business_id: int, endpoint_id: int, *, lock: bool = False) -> WebhookEndpoint:
+    found = session.get(WebhookEndpoint, endpoint_id, with_for_update=lock or None)
+    if found is None or found.business_id != business_id:
+        raise LookupError(f"no endpoint {endpoint_id}")
+    return found
