@@ -4,6 +4,7 @@ and the live board.
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
     account  one's own, everybody's, the audit log      leads contacts calls tasks
+    search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -16,15 +17,29 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, make_response, render_template, request, url_for
+from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
-from moked.crm import passwords
+from moked.crm import csv_files, lead_fields, passwords, workdays
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import (
+    account,
+    board,
+    calls,
+    contacts,
+    entry,
+    files,
+    gate,
+    lead_setup,
+    leads,
+    search,
+    show,
+    tasks,
+    words,
+)
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -39,7 +54,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account):
         module.add(views, desk)
 
     @views.get("/static/<path:name>")
@@ -70,9 +85,15 @@ def is_page(app: Flask) -> bool:
 def error_page(error: HTTPException) -> Response:
     """What went wrong, in words, and a way on."""
     code = error.code or 500
+    view: Any = current_app.view_functions.get(request.endpoint or "")
+    file_too_big = code == 413 and hasattr(view, "largest_body")
     known = code if f"error.{code}" in words.catalogue(words.DEFAULT) else 500 if code >= 500 else 400
     own = (error.description or "") if code == 400 else ""
-    told = own if own in _own_words() else words.say(gate.language(), f"error.{known}")
+    told = (
+        own
+        if own in _own_words()
+        else words.say(gate.language(), "bad_file.too_big" if file_too_big else f"error.{known}")
+    )
     answer = make_response(render_template("desk/error.html", code=code, told=told), code)
     return gate.protected(answer)
 
@@ -80,6 +101,11 @@ def error_page(error: HTTPException) -> Response:
 @cache
 def _own_words() -> frozenset[str]:
     return frozenset(text for language in words.LANGUAGES for text in words.catalogue(language).values())
+
+
+@cache
+def _notices(language: str) -> frozenset[str]:
+    return frozenset(key.removeprefix("told.") for key in words.catalogue(language) if key.startswith("told."))
 
 
 def _tools(desk: DeskParts) -> dict[str, Any]:
@@ -110,6 +136,14 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "shortest_password": passwords.SHORTEST,
         "here": request.full_path.rstrip("?"),
         "changed": _changed,
+        "notices": _notices(language),
+        "money": show.money,
+        "yes_no": (lead_fields.YES, lead_fields.NO),
+        "activities": words.catalogue(language),
+        "rest_day": lambda moment: workdays.rest(moment.astimezone(show.zone(zone)).date()),
+        "soon": lambda: workdays.choices(desk.desk.now(), zone),
+        "reminders": lambda: desk.desk.reminders(actor.business_id, actor.user_id) if actor else None,
+        "file_bytes": csv_files.MOST_BYTES,
     }
 
 
