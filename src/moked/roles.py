@@ -35,6 +35,7 @@ from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
+from moked.jobs.exports import write_exports
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -182,6 +183,9 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            lists = db.connect(settings.database)
+            stack.callback(lists.dispose)
+            tasks.start_soon(write_exports, Edits(lists))
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
