@@ -1,6 +1,6 @@
 """How fast the desk's pages are with a lot on record: 100,000 contacts, leads and calls, 1,000,000 turns.
 
-    python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--out bench/results]
+    python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--out bench/results] [--name desk]
 
 Pages are asked for through the real Flask app with a session, without a network; SQLite in a temporary folder, or the
 empty database given. CPU beside wall time: the second grows with whatever else the machine does.
@@ -15,22 +15,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, text
 
 from bench.stage import RESULTS, machine, save
-from moked.crm import db
+from moked.crm import db, search
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.leads import Origin, Stage
 from moked.crm.models import Call, CallState, Contact, Lead, Task, TaskKind, Turn
 from moked.crm.service import Crm
+from moked.crm.tables_crm import Activity, ChannelIdentity, LeadTag, Tag
 from moked.records import Outcome
 from moked.setup_link import SetupLink
 from moked.web import DeskParts, WebParts, create_app
 
 FIRST: Final = ["דנה", "רותי", "אבי", "משה", "יעל", "נועם", "סבטלנה", "מוחמד", "אורי", "תמר"]
 LAST: Final = ["כהן", "לוי", "מזרחי", "פרץ", "ביטון", "דהן", "אברהם", "פרידמן"]
+WORDS: Final = (  # noqa: SIM905 (sentences are easier to read)
+    "המזגן בסלון מטפטף מים כבר יומיים ואני צריך שמישהו יבוא לתקן אותו עוד השבוע אפשר ביום ראשון בבוקר או אחרי "
+    "הצהריים כמה זה עולה בערך ומה כולל הביקור של הטכנאי יש לי גם דירה בחיפה עם שני מזגנים ישנים שצריך להחליף "
+    "קוראים לי ואני גר ברחוב הרצל ליד בית הספר תתקשרו בבקשה לפני שאתם מגיעים כי השער נעול והכלב בחצר תודה רבה "
+    "אין בעיה נרשם מחר יחזור אליך נציג שלנו עם הצעת מחיר מסודרת האם המספר שממנו התקשרת הוא המספר הנכון לחזרה"
+).split()
+RARE: Final = 4000
 NEEDS: Final = ("מזגן מטפטף", "התקנת מזגן", "טיפול שנתי", "הצעת מחיר", "רעש מהמנוע")
 TURNS_A_CALL: Final = 10
 AT_ONCE: Final = 2500
@@ -38,7 +46,10 @@ PAGES: Final = (
     "/board", "/leads", "/leads?page=LAST", "/leads?q=דנה מטפטף", "/leads?q=050-0012345", "/leads?q=איןכזה",
     "/leads?stage=won&owner=0", "/leads/board", "/leads/board?q=דנה", "/leads/777", "/contacts", "/contacts?q=סבטלנה",
     "/contacts?q=12345", "/contacts/777", "/calls", "/calls?page=LAST", "/calls?q=דנה", "/calls?q=12345",
-    "/calls?outcome=completed", "/calls/CA777", "/tasks", "/tasks?done=1", "/audit",
+    "/calls?outcome=completed", "/calls/CA777", "/tasks", "/tasks?done=1", "/tasks?due=today&who=me", "/audit",
+    "/calls?q=מטפטף", "/leads?tag=1", "/leads?least=5000&most=6000", "/leads?origin=voicemail", "/contacts?page=LAST",
+    "/contacts/777/merge", "/search?q=מטפטף", "/search?q=המזגן בחיפה", "/search?q=דנה כהן", "/search?q=מילה77",
+    "/search?q=0012345", "/search?q=050", "/search?q=איןכזה", "/export", "/contacts/import",
 )  # fmt: skip
 
 
@@ -47,15 +58,18 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
     chance, now, stages = random.Random(1), datetime.now(UTC), list(Stage)
     shared: dict[str, Any] = {"business_id": business}
     with engine.begin() as connection:
+        connection.execute(insert(Tag), [{"id": i, "name": f"תגית {i}", **shared} for i in (1, 2, 3)])
         for begin in range(1, contacts + 1, AT_ONCE):
             numbers = range(begin, min(begin + AT_ONCE, contacts + 1))
             tables: dict[Any, list[dict[str, Any]]] = {Contact: [], Lead: [], Call: [], Task: [], Turn: []}
+            tables |= {ChannelIdentity: [], Activity: [], LeadTag: []}
             for i in numbers:
                 at, phone = now - timedelta(minutes=3 * i), f"+97250{i:07}"
                 name = f"{chance.choice(FIRST)} {chance.choice(LAST)}"
                 both = {**shared, "phone": phone, "name": name, "created_at": at, "updated_at": at}
                 tables[Contact].append({"id": i, **both})
                 lead = {"stage": stages[i % 6], "origin": Origin.CONVERSATION, "need": chance.choice(NEEDS)}
+                lead["value"] = chance.randrange(20_000)
                 tables[Lead].append(
                     {"id": i, "contact_id": i, "source_call_sid": f"CA{i}", "summary": "x" * 120, **lead, **both}
                 )
@@ -65,10 +79,16 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                 tables[Call].append({"id": i, "contact_id": i, "lead_id": i, **call, **over, **times, **shared})
                 done = {"done_at": at if i % 3 else None}
                 task = {"lead_id": i, "call_id": i, "kind": TaskKind.CALLBACK, "due_at": at, "created_at": at}
-                tables[Task].append({**task, **done, **shared})
+                tables[Task].append({**task, **done, "remind_at": at, **shared})
+                address = {"contact_id": i, "scheme": "tel", "value": phone, "created_at": at}
+                tables[ChannelIdentity].append({**address, **shared})
+                note = {"contact_id": i, "lead_id": i, "at": at, "kind": "note", "text": "חזרתי", "data": {}}
+                tables[Activity].append({**note, **shared})
+                if i % 10 == 0:
+                    tables[LeadTag].append({"lead_id": i, "tag_id": 1 + i % 3})
                 tables[Turn] += [
                     {
-                        "call_id": i, "number": turn, "caller_text": "המזגן מטפטף", "said": "תודה", "heard": "תודה",
+                        "call_id": i, "number": turn, "caller_text": _words(chance, 9), "said": "תודה", "heard": "תודה",
                         "cut": False, "started_ms": 0, "ended_ms": 1, "engine": "google", "dtmf": "",
                         "speech_end_ms": 1000, "sent_ms": 1900, "created_at": at, **shared,
                     }
@@ -76,6 +96,18 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                 ]  # fmt: skip
             for table, rows in tables.items():
                 connection.execute(insert(table), rows)
+    began = time.perf_counter()
+    search.rebuild(engine)
+    print(f"index of words: {time.perf_counter() - began:.0f} s", flush=True)
+    if engine.dialect.name == "postgresql":  # as its autovacuum does within minutes
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+
+
+def _words(chance: random.Random, count: int) -> str:
+    """Words as people use them: some often, and now and then one that hardly anybody says."""
+    said = [WORDS[min(int(chance.paretovariate(0.6)) - 1, len(WORDS) - 1)] for _ in range(count)]
+    return " ".join([*said, f"מילה{chance.randrange(RARE)}"])
 
 
 def measure(engine: Engine, folder: Path, contacts: int, rounds: int) -> dict[str, dict[str, float]]:
@@ -120,6 +152,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--database", default="", help="an empty database; default: SQLite in a temporary folder")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default="desk", help="of the file of results")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         engine = db.connect(given.database or f"sqlite:///{folder}/moked.db")
@@ -127,7 +160,7 @@ def main() -> None:
         before = machine("python -m bench.desk")
         pages = measure(engine, Path(folder), given.contacts, given.rounds)
         about = {"contacts": given.contacts, "turns": given.contacts * TURNS_A_CALL, "database": engine.dialect.name}
-        save(given.out, "desk", {"machine": before, **about, "pages": pages})
+        save(given.out, given.name, {"machine": before, **about, "pages": pages})
         engine.dispose()
 
 

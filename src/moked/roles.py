@@ -46,6 +46,7 @@ from moked.dialog.business import MOST_HINTS, Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
 from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
 from moked.jobs import transcripts, webhooks
+from moked.jobs.exports import write_exports
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -234,6 +235,9 @@ async def serve(
             tasks.start_soon(sweep, house.crm)
             await working.start(settings, stack, base_url=lambda: house.base_url)
             tasks.start_soon(_webhooks, house)
+            lists = db.connect(settings.database)
+            stack.callback(lists.dispose)
+            tasks.start_soon(write_exports, Edits(lists))
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),

@@ -26,7 +26,7 @@ from moked.crm.models import Lead, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.settle import state_of, write_state
 from moked.crm.tables_crm import LeadField, LeadSetting, LeadTag, Tag
-from moked.crm.writing import Unreadable, clean
+from moked.crm.writing import Unreadable, clean, named
 
 __all__ = ["NOTE", "Edits", "Unreadable"]
 
@@ -118,7 +118,7 @@ class Edits(ContactEdits, TaskEdits, SetupEdits, Imports, Exports):
 
     def set_tags(self, by: Actor, lead_id: int, text: str) -> None:
         """The tags of a lead, as they are typed: between commas. Unknown ones are made, unused ones go."""
-        names = list(dict.fromkeys(name for part in text.split(",") if (name := clean(part, longest=_LONGEST_TAG))))
+        names = list(dict.fromkeys(name for part in text.split(",") if (name := named(part, longest=_LONGEST_TAG))))
         if len(names) > _MOST_TAGS:
             raise Unreadable("tags")
         with self._lead(by, lead_id) as (session, lead):
@@ -151,7 +151,7 @@ def _own_field(session: Session, lead: Lead, name: str) -> LeadField | None:
 
 
 def _field_value(name: str, value: str) -> str:
-    value = clean(value, many_lines=name in ("need", "summary"))
+    value = clean(value, many_lines=True) if name in ("need", "summary") else named(value)
     if name != "phone" or not value:
         return value
     number = to_e164(value)

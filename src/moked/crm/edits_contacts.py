@@ -8,13 +8,13 @@ from moked.crm.models import Contact
 from moked.crm.people import TEL, UNDO_FOR
 from moked.crm.phone import to_e164
 from moked.crm.tables_crm import ContactMerge
-from moked.crm.writing import Unreadable, Writer, clean, held
+from moked.crm.writing import Unreadable, Writer, clean, held, named
 
 
 class ContactEdits(Writer):
     def add_contact(self, by: Actor, name: str, phone: str) -> tuple[int, bool]:
         """A contact of this number, and whether it is new. One that is there keeps the name it has."""
-        name, number = clean(name), _number(phone)
+        name, number = named(name), _number(phone)
         if not name:
             raise Unreadable("name")
         with self._writing() as session:
@@ -26,7 +26,7 @@ class ContactEdits(Writer):
             return contact.id, known is None
 
     def rename_contact(self, by: Actor, contact_id: int, name: str) -> None:
-        name = clean(name)
+        name = named(name)
         if not name:
             raise Unreadable("name")
         with self._writing() as session:

@@ -9,7 +9,7 @@ from moked.crm.audit import Actor
 from moked.crm.lead_fields import FieldKind, read_lines
 from moked.crm.permissions import Permission, may
 from moked.crm.tables_crm import LeadField, LeadSetting, SavedView
-from moked.crm.writing import Unreadable, Writer, clean, held
+from moked.crm.writing import Unreadable, Writer, held, named
 
 _MOST_FIELDS = 30
 _MOST_VIEWS = 50
@@ -18,7 +18,7 @@ _MOST_VIEWS = 50
 class SetupEdits(Writer):
     def add_lead_field(self, by: Actor, name: str, kind: FieldKind, choices: str) -> None:
         """A field of every lead. Its name stays; `choices` one a line, for a choice."""
-        name, options = clean(name, longest=60), read_lines(choices)
+        name, options = named(name, longest=60), read_lines(choices)
         if not name or "." in name:
             raise Unreadable("field_name")
         if kind is FieldKind.CHOICE and len(options) < 2:
@@ -59,7 +59,7 @@ class SetupEdits(Writer):
 
     def save_view(self, by: Actor, name: str, query: Mapping[str, str], *, board: bool, shared: bool) -> int:
         """Filters under a name, one's own or everybody's; one of the same name is replaced."""
-        name = clean(name, longest=60)
+        name = named(name, longest=60)
         if not name:
             raise Unreadable("view_name")
         if shared and not may(by.role, Permission.ASSIGN):

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Insert, delete, func, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from moked.crm import activity, audit, csv_files, search
@@ -119,13 +120,16 @@ class Imports(Writer):
         found = _read(data, columns, own)
         if (found.problems and not skip_wrong) or not found.people:
             raise Unreadable("wrong")
-        with self._writing() as session:
-            job = _open_job(session, by, job_id)
-            now = self._clock()
-            job.made = _take_in(session, by, found.people, now)
-            job.applied_at, job.data = now, None
-            made = {name: len(rows) for name, rows in job.made.items()}
-            audit.note(session, by, "import.applied", f"import:{job.id}", now, **made)
+        try:
+            with self._writing() as session:
+                job = _open_job(session, by, job_id)
+                now = self._clock()
+                job.made = _take_in(session, by, found.people, now)
+                job.applied_at, job.data = now, None
+                made = {name: len(rows) for name, rows in job.made.items()}
+                audit.note(session, by, "import.applied", f"import:{job.id}", now, **made)
+        except IntegrityError:  # a call made one of these contacts meanwhile
+            raise Unreadable("busy") from None
 
     def undo_import(self, by: Actor, job_id: int) -> None:
         """Everybody who came with the file and has not been heard of since goes; who was there before is as before."""

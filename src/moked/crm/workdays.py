@@ -1,4 +1,4 @@
-"""Days of work and rest in Israel (pure), and what is due when. The only file that imports `holidays`.
+"""Days of work and rest in Israel (pure), and what is due when.
 
 The week begins on Sunday; people work until Thursday. Nobody is called on Shabbat or on a holiday, and what is put off
 to "the next morning" does not land on its eve either: an office is half empty then.
@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import holidays
+from moked.crm.holydays import public
 
 _FRIDAY: Final = 4
 SHABBAT: Final = 5
@@ -22,14 +21,9 @@ _AFTERNOON: Final = time(16)
 _DAY: Final = timedelta(days=1)
 
 
-@cache
-def _year(year: int) -> dict[date, str]:
-    return dict(holidays.country_holidays("IL", years=year, language="he").items())
-
-
 def holiday(day: date) -> str:
     """The name of the holiday (a day of rest by law) that `day` is, or ''."""
-    return _year(day.year).get(day, "")
+    return public(day.year).get(day, "")
 
 
 def rest(day: date) -> str:

@@ -1,5 +1,6 @@
 """What all changes from the desk share: one transaction of one business, and what people type made fit to be kept."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -20,6 +21,8 @@ assert search, "whoever writes leads and contacts keeps the index of words"
 
 LONGEST_TEXT = 4000
 LONGEST_LINE = 200
+
+_TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 Row = TypeVar("Row", bound=Base)
 
@@ -77,6 +80,13 @@ def clean(text: str, *, many_lines: bool = False, longest: int = LONGEST_LINE) -
     if many_lines:
         return "\n".join(line.rstrip() for line in kept.replace("\r", "").strip().split("\n"))[:LONGEST_TEXT]
     return " ".join(kept.split())[:longest]
+
+
+def named(text: str, *, longest: int = LONGEST_LINE) -> str:
+    """A name as it is kept. One that turns the direction of what stands beside it is refused ('bidi')."""
+    if _TURNED.search(text):
+        raise Unreadable("bidi")
+    return clean(text, longest=longest)
 
 
 def moment(text: str, zone: str) -> datetime | None:

@@ -6,6 +6,7 @@ and the live board.
     phone    the agent, by the browser's microphone
     account  one's own, everybody's, the audit log      leads contacts calls tasks
     integrations  keys of the API, webhooks
+    search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -22,7 +23,7 @@ from flask import Blueprint, Flask, Response, current_app, g, make_response, ren
 from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
-from moked.crm import passwords
+from moked.crm import csv_files, lead_fields, passwords, workdays
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole
 from moked.records import Outcome
@@ -33,13 +34,16 @@ from moked.web.desk import (
     calls,
     contacts,
     entry,
+    files,
     gate,
     hearing_pages,
     integrations,
+    lead_setup,
     leads,
     numbers_pages,
     phone,
     rehearsal_pages,
+    search,
     settings_nav,
     show,
     tasks,
@@ -60,7 +64,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)
@@ -113,9 +117,15 @@ def is_page(app: Flask) -> bool:
 def error_page(error: HTTPException) -> Response:
     """What went wrong, in words, and a way on."""
     code = error.code or 500
+    view: Any = current_app.view_functions.get(request.endpoint or "")
+    file_too_big = code == 413 and hasattr(view, "largest_body")
     known = code if f"error.{code}" in words.catalogue(words.DEFAULT) else 500 if code >= 500 else 400
     own = (error.description or "") if code == 400 else ""
-    told = own if own in _own_words() else words.say(gate.language(), f"error.{known}")
+    told = (
+        own
+        if own in _own_words()
+        else words.say(gate.language(), "bad_file.too_big" if file_too_big else f"error.{known}")
+    )
     answer = make_response(render_template("desk/error.html", code=code, told=told), code)
     return gate.protected(answer)
 
@@ -123,6 +133,11 @@ def error_page(error: HTTPException) -> Response:
 @cache
 def _own_words() -> frozenset[str]:
     return frozenset(text for language in words.LANGUAGES for text in words.catalogue(language).values())
+
+
+@cache
+def _notices(language: str) -> frozenset[str]:
+    return frozenset(key.removeprefix("told.") for key in words.catalogue(language) if key.startswith("told."))
 
 
 def _tools(desk: DeskParts) -> dict[str, Any]:
@@ -155,6 +170,14 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "changed": _changed,
         "settings_sections": settings_nav.sections,
         "has": lambda endpoint: endpoint in current_app.view_functions,
+        "notices": _notices(language),
+        "money": show.money,
+        "yes_no": (lead_fields.YES, lead_fields.NO),
+        "activities": words.catalogue(language),
+        "rest_day": lambda moment: workdays.rest(moment.astimezone(show.zone(zone)).date()),
+        "soon": lambda: workdays.choices(desk.desk.now(), zone),
+        "reminders": lambda: desk.desk.reminders(actor.business_id, actor.user_id) if actor else None,
+        "file_bytes": csv_files.MOST_BYTES,
     }
 
 

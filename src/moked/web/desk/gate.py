@@ -26,6 +26,7 @@ THEME: Final = "moked_theme"
 THEMES: Final = ("light", "dark")
 TOKEN_FIELD: Final = "csrf"  # noqa: S105  (names, no secrets)
 TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
+_DRAINED: Final = 256 * 1024 * 1024  # of a body that is refused
 _YEAR: Final = 365 * 24 * 3600
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -44,6 +45,27 @@ def needs(permission: Permission) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+def takes_file(largest: int) -> Callable[[View], View]:
+    """Its form may bring a file: `largest` bytes in all."""
+
+    def mark(view: View) -> View:
+        view.largest_body = largest  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def _let_in(largest: int) -> None:
+    """Allow a large body, or read one that is too large to its end: browsers show no answer that comes before it."""
+    request.max_content_length = largest
+    if (request.content_length or 0) > largest:
+        left = min(request.content_length or 0, _DRAINED)
+        body = request.environ["wsgi.input"]
+        while left > 0 and (part := body.read(min(left, 64 * 1024))):
+            left -= len(part)
+        abort(413)
 
 
 def open_to_all(view: View) -> View:
@@ -92,6 +114,9 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
         g.base_url = public if urlsplit(public).netloc == request.host else request.host_url.rstrip("/")
         view = current_app.view_functions[request.endpoint or ""]
         needed = getattr(view, "needed", None)
+        largest: int = getattr(view, "largest_body", 0)
+        if largest and g.actor is not None and needed is not None and may(g.actor.role, needed):
+            _let_in(largest)
         if needed is None:
             abort(403)
         if request.method not in ("GET", "HEAD", "OPTIONS"):

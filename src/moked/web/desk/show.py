@@ -65,6 +65,11 @@ def number(e164: str) -> str:
     return "-".join((*parts[:-2], parts[-2] + parts[-1])) if len(parts) > 3 else "-".join(parts)
 
 
+def money(shekels: int | None) -> str:
+    """ "12,500 ₪", to be shown left to right; '' where nobody knows."""
+    return "" if shekels is None else f"{shekels:,} ₪"
+
+
 def length(ms: int | None) -> str:
     """ "2:05", or "1:02:05"."""
     if ms is None:

@@ -15,7 +15,7 @@ depends_on = None
 
 _FTS = (
     "CREATE VIRTUAL TABLE search_fts USING fts5(tokens, content='search_entry', content_rowid='id', detail=none, "
-    "columnsize=0, tokenize='unicode61 remove_diacritics 0')",
+    "columnsize=0, prefix='5 6', tokenize='unicode61 remove_diacritics 0')",
     "CREATE TRIGGER search_added AFTER INSERT ON search_entry BEGIN "
     "INSERT INTO search_fts(rowid, tokens) VALUES (new.id, new.tokens); END",
     "CREATE TRIGGER search_gone AFTER DELETE ON search_entry BEGIN "
