@@ -27,6 +27,7 @@ from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.job_store import JobStore
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -163,9 +164,11 @@ async def serve(
     stop: anyio.Event | None = None,
     number: int = 0,
     parent: int = 0,
+    work: bool = True,
 ) -> None:
     """Serve `role` until a signal, until `stop` is set, or until `parent` (a process id) is gone; then drain.
 
+    Without `work`, what is done after calls is left to other processes, as there is one engine of it in a process.
     `number` tells a media process which of several it is. Raises `MokedError` when it cannot start.
     """
     watcher = watcher or Watcher()
@@ -182,7 +185,8 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
-            await working.start(settings, stack, base_url=lambda: house.base_url)
+            if work:
+                await working.start(settings, stack, base_url=lambda: house.base_url)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -295,7 +299,7 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), jobs=JobStore(engine), setup=setup)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:

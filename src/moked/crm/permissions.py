@@ -21,13 +21,14 @@ class Permission(StrEnum):
     EDIT = "edit"  # fields, stages, notes, tasks, names
     ASSIGN = "assign"  # who takes care of a lead
     AUDIT = "audit"  # what everybody did
+    JOBS = "jobs"  # work after calls: what failed, and trying it again
     USERS = "users"  # who may come in, and as what
     SELF = "self"  # one's own password, second factor and sessions
 
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT}
+_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT, Permission.JOBS}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

@@ -7,6 +7,7 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.job_store import JobStore
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -56,6 +57,7 @@ class DeskParts:
     access: Access
     desk: Desk
     edits: Edits
+    jobs: JobStore
     setup: Setup
 
 
