@@ -238,6 +238,13 @@ class JobStore:
             found = {JobState(state): count for state, count in session.execute(query)}
         return {state: found.get(state, 0) for state in JobState if state is not JobState.DONE}
 
+    def workers(self, within_s: float = 20.0) -> int:
+        """How many gave a sign of life a moment ago."""
+        with self._read.begin() as session:
+            limit = self._clock() - timedelta(seconds=within_s)
+            query = select(func.count()).select_from(JobWorker).where(JobWorker.beat_at >= limit)
+            return session.scalar(query) or 0
+
     def listed(self, business_id: int, states: Sequence[JobState], page: int = 1) -> Page[JobRow]:
         """A business's jobs, the latest first, each with whom its call was from."""
         rules = (Job.business_id == business_id, Job.state.in_(states))

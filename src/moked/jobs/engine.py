@@ -191,12 +191,10 @@ def running(
         DBOS.launch()
         for lane in lanes:
             _open(lane, poll_s)
-        try:
-            yield Engine(executor)
-        finally:
-            _stop(_running)
-            DBOS.destroy()
+        yield Engine(executor)
     finally:
+        _stop(_running)
+        DBOS.destroy()
         if (made := own.get("system_database_engine")) is not None:
             made.dispose()
         _running = None
