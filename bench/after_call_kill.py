@@ -7,7 +7,7 @@ and a day that counts each call once.
 A worker is forked from a process that has everything imported, so that a life costs its real start and no more. SIGKILL
 is sent by the worker to itself, at a place that a test can name and a machine's crash could hit.
 
-    python -m bench.after_call_kill [sqlite] [postgresql]      # every place; about a minute each
+    python -m bench.after_call_kill [sqlite] [postgresql]      # every place; some ten seconds each
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -145,33 +146,36 @@ def live(world: World) -> None:
             time.sleep(0.05)
 
 
-def lives(world: World) -> int:
-    """Fork workers until one of them ends well; returns how many were killed."""
-    killed = 0
-    while True:
-        child = os.fork()
-        if child == 0:
-            try:
-                live(world)
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
+def lives(world: World, workers: int) -> int:
+    """Fork so many workers, and another for each that is killed, until all is done; returns how many were killed."""
+    killed, alive = 0, {_fork(world) for _ in range(workers)}
+    while alive:
+        child, status = os.wait()
+        alive.discard(child)
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             killed += 1
-            continue
-        if status:
+            alive.add(_fork(world))
+        elif status:
             sys.exit(f"a worker failed: {status}")
-        return killed
+    return killed
+
+
+def _fork(world: World) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            live(world)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
 
 
 # --- the world from outside -------------------------------------------------------------------------------------------
 
 
-def run(database: str, folder: Path, places: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def run(database: str, folder: Path, places: Sequence[tuple[str, str]], *, workers: int = 1) -> dict[str, Any]:
     """Kill at `places`, and look. Raises `AssertionError` where something is missing or there twice."""
     import subprocess
 
@@ -182,7 +186,15 @@ def run(database: str, folder: Path, places: Sequence[tuple[str, str]]) -> dict[
         found = furnish(database, places)
         world = World(database, str(folder), smtp.port, http.url, found)
         done = subprocess.run(
-            [sys.executable, "-m", "bench.after_call_kill", "--live", json.dumps(asdict(world))],
+            [
+                sys.executable,
+                "-m",
+                "bench.after_call_kill",
+                "--live",
+                json.dumps(asdict(world)),
+                "--workers",
+                str(workers),
+            ],
             capture_output=True,
             text=True,
             timeout=240,
@@ -234,20 +246,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", default=["sqlite", "postgresql"])
     parser.add_argument("--live", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=2, help="at the same time")
     options = parser.parse_args()
     if options.live:
-        print(json.dumps({"killed": lives(World(**json.loads(options.live)))}))
+        print(json.dumps({"killed": lives(World(**json.loads(options.live)), options.workers)}))
         return
     import tempfile
 
     from tests.databases import postgres_schema
 
-    results: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "places": len(PLACES)}
+    results: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "places": len(PLACES),
+        "workers": options.workers,
+    }
     for kind in options.kinds:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             url = f"sqlite:///{folder}/moked.db" if kind == "sqlite" else stack.enter_context(postgres_schema())
-            results[kind] = run(url, folder, PLACES)
+            results[kind] = run(url, folder, PLACES, workers=options.workers)
             print(kind, results[kind])
     path = Path(__file__).parent / "results" / "after_call_kill.json"
     path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")

@@ -6,6 +6,7 @@ it keeps what it is sent, in order, and `mails` by Message-ID, as a mailbox show
 with these statuses.
 """
 
+import asyncio
 import json
 import threading
 from collections import deque
@@ -66,9 +67,9 @@ class _OnAnyPort(Controller):
     """Port 0 is one that is free; aiosmtpd would knock at 0 itself to see whether it serves."""
 
     def _trigger_server(self) -> None:
-        assert self.server is not None
+        assert isinstance(self.server, asyncio.Server)
         self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 @dataclass

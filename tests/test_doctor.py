@@ -14,6 +14,7 @@ import pytest
 
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
+from emulators.receivers import SmtpServer
 from moked import doctor, parts
 from moked.crm.places import NodeReport
 from moked.doctor import Status
@@ -397,6 +398,7 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
         google_speech=partial(parts.ask_google_speech, settings),
         google_voices=partial(parts.ask_google_voices, settings),
         media=lambda: (),
+        jobs=dict,
     )
     found = await doctor.examine(checks)
     names = [finding.name for finding in found]
@@ -425,3 +427,32 @@ async def test_media_processes_are_shown_as_they_report():
         raise OSError
 
     assert await doctor.media_processes(away) == []
+
+
+async def test_work_after_calls_that_failed_or_that_nobody_does():
+    async def found(**counts):
+        return await doctor.work_after_calls(lambda: counts)
+
+    assert (await found(waiting=1, workers=2))[0].detail == "1 open, 2 workers"
+    (failed,) = await found(waiting=1, failed=3, workers=1)
+    assert (failed.status, failed.detail) == ("warn", "3 failed for good, 1 open")
+    (alone,) = await found(waiting=2, workers=0)
+    assert alone.status == "warn"
+    assert "--role worker" in alone.what_to_do
+
+    def away():
+        raise OSError
+
+    assert await doctor.work_after_calls(away) == []
+
+
+async def test_the_mail_server_is_knocked_at():
+    with SmtpServer().running() as smtp:
+        (fine,) = await doctor.mail_server("127.0.0.1", smtp.port, "moked@example.com", "none")
+        assert (fine.status, fine.detail) == ("ok", f"127.0.0.1:{smtp.port} answers")
+        assert (await doctor.mail_server("127.0.0.1", smtp.port, "", "none"))[0].status == "fail"
+        (wrong,) = await doctor.mail_server("127.0.0.1", smtp.port, "moked@example.com", "tls")
+        assert "SMTP_SECURITY" in wrong.what_to_do
+    (away,) = await doctor.mail_server("127.0.0.1", 1, "moked@example.com", "none")
+    assert away.status == "fail"
+    assert (await doctor.mail_server("", 587, "", "none"))[0].status == "ok"

@@ -324,6 +324,7 @@ def doctor() -> None:
     from moked import parts
     from moked.bus import redis_ping
     from moked.crm import db
+    from moked.crm.job_store import JobStore
     from moked.crm.service import Crm
 
     try:
@@ -332,6 +333,7 @@ def doctor() -> None:
         findings = checks.bad_settings(error)
     else:
         engine = db.connect(settings.database)
+        jobs = JobStore(engine)
         try:
             findings = anyio.run(
                 checks.examine,
@@ -343,6 +345,7 @@ def doctor() -> None:
                     google_speech=partial(parts.ask_google_speech, settings),
                     google_voices=partial(parts.ask_google_voices, settings),
                     media=Crm(engine).live_nodes,
+                    jobs=lambda: {**{state.value: n for state, n in jobs.counts().items()}, "workers": jobs.workers()},
                 ),
             )
         finally:

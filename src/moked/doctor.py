@@ -9,7 +9,8 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -101,10 +102,12 @@ def checks_for(
     google_speech: Callable[[], Awaitable["Survey | None"]],
     google_voices: Callable[[], Awaitable[Sequence[str] | None]],
     media: Callable[[], Sequence["NodeReport"]],
+    jobs: Callable[[], Mapping[str, int]],
 ) -> list[tuple[str, Check]]:
     """The checks that these settings call for.
 
-    `schema` reaches the database (`crm.db.schema_state`), `media` reads there which media processes report;
+    `schema` reaches the database (`crm.db.schema_state`), `media` reads there which media processes report, `jobs` how
+    many jobs there are, by state, and 'workers';
     `google_speech` and `google_voices` ask Google (`parts.ask_google_...`) and give None where it does not serve.
     """
     s = settings
@@ -129,6 +132,8 @@ def checks_for(
         ("weights", partial(model_weights, needed_weights, s.models_root)),
         ("database", partial(database, schema)),
         ("media processes", partial(media_processes, media)),
+        ("work after calls", partial(work_after_calls, jobs)),
+        ("mail", partial(mail_server, s.smtp_host, s.smtp_port, s.mail_sender, s.smtp_security)),
         ("redis", partial(redis, s.redis_url, redis_ping)),
         ("disk", partial(disk, {"DATA_DIR": s.data_dir, "MODELS_DIR": s.models_root})),
         ("audio", audio_parts),
@@ -441,6 +446,47 @@ async def media_processes(live: Callable[[], Sequence["NodeReport"]]) -> list[Fi
             what = "Start more media processes (MEDIA_PROCESSES), or lower MAX_CALLS: this one cannot keep up."
             found.append(_warn(name, detail=f"takes no calls: {detail}", what_to_do=what))
     return found
+
+
+async def work_after_calls(jobs: Callable[[], Mapping[str, int]]) -> list[Finding]:
+    """Dead letters, and work that nobody does; no finding where there is nothing to tell."""
+    try:
+        counts = await anyio.to_thread.run_sync(jobs)
+    except Exception:  # no tables yet, or no database: its own check says so
+        return []
+    open_, failed = sum(counts.get(state, 0) for state in ("waiting", "queued", "running")), counts.get("failed", 0)
+    name = "work after calls"
+    if failed:
+        what = "See the page Work in the desk: it says why, and tries again when you have put it right."
+        return [_warn(name, detail=f"{failed} failed for good, {open_} open", what_to_do=what)]
+    if open_ and not counts.get("workers", 0):
+        what = "Start `moked up`, or `moked serve --role worker`: owners are not told of leads until then."
+        return [_warn(name, detail=f"{open_} open, and no worker runs", what_to_do=what)]
+    return [_ok(name, detail=f"{open_} open, {counts.get('workers', 0)} workers")] if open_ or counts else []
+
+
+async def mail_server(host: str, number: int, sender: str, security: str) -> list[Finding]:
+    """The server that tells owners of leads speaks SMTP there, and encrypts. Nothing is sent, nobody logs in."""
+    if not host:
+        what = "Set SMTP_HOST and SMTP_FROM, and owners are told of each lead by e-mail."
+        return [_ok("mail", detail="no server is set: nobody is written to", what_to_do=what)]
+    if not sender:
+        return [_fail("mail", detail="no address to write from", what_to_do="Set SMTP_FROM.")]
+    try:
+        with anyio.fail_after(TIMEOUT_S):
+            if security == "tls":
+                async with await anyio.connect_tcp(host, number, tls=True, tls_standard_compatible=False) as secure:
+                    greeting = await secure.receive(1000)
+            else:
+                async with await anyio.connect_tcp(host, number) as plain:
+                    greeting = await plain.receive(1000)
+    except (OSError, TimeoutError, ssl.SSLError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
+        what = "Check SMTP_HOST, SMTP_PORT and SMTP_SECURITY: `starttls` is port 587, `tls` is 465."
+        return [_fail("mail", detail=f"{host}:{number} does not answer ({type(error).__name__})", what_to_do=what)]
+    if not greeting.startswith(b"220"):
+        what = "Check SMTP_PORT: what answers there is no mail server, or does not want us."
+        return [_fail("mail", detail=f"{host}:{number} answers, but not as a mail server", what_to_do=what)]
+    return [_ok("mail", detail=f"{host}:{number} answers")]
 
 
 # --- this machine ---------------------------------------------------------------------------------------------------

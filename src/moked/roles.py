@@ -31,6 +31,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.businesses import Businesses
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
+from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
@@ -210,9 +211,11 @@ async def serve(
     stop: anyio.Event | None = None,
     number: int = 0,
     parent: int = 0,
+    work: bool = True,
 ) -> None:
     """Serve `role` until a signal, until `stop` is set, or until `parent` (a process id) is gone; then drain.
 
+    Without `work`, what is done after calls is left to other processes, as there is one engine of it in a process.
     `number` tells a media process which of several it is. Raises `MokedError` when it cannot start.
     """
     watcher = watcher or Watcher()
@@ -233,7 +236,8 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
-            await working.start(settings, stack, base_url=lambda: house.base_url)
+            if work:
+                await working.start(settings, stack, base_url=lambda: house.base_url)
             tasks.start_soon(_webhooks, house)
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)
@@ -436,7 +440,16 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    return DeskParts(access=access, desk=desk, edits=edits, live=Live(engine), setup=setup, agent=agent(engine)), api
+    pages = DeskParts(
+        access=access,
+        desk=desk,
+        edits=edits,
+        live=Live(engine),
+        jobs=JobStore(engine),
+        setup=setup,
+        agent=agent(engine),
+    )
+    return pages, api
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:

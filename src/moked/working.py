@@ -28,57 +28,63 @@ log = logging.getLogger(__name__)
 
 LANES: Final = (Lane(CALLS, at_once=4), Lane(LATER, at_once=1))
 HOUSEKEEPING: Final = "housekeeping"
+_AGAIN_S: Final = 10.0
 _NIGHTLY: Final = Cron(HOUSEKEEPING, "20 3 * * *")
 
 
 async def start(settings: Settings, stack: AsyncExitStack, *, base_url: Callable[[], str]) -> None:
-    """Work until `stack` ends. `base_url`: how people reach the desk."""
-    own = await to_thread.run_sync(_open, settings, base_url)
-    stack.push_async_callback(to_thread.run_sync, own.close)
+    """Work until `stack` ends; what runs then may finish. `base_url`: how people reach the desk.
+
+    Nobody waits for it to be ready: calls are served meanwhile, and what they leave waits in the outbox.
+    """
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(own.runner.run)
+    tasks.start_soon(_work, settings, base_url)
 
 
-class _Worker:
-    def __init__(self, runner: Runner, held: ExitStack) -> None:
-        self.runner = runner
-        self._held = held
+async def _work(settings: Settings, base_url: Callable[[], str]) -> None:
+    while True:
+        held = ExitStack()
+        try:
+            runner = await to_thread.run_sync(_open, settings, base_url, held)
+            await runner.run()
+        except Exception as error:  # the engine's tables cannot be made or reached
+            log.error("work after calls waits", extra={"error": type(error).__name__}, exc_info=error)
+        finally:
+            with anyio.CancelScope(shield=True):  # the role may be over already
+                await to_thread.run_sync(held.close)
+        await anyio.sleep(_AGAIN_S)
 
-    def close(self) -> None:
-        self._held.close()
 
+def _open(settings: Settings, base_url: Callable[[], str], stack: ExitStack) -> Runner:
+    """The rounds of a worker, which stand on what is put into `stack`. In a thread: it waits for the database."""
+    connections = db.connect(settings.database)
+    stack.callback(connections.dispose)
+    store, records = JobStore(connections), AfterCalls(connections)
+    parts = after_call.Parts(**({"notice": mail} if (mail := _mail(settings, records, base_url)) else {}))
+    runner: Runner
 
-def _open(settings: Settings, base_url: Callable[[], str]) -> _Worker:
-    """In a thread: it waits for the database."""
-    with ExitStack() as stack:
-        connections = db.connect(settings.database)
-        stack.callback(connections.dispose)
-        store, records = JobStore(connections), AfterCalls(connections)
-        parts = after_call.Parts(**({"notice": mail} if (mail := _mail(settings, records, base_url)) else {}))
-        runner: Runner
+    def clean(given: object) -> None:
+        runner.clean()
 
-        def clean(given: object) -> None:
-            runner.clean()
-
-        works = (*after_call.work(records, parts, _reader(settings)), Work(HOUSEKEEPING, (Step("clean", clean),)))
-        folder = settings.data_dir / "worker"
-        name = stack.enter_context(slot(folder))
-        running = stack.enter_context(
-            engine.running(
-                settings.database,
-                folder,
-                name,
-                works,
-                store,
-                lanes=LANES,
-                enqueue=lambda job, key: store.enqueue(job, {}, key=key, lane=LATER),
-            )
+    works = (*after_call.work(records, parts, _reader(settings)), Work(HOUSEKEEPING, (Step("clean", clean),)))
+    folder = settings.data_dir / "worker"
+    name = stack.enter_context(slot(folder))
+    running = stack.enter_context(
+        engine.running(
+            settings.database,
+            folder,
+            name,
+            works,
+            store,
+            lanes=LANES,
+            enqueue=lambda job, key: store.enqueue(job, {}, key=key, lane=LATER),
         )
-        running.schedule([_NIGHTLY])
-        runner = Runner(store, running)
-        log.info("working", extra={"executor": name})
-        return _Worker(runner, stack.pop_all())
+    )
+    running.schedule([_NIGHTLY])
+    runner = Runner(store, running)
+    log.info("working", extra={"executor": name})
+    return runner
 
 
 def _mail(settings: Settings, records: AfterCalls, base_url: Callable[[], str]) -> MailNotice | None:

@@ -8,6 +8,7 @@ from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
+from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
@@ -49,6 +50,7 @@ class DeskOffice:
         self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)
+        self.jobs = JobStore(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
@@ -85,7 +87,13 @@ class DeskOffice:
             rollouts=self.rollouts,
             guard=Limits(),
             desk=DeskParts(
-                access=self.access, desk=self.desk, edits=self.edits, live=self.live, setup=self.setup, agent=self.agent
+                access=self.access,
+                desk=self.desk,
+                edits=self.edits,
+                live=self.live,
+                jobs=self.jobs,
+                setup=self.setup,
+                agent=self.agent,
             ),
         )
 

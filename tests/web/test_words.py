@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from moked.crm.after import AfterCalls
 from moked.crm.leads import NoLead, Origin, Stage
 from moked.crm.permissions import UserRole
+from moked.crm.retries import CODES
+from moked.crm.tables_jobs import JobState
+from moked.jobs import after_call
 from moked.records import Outcome
 from moked.web.desk import words
 
@@ -51,6 +55,14 @@ def test_every_member_has_a_word(group, members):
     assert {f"{group}.{member.value}" for member in members} <= set(words.catalogue("he"))
 
 
+def test_all_work_after_calls_has_words(engine):
+    known = set(words.catalogue("he"))
+    assert {f"jobs.reason.{code}" for code in CODES} <= known
+    assert {f"jobs.state.{state.value}" for state in JobState} <= known
+    for work in after_call.work(AfterCalls(engine), after_call.Parts()):
+        assert {f"jobs.name.{work.name}", *(f"jobs.step.{step.name}" for step in work.steps)} <= known
+
+
 def test_styles_and_pages_use_no_left_and_right():
     physical = re.compile(r"(?<![\w-])(?:m[lr]|p[lr]|left|right|border-[lr]|rounded-[lr]|text-(?:left|right))-?[\d[]")
     for path in TEMPLATES:
@@ -61,9 +73,8 @@ def test_styles_and_pages_use_no_left_and_right():
 def test_every_action_on_record_has_words():
     crm = DESK.parents[1] / "crm"
     actions = set()
-    for name in ("access.py", "edits.py", "hooks.py", "keys.py"):
-        actions |= set(
-            re.findall(r'"((?:user|session|lead|task|contact|key|webhook)\.[a-z_]+)"', (crm / name).read_text("utf-8"))
-        )
+    kinds = "user|session|lead|task|contact|key|webhook|job"
+    for path in crm.glob("*.py"):
+        actions |= set(re.findall(rf'audit\.note\([^)]*?"((?:{kinds})\.[a-z_]+)"', path.read_text("utf-8")))
     assert len(actions) > 15
     assert {f"audit.{action}" for action in actions} <= set(words.catalogue("he"))

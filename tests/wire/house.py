@@ -216,10 +216,11 @@ async def house(
     rest: bool = False,
     second: GoogleSpeech | None = None,
     person: Manner | None = None,
+    work: bool = False,
     **values: Any,
 ) -> AsyncIterator[Home]:
     """The product with these emulators; `values` are settings. `rest`: with the carrier's REST credentials, `person`:
-    and who is rung by it.
+    and who is rung by it. `work`: what follows calls is done too.
 
     `second`: what takes over in Whisper's place, and hears as exactly as the first; inside `stand_ins_for_whisper`.
     """
@@ -246,7 +247,7 @@ async def house(
             values |= {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN}
         if second is not None:
             stand_ins[values["speech_emulator_host"]] = await stack.enter_async_context(second.running())
-        running = await stack.enter_async_context(serve(settings(folder, **values)))
+        running = await stack.enter_async_context(serve(settings(folder, **values), work=work))
         home = Home(running, speech, voice, llm, carrier, calls)
         if carrier is not None:
             home.person = Person(
@@ -289,8 +290,8 @@ def stand_ins_for_whisper() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def serve(chosen: Settings, role: Role = Role.ALL) -> AsyncIterator[House]:
-    """`moked serve` in this task's loop, on a free port; drained on exit."""
+async def serve(chosen: Settings, role: Role = Role.ALL, *, work: bool = False) -> AsyncIterator[House]:
+    """`moked serve` in this task's loop, on a free port; drained on exit. `work`: what follows calls, too."""
     stop, up = anyio.Event(), anyio.Event()
     found: list[House] = []
 
@@ -301,7 +302,8 @@ async def serve(chosen: Settings, role: Role = Role.ALL) -> AsyncIterator[House]
     async with anyio.create_task_group() as tasks:
 
         async def run() -> None:
-            await roles.serve(chosen, role, "127.0.0.1", 0, watcher=Watcher(listening=listening), stop=stop)
+            watcher = Watcher(listening=listening)
+            await roles.serve(chosen, role, "127.0.0.1", 0, watcher=watcher, stop=stop, work=work)
 
         tasks.start_soon(run)
         await up.wait()

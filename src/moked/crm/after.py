@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from moked.crm import extraction
 from moked.crm.db import READ_ONLY
 from moked.crm.extraction import Extraction, Said
-from moked.crm.leads import LeadState, NoLead, Origin
+from moked.crm.leads import LeadState, NoLead, Origin, caller_phone
 from moked.crm.models import Business, Call, CallEvent, Contact, Lead, TranscriptSegment, Turn, UserAccount
 from moked.crm.permissions import UserRole
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL, insert, state_of, write_state
@@ -45,7 +45,10 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What somebody of the business is told about a call's lead. `to`: e-mail addresses of whoever is to be told."""
+    """What somebody of the business is told about a call's lead. `to`: e-mail addresses of whoever is to be told.
+
+    `sure`: the phone is the one they called from, or was read back to them. `new`: the lead began with this call.
+    """
 
     call_sid: str
     business: str
@@ -54,7 +57,7 @@ class Letter:
     lead_id: int
     name: str
     phone: str
-    confirmed: bool
+    sure: bool
     need: str
     best_time: str
     summary: str
@@ -177,7 +180,7 @@ class AfterCalls:
                 lead_id=lead.id,
                 name=lead.name,
                 phone=lead.phone,
-                confirmed=lead.confirmed,
+                sure=lead.confirmed or lead.phone == caller_phone(call.caller),
                 need=lead.need,
                 best_time=lead.best_time,
                 summary=lead.summary,

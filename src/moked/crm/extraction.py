@@ -227,7 +227,7 @@ _QUOTED: Final = "דברי הפונה: "
 def _with_summary(before: str, summary: str, former: str) -> str:
     """The summary first; what was put down about the call itself stays below it, a bare quote does not."""
     lines = summary.splitlines()
-    gone = {*lines, *former.splitlines()}
+    gone = {"", *lines, *former.splitlines()}
     kept = [line for line in before.splitlines() if line not in gone and not line.startswith(_QUOTED)]
     return "\n".join([*lines, *kept])
 

@@ -1,6 +1,7 @@
 """The holidays of Israel by date (pure). The only file that imports `holidays`.
 
-For the gate before what leaves: the days of rest and the two on which nobody should be advertised to: remembrance day and the ninth of Av.
+For the gate before what leaves: the days of rest and the two on which nobody should be advertised to, remembrance day
+and the ninth of Av.
 """
 
 from collections.abc import Mapping

@@ -22,6 +22,7 @@ from moked.crm import audit, retries
 from moked.crm.audit import Actor
 from moked.crm.db import READ_ONLY
 from moked.crm.desk import PAGE, Page
+from moked.crm.models import Call, Contact
 from moked.crm.outbox import CALLS, put
 from moked.crm.settle import insert
 from moked.crm.tables_jobs import Job, JobState, JobWorker
@@ -47,6 +48,16 @@ class Order:
     def order_id(self) -> str:
         """Unique for every run: the first has the job's own key."""
         return self.key if self.run == 1 else f"{self.key}~{self.run}"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """`call_sid` '': it is about no call, or about one that is gone. `caller` as the carrier sent it."""
+
+    job: Job
+    call_sid: str = ""
+    name: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +238,15 @@ class JobStore:
             found = {JobState(state): count for state, count in session.execute(query)}
         return {state: found.get(state, 0) for state in JobState if state is not JobState.DONE}
 
-    def listed(self, business_id: int, states: Sequence[JobState], page: int = 1) -> Page[Job]:
-        """A business's jobs, the latest first."""
+    def workers(self, within_s: float = 20.0) -> int:
+        """How many gave a sign of life a moment ago."""
+        with self._read.begin() as session:
+            limit = self._clock() - timedelta(seconds=within_s)
+            query = select(func.count()).select_from(JobWorker).where(JobWorker.beat_at >= limit)
+            return session.scalar(query) or 0
+
+    def listed(self, business_id: int, states: Sequence[JobState], page: int = 1) -> Page[JobRow]:
+        """A business's jobs, the latest first, each with whom its call was from."""
         rules = (Job.business_id == business_id, Job.state.in_(states))
         with self._read.begin() as session:
             total = session.scalar(select(func.count()).select_from(Job).where(*rules)) or 0
@@ -240,7 +258,7 @@ class JobStore:
                 .limit(PAGE)
                 .offset((number - 1) * PAGE)
             ).all()
-            return Page(rows, total, number)
+            return Page(_with_calls(session, business_id, rows), total, number)
 
     def failed_of(self, business_id: int) -> int:
         """How many dead letters a business has."""
@@ -264,6 +282,21 @@ class JobStore:
             .execution_options(synchronize_session=False)
         )
         return moved.scalar_one_or_none() is not None
+
+
+def _with_calls(session: Session, business_id: int, jobs: Sequence[Job]) -> list[JobRow]:
+    sids = {str(job.payload.get("call", "")) for job in jobs} - {""}
+    found = session.execute(
+        select(Call.sid, Call.caller, Contact.name)
+        .outerjoin(Contact, Contact.id == Call.contact_id)
+        .where(Call.business_id == business_id, Call.sid.in_(sids))
+    )
+    calls = {sid: (name or "", caller) for sid, caller, name in found}
+    rows = []
+    for job in jobs:
+        sid = str(job.payload.get("call", ""))
+        rows.append(JobRow(job, sid, *calls[sid]) if sid in calls else JobRow(job))
+    return rows
 
 
 def _order(job: Job) -> Order:

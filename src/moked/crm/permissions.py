@@ -26,6 +26,7 @@ class Permission(StrEnum):
     ANALYTICS = "analytics"  # figures of all calls, and what they cost
     SETTINGS = "settings"  # the business, what its agent says, how calls are heard
     LISTEN_RECORDING = "listen_recording"  # what was said, in the caller's own voice
+    JOBS = "jobs"  # work after calls: what failed, and trying it again
     USERS = "users"  # who may come in, and as what
     ROLLOUT = "rollout"  # how calls are heard
     INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
@@ -53,6 +54,7 @@ _MANAGER = (
     | {
         Permission.ASSIGN,
         Permission.AUDIT,
+        Permission.JOBS,
         Permission.SETUP,
         Permission.FILES,
         Permission.ANALYTICS,

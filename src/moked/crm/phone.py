@@ -102,3 +102,11 @@ def _foreign(number: str) -> str | None:
         return None
     possible = phonenumbers.is_possible_number(parsed)
     return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)) if possible else None
+
+
+def shown(e164: str) -> str:
+    """How it is read with the eye: "050-234-5678"; what is no number comes back as it is. To be shown left to right."""
+    if not e164.startswith(("+", "*")):
+        return e164
+    parts = groups(e164)
+    return "-".join((*parts[:-2], parts[-2] + parts[-1])) if len(parts) > 3 else "-".join(parts)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from dbos import DBOS, DBOSConfig, EnqueueOptions
 from dbos._serialization import Serializer
@@ -141,7 +141,7 @@ class Engine:
             [
                 {
                     "schedule_name": one.name,
-                    "workflow_fn": _cron,
+                    "workflow_fn": cast(Any, _cron),  # it is given text, as all of ours is JSON
                     "schedule": one.cron,
                     "context": one.name,
                     "cron_timezone": one.zone,
@@ -191,12 +191,10 @@ def running(
         DBOS.launch()
         for lane in lanes:
             _open(lane, poll_s)
-        try:
-            yield Engine(executor)
-        finally:
-            _stop(_running)
-            DBOS.destroy()
+        yield Engine(executor)
     finally:
+        _stop(_running)
+        DBOS.destroy()
         if (made := own.get("system_database_engine")) is not None:
             made.dispose()
         _running = None

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from moked.crm.after import Letter
 from moked.crm.leads import Origin
-from moked.crm.phone import national
+from moked.crm.phone import shown
 
 _NAMELESS: Final = "פונה ללא שם"
 _LONGEST_SUBJECT: Final = 110
@@ -47,16 +47,16 @@ def message(letter: Letter, *, base_url: str) -> Message:
 
 def _rows(letter: Letter) -> list[tuple[str, str, bool]]:
     """(label, value, whether it is a number): those there is something to say of."""
-    sure = "" if letter.confirmed or not letter.phone else " (לא אושר)"
+    unsure = " (לא אושר)" if letter.phone and not letter.sure else ""
     when = letter.ended_at.astimezone(ZoneInfo(letter.timezone))
     found = [
         ("שם", letter.name or _NAMELESS, False),
-        (f"טלפון{sure}", national(letter.phone) if letter.phone else "חסוי", bool(letter.phone)),
+        (f"טלפון{unsure}", shown(letter.phone) if letter.phone else "חסוי", bool(letter.phone)),
         ("מה צריך", letter.need, False),
         ("מתי נוח", letter.best_time, False),
         ("הצעד הבא", letter.next_step, False),
         ("סיכום", letter.summary, False),
-        ("איך הסתיימה", _HEADINGS[letter.origin], False),
+        ("סוג הפנייה", _HEADINGS[letter.origin], False),
         ("סיום השיחה", f"{when:%H:%M} {when:%d.%m.%Y}", True),
     ]
     return [row for row in found if row[1]]
@@ -75,7 +75,7 @@ def _html(title: str, rows: list[tuple[str, str, bool]], link: str, letter: Lett
     cells = "".join(
         f'<tr><th scope="row" style="{_CELL};text-align:right;color:#57534e;font-weight:normal;white-space:nowrap">'
         f'{escape(label)}</th><td style="{_CELL};font-weight:{_weight(label)}">'
-        + (f'<bdi dir="ltr">{escape(value)}</bdi>' if number else f"<bdi>{_lines(value)}</bdi>")
+        + (_number(value, letter.phone) if number else f"<bdi>{_lines(value)}</bdi>")
         + "</td></tr>"
         for label, value, number in rows
     )
@@ -92,6 +92,13 @@ def _html(title: str, rows: list[tuple[str, str, bool]], link: str, letter: Lett
         'style="display:inline-block;background:#0f766e;color:#fff;'
         'text-decoration:none;border-radius:8px;padding:10px 20px">פתיחת הליד</a></p></div></body></html>'
     )
+
+
+def _number(value: str, phone: str) -> str:
+    """A phone can be pressed on a phone."""
+    inner = f'<bdi dir="ltr">{escape(value)}</bdi>'
+    is_phone = phone.startswith("+") and value == shown(phone)
+    return f'<a href="tel:{escape(phone)}" style="color:#0f766e">{inner}</a>' if is_phone else inner
 
 
 def _weight(label: str) -> str:

@@ -119,7 +119,7 @@ def _connected(server: Server) -> smtplib.SMTP:
         except BaseException:
             smtp.close()
             raise
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
         raise _failed(error) from error
     return smtp
 
@@ -127,7 +127,7 @@ def _connected(server: Server) -> smtplib.SMTP:
 def _send(smtp: smtplib.SMTP, mail: EmailMessage) -> None:
     try:
         smtp.send_message(mail)
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
         raise _failed(error) from error
 
 
@@ -145,7 +145,7 @@ def _kind(error: Exception) -> Failure:
             return Failure.QUOTA if all(400 <= code < 500 for code, _ in refused.values()) else Failure.CONFIG
         case smtplib.SMTPResponseException(smtp_code=code):
             return Failure.UNAVAILABLE if 400 <= code < 500 else Failure.CONFIG
-        case smtplib.SMTPNotSupportedError() | ssl.SSLCertVerificationError():
+        case smtplib.SMTPNotSupportedError() | ssl.SSLCertVerificationError() | UnicodeError():
             return Failure.CONFIG
         case TimeoutError():
             return Failure.TIMEOUT

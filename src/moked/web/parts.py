@@ -10,6 +10,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
+from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
@@ -99,6 +100,7 @@ class DeskParts:
     desk: Desk
     edits: Edits
     live: Live
+    jobs: JobStore
     setup: Setup
     agent: AgentParts | None = None
     recordings: RecordingSource | None = None

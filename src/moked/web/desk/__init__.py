@@ -7,6 +7,7 @@ and the live board.
     account  one's own, everybody's, the audit log      leads contacts calls tasks
     integrations  keys of the API, webhooks
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
+    jobs     work after calls, and what failed of it
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -38,6 +39,7 @@ from moked.web.desk import (
     gate,
     hearing_pages,
     integrations,
+    jobs,
     lead_setup,
     leads,
     numbers_pages,
@@ -64,7 +66,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account):
+    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account, jobs):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from moked.crm.phone import groups
+from moked.crm.phone import shown
 
 MOMENTS = ("transcript", "endpoint", "llm_first", "tts_first", "sent", "heard")
 """The steps of an answer in their order; each bar ends at its moment. The first begins at the caller's last sound."""
@@ -59,10 +59,7 @@ def longest(all_bars: Sequence[Sequence[Bar]]) -> int:
 
 def number(e164: str) -> str:
     """ "050-234-5678"; what is no number comes back as it is. To be shown left to right."""
-    if not e164.startswith(("+", "*")):
-        return e164
-    parts = groups(e164)
-    return "-".join((*parts[:-2], parts[-2] + parts[-1])) if len(parts) > 3 else "-".join(parts)
+    return shown(e164)
 
 
 def money(shekels: int | None) -> str:
