@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, telephony, weights
+from moked import asgi, metrics, outreach, parts, processes, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -63,6 +63,7 @@ from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
 from moked.web import DeskParts, WebParts, create_app, handover
+from moked.web.outbound import OUTBOUND
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class House:
     port: int
     processes: MediaProcesses
     pressure: Pressure
+    out: outreach.Outreach
     number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
@@ -182,6 +184,15 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            leaves = partial(
+                outreach.run,
+                house.out,
+                control=house.control,
+                places=house.crm,
+                base_url=lambda: house.base_url,
+                may=lambda: "draining" not in house.missing,
+            )
+            tasks.start_soon(leaves)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -279,7 +290,8 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    out = outreach.build(engine, settings, business, business_id, lambda: house.base_url)
+    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure, out)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -342,14 +354,17 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         spool=spooled.call if spooled is not None else None,
         transfer_number=business.transfer_number,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
-        machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
         on_turn=rollout.turn,
         pressure=house.pressure,
     )
     house.media = server = _media_server(
-        house, lambda call: session_parts(recognizer=partial(rollout.recognizer, call))
+        house,
+        lambda call: session_parts(
+            recognizer=partial(rollout.recognizer, call),
+            machine=MachineDetector if settings.detect_machines or call.direction == OUTBOUND else None,
+        ),
     )
     house.node = Node(
         house.crm,
@@ -490,12 +505,15 @@ def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
     async def context(start: CallStart) -> CallContext:
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
+        ours = start.direction == OUTBOUND
+        errand = await to_thread.run_sync(house.out.dialling.errand_of, start.call_sid) if ours else None
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
             now=datetime.now(zone),
             known_name=known.name if known is not None else "",
             last_need=known.last_need if known is not None else "",
+            opening=errand.opening if errand is not None else "",
         )
 
     return context
@@ -570,6 +588,8 @@ def _web_parts(house: House, desk: DeskParts) -> WebParts:
         resume_ws_url=house.resume_url,
         may_wait=lambda: house.media is None and "draining" not in house.missing,
         redirect_call=_redirector(house),
+        hang_up_call=_hanger_up(house),
+        dialling=house.out.dialling,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
         rollouts=house.rollouts,
@@ -589,6 +609,17 @@ def _redirector(house: House) -> Callable[[str, str], None]:
             asyncio.run_coroutine_threadsafe(done, loop).result(_REDIRECT_S)
 
     return redirect
+
+
+def _hanger_up(house: House) -> Callable[[str], None]:
+    """The same, to end a call."""
+    loop = asyncio.get_running_loop()
+
+    def hang_up(call_sid: str) -> None:
+        if house.control is not None:
+            asyncio.run_coroutine_threadsafe(house.control.hang_up(call_sid), loop).result(_REDIRECT_S)
+
+    return hang_up
 
 
 def _from_thread(work: Callable[[], None]) -> Callable[[], None]:

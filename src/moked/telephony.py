@@ -43,6 +43,10 @@ ALL_BUSY = "תודה שהתקשרתם. כל הקווים שלנו תפוסים �
 ONE_MOMENT = "אני בודק אם יש נציג פנוי, רק רגע."
 INSTRUCTION = "מה למסור ללקוח? אפשר להגיד אחרי הצליל, ולסיים בסולמית."
 THANKS = "תודה."
+CONNECTING = "מחבר אתכם אל {name}."
+CONNECTING_SOMEBODY = "מחבר את השיחה."
+NOT_REACHED = "אין מענה במספר הזה."
+ALL_BUSY_OUT = "סליחה, יש לנו תקלה. נתקשר שוב מאוחר יותר. להתראות."
 PRESS = "ללחוץ 1 כדי לקבל, 2 כדי להחזיר עם הנחיה."
 CANNOT_NOW = "תודה שהתקשרתם. לא נוכל לענות לכם ברגע זה, ואנחנו מתנצלים על כך."
 OFFER_THIS_NUMBER = "כדי שנחזור אליכם למספר שממנו התקשרתם, הקישו 1 וסולמית."
@@ -269,6 +273,14 @@ def ask_instruction(action: str, *, voice: str = VOICE) -> str:
     return _text(response)
 
 
+def bridge(number: str, caller_id: str, name: str, done: str, *, voice: str = VOICE) -> str:
+    """The person who clicked has picked up: tell them whom they get, and call `number`; `done` hears how it went."""
+    response = VoiceResponse()
+    _say(response, CONNECTING.format(name=name) if name else CONNECTING_SOMEBODY, voice)
+    response.dial(number, caller_id=caller_id, timeout=25, answer_on_bridge=True, action=done, method="POST")
+    return _text(response)
+
+
 def redirect(url: str) -> str:
     response = VoiceResponse()
     response.redirect(url, method="POST")
@@ -373,6 +385,27 @@ class CallControl:
         }
         await self._send(f"{self._calls}.json", fields)
 
+    async def place(
+        self, to: str, caller_id: str, *, answer: str, status: str, machine: str = "", timeout_s: int = 25
+    ) -> str:
+        """Call `to`; returns the call's SID. As `ring`, never twice. `machine`: where Twilio says, while the call runs,
+        whether a machine picked up."""
+        fields = {
+            "To": to,
+            "From": caller_id,
+            "Url": answer,
+            "StatusCallback": status,
+            "StatusCallbackEvent": "completed",
+            "Timeout": str(timeout_s),
+        }
+        if machine:
+            fields |= {"MachineDetection": "Enable", "AsyncAmd": "true", "AsyncAmdStatusCallback": machine}
+        taken = await self._asked(f"{self._calls}.json", fields)
+        sid = taken.json().get("sid") if taken is not None else None
+        if not isinstance(sid, str) or not sid:
+            raise ProviderError("twilio", Failure.PROTOCOL, "the call that was to be placed has no SID")
+        return sid
+
     async def aclose(self) -> None:
         await self._client.aclose()
 
@@ -399,6 +432,10 @@ class CallControl:
         return await self._send(f"{self._calls}/{call_sid}.json", fields)
 
     async def _send(self, url: str, fields: dict[str, str]) -> bool:
+        return await self._asked(url, fields) is not None
+
+    async def _asked(self, url: str, fields: dict[str, str]) -> httpx2.Response | None:
+        """The answer; None where the call is gone."""
         try:
             answer = await self._client.post(url, data=fields)
         except httpx2.TimeoutException as error:
@@ -406,10 +443,10 @@ class CallControl:
         except httpx2.TransportError as error:
             raise ProviderError("twilio", Failure.UNAVAILABLE, f"no connection: {error}") from error
         if answer.is_success:
-            return True
+            return answer
         code, message = _complaint(answer)
         if code in _GONE:
-            return False
+            return None
         raise ProviderError("twilio", _kind(answer.status_code), f"HTTP {answer.status_code}, code {code}: {message}")
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from moked.crm.access import Access
 from moked.crm.desk import Desk
+from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
@@ -41,6 +42,10 @@ def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
 
+def _no_hang_up(call_sid: str) -> None:
+    """Without REST credentials no call is placed, so none is to be hung up."""
+
+
 class Setup(Protocol):
     """The one-time link of the first run; see `moked.setup_link`."""
 
@@ -68,14 +73,16 @@ class WebParts:
     that its stream left (by CallSid) goes on there. `may_wait`: one will soon, and this process is there to be asked
     again.
 
-    `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface.
+    `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface; `hang_up_call`
+    ends it. `dialling`: the calls that we make; None = none are made.
 
     Which media process gets a call is decided on record; `here` is this process's own report, if it is one. A caller
     nobody has a place for may ask to be called back, and becomes a lead. `transfer_number` is where a call goes that
     broke; `person` the same number while somebody is there, else ''.
     `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|no_media|ended, 'resume'
     resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'handover' taken|sent_back|unanswered, 'callback_request'
-    this_number|other_number|person|not_a_number, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    this_number|other_number|person|not_a_number, 'outbound' admitted|unknown|<refusal>, 'outbound_amd'
+    machine|human|unknown, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
@@ -91,6 +98,8 @@ class WebParts:
     resume_ws_url: Callable[[str], str] = _nobody
     may_wait: Callable[[], bool] = _never
     redirect_call: Callable[[str, str], None] = _no_control
+    hang_up_call: Callable[[str], None] = _no_hang_up
+    dialling: Dialling | None = None
     transfer_number: str = ""
     voice: str = VOICE
     person: Callable[[], str] = _no_person
