@@ -27,6 +27,7 @@ from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.outreach import Outreach
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -306,7 +307,8 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    leaving = Outreach(engine, calls_out=bool(house.rest and house.settings.outbound_caller_id))
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), outreach=leaving, setup=setup)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:

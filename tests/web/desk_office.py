@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.outreach import Outreach
 from moked.crm.permissions import UserRole
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
@@ -27,6 +28,7 @@ class DeskOffice:
         self.access = Access(engine, clock=lambda: self.now)
         self.desk = Desk(engine, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
+        self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.base = base
@@ -39,7 +41,9 @@ class DeskOffice:
             business_name="מזגנים בצפון",
             auth_token="secret",
             public_base_url=lambda: self.base,
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
+            desk=DeskParts(
+                access=self.access, desk=self.desk, edits=self.edits, outreach=self.outreach, setup=self.setup
+            ),
         )
         return create_app(parts)
 

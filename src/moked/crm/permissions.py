@@ -19,6 +19,7 @@ class UserRole(StrEnum):
 class Permission(StrEnum):
     VIEW = "view"  # leads, contacts, calls, tasks
     EDIT = "edit"  # fields, stages, notes, tasks, names
+    OUTREACH = "outreach"  # campaigns, sending hours and texts, the registry; what waits for a person's word
     ASSIGN = "assign"  # who takes care of a lead
     AUDIT = "audit"  # what everybody did
     USERS = "users"  # who may come in, and as what
@@ -27,7 +28,7 @@ class Permission(StrEnum):
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT}
+_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT, Permission.OUTREACH}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

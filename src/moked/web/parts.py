@@ -8,6 +8,7 @@ from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
+from moked.crm.outreach import Outreach
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -61,6 +62,7 @@ class DeskParts:
     access: Access
     desk: Desk
     edits: Edits
+    outreach: Outreach
     setup: Setup
 
 

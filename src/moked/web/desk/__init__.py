@@ -4,6 +4,7 @@ and the live board.
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
     account  one's own, everybody's, the audit log      leads contacts calls tasks
+    outreach messages, consents, sending hours and texts    campaigns  calls that we make
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -24,7 +25,20 @@ from moked.crm import passwords
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import (
+    account,
+    board,
+    calls,
+    campaigns,
+    contacts,
+    entry,
+    gate,
+    leads,
+    outreach,
+    show,
+    tasks,
+    words,
+)
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -39,7 +53,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, contacts, calls, tasks, account, outreach, campaigns):
         module.add(views, desk)
 
     @views.get("/static/<path:name>")
@@ -104,6 +118,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "seconds": show.seconds,
         "response_ms": show.response_ms,
         "split_heard": show.split_heard,
+        **outreach.tools(desk),
         "stages": list(Stage),
         "outcomes": list(Outcome),
         "roles": list(UserRole),
