@@ -21,7 +21,7 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine as Database
 
-from moked import asgi, doors, metrics, parts, processes, recordings, sockets, telephony, weights, working
+from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights, working
 from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower, Voices
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
@@ -35,6 +35,7 @@ from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.outreach import Outreach
 from moked.crm.phone import to_e164
 from moked.crm.privacy_rules import RefusedWords, opening
 from moked.crm.rehearsals import Rehearsals
@@ -81,6 +82,7 @@ from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
 from moked.web import AgentParts, ApiParts, DeskParts, Office, WebParts, create_app, handover
+from moked.web.outbound import OUTBOUND
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ class House:
     pressure: Pressure
     sealer: Sealer
     archive: Archive
+    out: outreach.Outreach
     number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
@@ -242,6 +245,15 @@ async def serve(
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)
             tasks.start_soon(write_exports, Edits(lists))
+            leaves = partial(
+                outreach.run,
+                house.out,
+                control=house.control,
+                places=house.crm,
+                base_url=lambda: house.base_url,
+                may=lambda: "draining" not in house.missing,
+            )
+            tasks.start_soon(leaves)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -341,6 +353,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     rollouts = Rollouts(engine, next(iter(served)))
     sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
+    out = outreach.build(engine, settings, next(iter(served.values())), lambda: house.base_url)
     house = House(
         settings,
         served,
@@ -356,6 +369,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         pressure,
         sealer,
         archive,
+        out,
     )
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
@@ -440,12 +454,14 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
+    leaving = Outreach(engine, calls_out=bool(house.rest and house.settings.outbound_caller_id))
     pages = DeskParts(
         access=access,
         desk=desk,
         edits=edits,
         live=Live(engine),
         jobs=JobStore(engine),
+        outreach=leaving,
         setup=setup,
         agent=agent(engine),
     )
@@ -493,7 +509,6 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         spool=spooled.call if spooled is not None else None,
         record=recorder.call if recorder is not None else None,
         fillers=FillerPolicy(settings.filler_ms) if settings.filler_ms else None,
-        machine=MachineDetector if settings.detect_machines else None,
         max_call_ms=settings.max_call_seconds * 1000,
         log_transcripts=settings.log_transcripts,
         on_turn=rollout.turn,
@@ -518,6 +533,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
             unheard=now.unheard,
             transfer_number=now.business.transfer_number,
             recognizer=partial(rollout.recognizer, call),
+            machine=MachineDetector if settings.detect_machines or call.direction == OUTBOUND else None,
             # The carrier knows nothing of a browser's call: what comes after it, the page asks.
             control=RestControl(None if call.direction == FROM_BROWSER else house.control, house),
         )
@@ -687,6 +703,8 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
         rules = await to_thread.run_sync(rows.rules, practice.id)
         recorded = records and rules.record
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
+        ours = start.direction == OUTBOUND
+        errand = await to_thread.run_sync(house.out.dialling.errand_of, start.call_sid) if ours else None
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
@@ -697,6 +715,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
             refuse_key=rules.refuse_key if recorded else "",
             refused=refused,
             keeps_refused_words=rules.refused_words is RefusedWords.TRANSCRIPT,
+            opening=errand.opening if errand is not None else "",
         )
 
     return context
@@ -784,6 +803,8 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         resume_ws_url=house.resume_url,
         may_wait=lambda: house.media is None and "draining" not in house.missing,
         redirect_call=_redirector(house),
+        hang_up_call=_hanger_up(house),
+        dialling=house.out.dialling,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
         rollouts=house.rollouts,
@@ -826,6 +847,17 @@ def _instruction(house: House, engines: Sequence[Engine]) -> Callable[[str, str]
         return told
 
     return hear
+
+
+def _hanger_up(house: House) -> Callable[[str], None]:
+    """The same, to end a call."""
+    loop = asyncio.get_running_loop()
+
+    def hang_up(call_sid: str) -> None:
+        if house.control is not None:
+            asyncio.run_coroutine_threadsafe(house.control.hang_up(call_sid), loop).result(_REDIRECT_S)
+
+    return hang_up
 
 
 def _from_thread(work: Callable[[], None]) -> Callable[[], None]:

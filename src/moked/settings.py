@@ -26,6 +26,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from moked.crm.phone import to_e164
 from moked.errors import SettingsError
 
 _ENV_FILE: Final = ".env"
@@ -66,6 +67,13 @@ def _database_url(value: str) -> str:
     if value and (scheme not in _DATABASES or not separator or not rest):
         raise ValueError(f"it does not begin with one of {', '.join(_DATABASES)}")
     return value
+
+
+def _phone(value: str) -> str:
+    number = to_e164(value) if value else ""
+    if number is None or (number and not number.startswith("+")):
+        raise ValueError("it is no telephone number")
+    return number
 
 
 def _redis_url(value: str) -> str:
@@ -128,6 +136,7 @@ _GROUPS: Final = {
     "log_level": "Logs",
     "business_profile": "The business and its agent",
     "twilio_account_sid": "Twilio",
+    "smtp_url": "Messages",
     "database_url": "Storage",
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
@@ -272,6 +281,20 @@ class Settings(BaseSettings):
     twilio_api_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
         "", "Another server for Twilio's REST API, for an emulator.", "a URL such as http://localhost:4010"
     )
+
+    outbound_caller_id: Annotated[str, AfterValidator(_phone)] = _is(
+        "",
+        "The number that calls we make come from: one of yours at the carrier. Empty: no calls are made.",
+        "a telephone number such as +97235551234",
+    )
+
+    smtp_url: SecretStr | None = _is(
+        None,
+        "Mail server that notices go out by; `smtp://` is encrypted by STARTTLS. Empty: no e-mail is sent.",
+        "smtps://user:password@host:465 or smtp://user:password@host:587",
+    )
+    smtp_url_file: ExistingFile = _is(None, "A file that holds `SMTP_URL` instead.", _FILE)
+    mail_from: str = _is("", "Sender of e-mail.", "an address such as desk@example.com")
 
     database_url: Annotated[str, AfterValidator(_database_url)] = _is(
         "",
@@ -521,6 +544,7 @@ _SECRETS: Final = (
     "whisper_api_key",
     "openai_api_key",
     "smtp_password",
+    "smtp_url",
     "recordings_s3_secret",
 )
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may

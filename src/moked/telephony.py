@@ -45,6 +45,10 @@ ALL_BUSY = "תודה שהתקשרתם. כל הקווים שלנו תפוסים �
 ONE_MOMENT = "אני בודק אם יש נציג פנוי, רק רגע."
 INSTRUCTION = "מה למסור ללקוח? אפשר להגיד אחרי הצליל, ולסיים בסולמית."
 THANKS = "תודה."
+CONNECTING = "מחבר אתכם אל {name}."
+CONNECTING_SOMEBODY = "מחבר את השיחה."
+NOT_REACHED = "אין מענה במספר הזה."
+ALL_BUSY_OUT = "סליחה, יש לנו תקלה. נתקשר שוב מאוחר יותר. להתראות."
 PRESS = "ללחוץ 1 כדי לקבל, 2 כדי להחזיר עם הנחיה."
 CANNOT_NOW = "תודה שהתקשרתם. לא נוכל לענות לכם ברגע זה, ואנחנו מתנצלים על כך."
 OFFER_THIS_NUMBER = "כדי שנחזור אליכם למספר שממנו התקשרתם, הקישו 1 וסולמית."
@@ -271,6 +275,14 @@ def ask_instruction(action: str, *, voice: str = VOICE) -> str:
     return _text(response)
 
 
+def bridge(number: str, caller_id: str, name: str, done: str, *, voice: str = VOICE) -> str:
+    """The person who clicked has picked up: tell them whom they get, and call `number`; `done` hears how it went."""
+    response = VoiceResponse()
+    _say(response, CONNECTING.format(name=name) if name else CONNECTING_SOMEBODY, voice)
+    response.dial(number, caller_id=caller_id, timeout=25, answer_on_bridge=True, action=done, method="POST")
+    return _text(response)
+
+
 def redirect(url: str) -> str:
     response = VoiceResponse()
     response.redirect(url, method="POST")
@@ -397,6 +409,29 @@ class CallControl:
             if answer.status_code != 404 or anyio.current_time() > until:
                 raise _refused(answer)
             await anyio.sleep(0.3)
+
+    async def place(
+        self, to: str, caller_id: str, *, answer: str, status: str, machine: str = "", timeout_s: int = 25
+    ) -> str:
+        """Call `to`; returns the call's SID. As `ring`, never twice. `machine`: where Twilio says, while the call runs,
+        whether a machine picked up."""
+        fields = {
+            "To": to,
+            "From": caller_id,
+            "Url": answer,
+            "StatusCallback": status,
+            "StatusCallbackEvent": "completed",
+            "Timeout": str(timeout_s),
+        }
+        if machine:
+            fields |= {"MachineDetection": "Enable", "AsyncAmd": "true", "AsyncAmdStatusCallback": machine}
+        placed = await self._ask("POST", f"{self._calls}.json", fields)
+        if not placed.is_success:
+            raise _refused(placed)
+        sid = placed.json().get("sid")
+        if not isinstance(sid, str) or not sid:
+            raise ProviderError("twilio", Failure.PROTOCOL, "the call that was to be placed has no SID")
+        return sid
 
     async def aclose(self) -> None:
         await self._client.aclose()

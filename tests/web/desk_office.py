@@ -12,6 +12,7 @@ from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.outreach import Outreach
 from moked.crm.permissions import SCOPES, UserRole
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
@@ -51,6 +52,7 @@ class DeskOffice:
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)
         self.jobs = JobStore(engine, clock=lambda: self.now)
+        self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
@@ -92,6 +94,7 @@ class DeskOffice:
                 edits=self.edits,
                 live=self.live,
                 jobs=self.jobs,
+                outreach=self.outreach,
                 setup=self.setup,
                 agent=self.agent,
             ),

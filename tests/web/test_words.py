@@ -42,7 +42,7 @@ def test_what_pages_and_views_ask_for_is_there_and_nothing_else():
         text = path.read_text("utf-8")
         asked |= set(re.findall(r"""["']([a-z_]+(?:\.[a-z_0-9]+)*)["']""", text))
         groups |= set(re.findall(r"""["']([a-z_]+\.(?:[a-z_]+\.)?)["'] ~""", text))
-        groups |= set(re.findall(r'f"([a-z_]+\.)\{', text))
+        groups |= set(re.findall(r'f"([a-z_]+\.(?:[a-z_]+\.)?)\{', text))
     unused = {key for key in words.catalogue("he") if key not in asked and not key.startswith(tuple(groups))}
     assert unused == set()
     calls = {key for path in TEMPLATES for key in re.findall(r'\bt\("([^"]+)"[,)]', path.read_text("utf-8"))}
@@ -73,7 +73,7 @@ def test_styles_and_pages_use_no_left_and_right():
 def test_every_action_on_record_has_words():
     crm = DESK.parents[1] / "crm"
     actions = set()
-    kinds = "user|session|lead|task|contact|key|webhook|job"
+    kinds = "user|session|lead|task|contact|key|webhook|job|message|consent|outreach|registry|call|campaign"
     for path in crm.glob("*.py"):
         actions |= set(re.findall(rf'audit\.note\([^)]*?"((?:{kinds})\.[a-z_]+)"', path.read_text("utf-8")))
     assert len(actions) > 15

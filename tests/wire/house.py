@@ -20,6 +20,7 @@ from unittest import mock
 import anyio
 import httpx2
 
+from emulators.callee import Callee
 from emulators.google_speech import GoogleSpeech
 from emulators.google_tts import GoogleTts
 from emulators.llm import LlmEmulator
@@ -95,6 +96,7 @@ class Home:
     rest: TwilioRest | None
     calls: dict[str, SimulatedCall] = field(default_factory=dict)
     person: Person | None = None
+    callee: Callee | None = None
 
     @property
     def base_url(self) -> str:
@@ -237,11 +239,16 @@ async def house(
         if rest:
             people = await stack.enter_async_context(anyio.create_task_group())
             told: list[Person] = []
+            called: list[Callee] = []
+
+            def who(form: Mapping[str, str]) -> Person | Callee:
+                return called[0] if "/webhook/outbound?" in form["Url"] else told[0]
+
             carrier = TwilioRest(
                 ACCOUNT,
                 TOKEN,
                 on_update=lambda sid, form: _tell(calls, sid, form),
-                on_create=lambda sid, form: people.start_soon(told[0].rings, sid, form),
+                on_create=lambda sid, form: people.start_soon(who(form).rings, sid, form),
             )
             values["twilio_api_base_url"] = await stack.enter_async_context(carrier.running())
             values |= {"twilio_account_sid": ACCOUNT, "twilio_auth_token": TOKEN}
@@ -257,6 +264,13 @@ async def house(
                 left=lambda room: calls[room.removeprefix("moked-")].conference_over(),
             )
             told.append(home.person)
+
+            def begun(call: SimulatedCall) -> None:
+                calls[call.call_sid] = call
+                carrier.call_started(call.call_sid)
+
+            home.callee = Callee(home.setup(), begun=begun)
+            called.append(home.callee)
         yield home
 
 

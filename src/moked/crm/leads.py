@@ -103,6 +103,7 @@ class CallFacts:
     transfer_failed: bool = False
     reached: bool = False  # a person answered the transfer
     callback: str = ""  # the number a refused caller asked to be called at, E.164
+    outbound: bool = False  # we called them: who only picks up has not turned to us
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,8 @@ def decide(facts: CallFacts) -> LeadWanted | NoLead:
         return LeadWanted(Origin.VOICEMAIL if wanted.origin is Origin.CONVERSATION else wanted.origin, remark)
     if learnt_something(facts.draft):
         return wanted
+    if facts.outbound and not facts.transfer_failed:
+        return NoLead.NOTHING_TO_FOLLOW_UP
     if wanted.origin is not Origin.CONVERSATION:
         if facts.phone:
             return wanted

@@ -19,6 +19,7 @@ class UserRole(StrEnum):
 class Permission(StrEnum):
     VIEW = "view"  # leads, contacts, calls, tasks
     EDIT = "edit"  # fields, stages, notes, tasks, names
+    OUTREACH = "outreach"  # campaigns, sending hours and texts, the registry; what waits for a person's word
     ASSIGN = "assign"  # who takes care of a lead
     SETUP = "setup"  # what is asked about leads: own fields, reasons why one is lost
     FILES = "files"  # contacts from a file, and lists as files
@@ -55,6 +56,7 @@ _MANAGER = (
         Permission.ASSIGN,
         Permission.AUDIT,
         Permission.JOBS,
+        Permission.OUTREACH,
         Permission.SETUP,
         Permission.FILES,
         Permission.ANALYTICS,

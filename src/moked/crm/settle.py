@@ -139,6 +139,7 @@ def _facts(session: Session, call: Call) -> CallFacts:
         transfer_failed=bool(dials) and not any(status in ANSWERED for status in dials),
         reached=any(status in ANSWERED for status in dials),
         callback=callback,
+        outbound=call.direction != "inbound",
     )
 
 

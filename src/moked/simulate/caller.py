@@ -39,7 +39,7 @@ class SimulatedCall:
     """One call. `run` it once. `call_sid` is known before, so that a REST emulator can find the call by it.
 
     `speak` is the caller's voice for lines that have only text. `on_event` gets the server's live events. `client` is
-    shared by calls that run together (see `run_many`).
+    shared by calls that run together (see `run_many`). `call_sid`: of a call that the server placed.
     """
 
     def __init__(
@@ -50,8 +50,9 @@ class SimulatedCall:
         speak: Speak | None = None,
         on_event: OnEvent | None = None,
         client: httpx2.AsyncClient | None = None,
+        call_sid: str = "",
     ) -> None:
-        self.call_sid = "CA" + uuid4().hex
+        self.call_sid = call_sid or "CA" + uuid4().hex
         self._steps = tuple(steps)
         self._setup = setup
         self._speak = speak

@@ -33,7 +33,8 @@ class CallSetup:
 
     `base_url` is where the server is reached; `public_base_url` is the address it knows itself by (the same if empty).
     `simulated`: tell the server that this is a rehearsal, in a form field that Twilio does not have; it is signed too.
-    An empty `auth_token` signs nothing; an empty `status_path` means that the number has no status callback. `events`:
+    `direction`: 'outbound-api' for a call that the server placed; `caller` is its number then. An empty `auth_token`
+    signs nothing; an empty `status_path` means that the number has no status callback. `events`:
     subscribe to the call's live events. `report_s`: how long to wait for the server's final report, 0 for not at all.
     """
 
@@ -44,6 +45,7 @@ class CallSetup:
     caller: str = "+972501234567"
     called: str = "+97230000000"
     simulated: bool = True
+    direction: str = "inbound"
     webhook_path: str = "/webhook/incoming_call"
     status_path: str = "/webhook/call_status"
     max_s: float = 300
@@ -170,7 +172,7 @@ class Carrier:
             "Caller": setup.caller,
             "Called": setup.called,
             "CallStatus": status,
-            "Direction": "inbound",
+            "Direction": setup.direction,
             "ApiVersion": "2010-04-01",
             "FromCountry": "IL",
             "ToCountry": "IL",

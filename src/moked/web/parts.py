@@ -8,12 +8,14 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
+from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.outreach import Outreach
 from moked.crm.places import NodeReport
 from moked.crm.recordings_port import RecordingSource
 from moked.crm.rehearsals import Rehearsals
@@ -67,6 +69,10 @@ class Office:
     person: Callable[[], str]
 
 
+def _no_hang_up(call_sid: str) -> None:
+    """Without REST credentials no call is placed, so none is to be hung up."""
+
+
 class Setup(Protocol):
     """The one-time link of the first run; see `moked.setup_link`."""
 
@@ -101,6 +107,7 @@ class DeskParts:
     edits: Edits
     live: Live
     jobs: JobStore
+    outreach: Outreach
     setup: Setup
     agent: AgentParts | None = None
     recordings: RecordingSource | None = None
@@ -131,7 +138,8 @@ class WebParts:
     that its stream left (by CallSid) goes on there. `may_wait`: one will soon, and this process is there to be asked
     again.
 
-    `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface.
+    `redirect_call(call_sid, url)` lets a running call go on at `url`, by the carrier's REST interface; `hang_up_call`
+    ends it. `dialling`: the calls that we make; None = none are made.
 
     `office_of(called)`: where the number that was called is another business's than the first one's; else None.
 
@@ -140,7 +148,8 @@ class WebParts:
     broke; `person` the same number while somebody is there, else ''.
     `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|no_media|ended, 'resume'
     resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'handover' taken|sent_back|unanswered, 'callback_request'
-    this_number|other_number|person|not_a_number, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    this_number|other_number|person|not_a_number, 'outbound' admitted|unknown|<refusal>, 'outbound_amd'
+    machine|human|unknown, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once, `guard` are the limits at
@@ -158,6 +167,8 @@ class WebParts:
     may_wait: Callable[[], bool] = _never
     redirect_call: Callable[[str, str], None] = _no_control
     transfer_number: Callable[[], str] = _no_person
+    hang_up_call: Callable[[str], None] = _no_hang_up
+    dialling: Dialling | None = None
     voice: str = VOICE
     person: Callable[[], str] = _no_person
     here: Callable[[], NodeReport | None] = _not_here

@@ -1,6 +1,7 @@
 """Twilio's webhooks. A view parses, calls one service function, and answers; nothing here decides about leads.
 
     incoming_call -> <Connect><Stream>, then <Redirect> to `resume`            | all busy: keys, or a message
+    outbound, bridge ...                                                        (calls that we make: `outbound`)
     resume        -> <Connect><Stream> to whoever serves now | wait a moment, ask again
                      | hang up | a person | apology and way on
     callback_request -> we call this number, or that one                       (the keys of who was refused)
@@ -26,7 +27,7 @@ from moked.crm.service import Step
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL
 from moked.records import CallStart
 from moked.telephony import CallbackOffer, WayOn
-from moked.web import handover
+from moked.web import handover, outbound
 from moked.web.parts import Office, WebParts
 from moked.web.signed import plain, refused
 
@@ -138,6 +139,7 @@ def blueprint(parts: WebParts) -> Blueprint:
                 return _twiml(telephony.way_on(then))
 
     handover.add_views(views, parts)
+    outbound.add_views(views, parts)
 
     @views.post("/dial_result")
     def dial_result() -> Response:
@@ -186,7 +188,13 @@ def blueprint(parts: WebParts) -> Blueprint:
         name = (request.endpoint or "").rpartition(".")[2]
         parts.count("webhook_failed", name)
         log.error("webhook failed", exc_info=error, extra={"endpoint": name, "call_sid": request.form.get("CallSid")})
-        if name in ("call_status", "stream_status", "owner_status"):  # nobody listens: let Twilio's debugger show it
+        if name in (
+            "call_status",
+            "stream_status",
+            "owner_status",
+            "outbound_status",
+            "outbound_amd",
+        ):  # nobody listens: let Twilio's debugger show it
             return plain("The report could not be stored.", 503)
         return _twiml(_last_words(parts, name))
 
@@ -201,6 +209,8 @@ def _last_words(parts: WebParts, endpoint: str) -> str:
             return telephony.voicemail(then, telephony.NOBODY_FREE)
         case "callback_request":
             return telephony.voicemail(then)
+        case "outbound" | "bridge" | "bridge_done":
+            return telephony.say(telephony.ALL_BUSY_OUT, voice=parts.voice)
         case "voicemail":
             return telephony.say(telephony.THANKS_FOR_MESSAGE, voice=parts.voice)
         case _:

@@ -8,6 +8,7 @@ and the live board.
     integrations  keys of the API, webhooks
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     jobs     work after calls, and what failed of it
+    outreach messages, consents, sending hours and texts    campaigns  calls that we make
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -33,6 +34,7 @@ from moked.web.desk import (
     agent_pages,
     board,
     calls,
+    campaigns,
     contacts,
     entry,
     files,
@@ -43,6 +45,7 @@ from moked.web.desk import (
     lead_setup,
     leads,
     numbers_pages,
+    outreach,
     phone,
     rehearsal_pages,
     search,
@@ -66,7 +69,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account, jobs):
+    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account, jobs, outreach, campaigns):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)
@@ -164,6 +167,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "seconds": show.seconds,
         "response_ms": show.response_ms,
         "split_heard": show.split_heard,
+        **outreach.tools(desk),
         "stages": list(Stage),
         "outcomes": list(Outcome),
         "roles": list(UserRole),

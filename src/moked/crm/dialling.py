@@ -1,0 +1,449 @@
+"""Calls that we make, on record: what is to be called, when the gate lets it, and what came of it.
+
+    a click, a call-back, a campaign -> dial: waiting -> placing -> ringing -> talking -> done
+                                               ^                                   |
+                                               '---- busy, no answer, a machine ---'
+    the gate, before every attempt: blocked | approval | waits until
+
+A row is put to 'placing' before the carrier is asked. If we die in between, or its answer is lost, nobody knows whether
+it rang: the attempt counts, and the next one comes when the campaign's retry says so.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from sqlalchemy import Engine, Select, exists, func, or_, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.channels.policy import VOICE, Purpose, Request, Verdict, decide
+from moked.crm import campaigns, sending
+from moked.crm.campaigns import Pace
+from moked.crm.db import READ_ONLY
+from moked.crm.models import Business, Call, Contact, Lead, Task, TaskKind
+from moked.crm.settle import insert
+from moked.crm.tables_policy import (
+    Campaign,
+    CampaignState,
+    ConsentRow,
+    Dial,
+    DialKind,
+    DialResult,
+    DialState,
+    SendingPolicy,
+)
+from moked.records import LeadDraft, Outcome
+
+LOST_AFTER: Final = timedelta(minutes=2)
+"""A placed call of which nothing was heard for so long never rang."""
+_ON_THE_LINE: Final = (DialState.PLACING, DialState.RINGING, DialState.TALKING)
+_CALLBACK: Final = Pace(per_minute=6, max_parallel=3, max_attempts=3, retry=timedelta(minutes=30))
+_LATE: Final = timedelta(hours=4)
+"""A promised hour that is longer past than this is a person's to make good."""
+_SETTLING: Final = timedelta(seconds=60)
+_RESULTS: Final = {
+    "busy": DialResult.BUSY,
+    "no-answer": DialResult.NO_ANSWER,
+    "failed": DialResult.FAILED,
+    "canceled": DialResult.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A call to be placed now. `ring_first`: the phone of who clicked; '' = the agent calls."""
+
+    dial_id: int
+    number: str
+    ring_first: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What whoever answers is called about."""
+
+    dial_id: int
+    business_id: int
+    number: str
+    name: str
+    opening: str
+    kind: DialKind
+
+
+class Dialling:
+    """Calls of `business_id` on `engine`; each method is one transaction. `clock` gives aware UTC."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        business_id: int,
+        *,
+        male_voice: bool = True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        self._business_id = business_id
+        self._male = male_voice
+        self._clock = clock
+
+    # ---- what the loop asks
+
+    def idle(self) -> bool:
+        """Whether there is nothing to do: asked often, without the lock of a writer."""
+        now = self._clock()
+        waits = select(Dial.id).where(
+            or_(
+                (Dial.state == DialState.WAITING) & (Dial.due_at <= now),
+                Dial.state.in_(_ON_THE_LINE),
+            )
+        )
+        running = select(Campaign.id).where(Campaign.state == CampaignState.RUNNING)
+        with self._read.begin() as session:
+            return all(session.scalar(one.limit(1)) is None for one in (waits, running, self._promised(now)))
+
+    def promise(self) -> int:
+        """Make calls of the call-backs that are due, where the business lets its agent make them; returns how many."""
+        now = self._clock()
+        with self._writing() as session:
+            found = session.execute(self._promised(now).with_for_update(skip_locked=True, of=Task)).all()
+            for task, lead in found:
+                call = session.get(Call, task.call_id) if task.call_id is not None else None
+                draft = msgspec.convert(call.draft, LeadDraft) if call is not None and call.draft else LeadDraft()
+                agreed = draft.callback_at if draft.callback_at == task.due_at else None
+                add(
+                    session,
+                    business_id=task.business_id,
+                    contact_id=lead.contact_id,
+                    kind=DialKind.CALLBACK,
+                    purpose=Purpose.SERVICE,
+                    number=lead.phone,
+                    subject=lead.need,
+                    key=f"task:{task.id}",
+                    due_at=now,
+                    now=now,
+                    lead_id=lead.id,
+                    task_id=task.id,
+                    agreed_for=agreed,
+                )
+            return len(found)
+
+    def claim(self, free_places: int) -> list[Placement]:
+        """The calls to be placed now; each went through the gate. `free_places`: of the media processes."""
+        now = self._clock()
+        with self._writing() as session:
+            self._recover(session, now)
+            self._settle_ended(session, now)
+            coming = select(func.count()).where(
+                Dial.business_id == self._business_id,
+                Dial.state.in_((DialState.PLACING, DialState.RINGING)),
+                Dial.kind != DialKind.CLICK,
+            )
+            free_places -= session.scalar(coming) or 0  # they hold no place before they are answered
+            found: list[Placement] = []
+            for campaign in self._running(session):
+                found += self._claim(session, campaign, _pace(campaign), free_places - len(found), now)
+                self._end_or_stop(session, campaign, now)
+            return [*self._claim(session, None, _CALLBACK, free_places - len(found), now), *found]
+
+    def placed(self, dial_id: int, call_sid: str) -> None:
+        """The carrier has taken it."""
+        with self._writing() as session:
+            dial = self._locked(session, dial_id)
+            if dial is not None and dial.state is DialState.PLACING:
+                dial.state, dial.call_sid = DialState.RINGING, call_sid
+
+    def not_placed(self, dial_id: int) -> None:
+        """The carrier refused it: nothing rang."""
+        now = self._clock()
+        with self._writing() as session:
+            dial = self._locked(session, dial_id)
+            if dial is not None and dial.state is DialState.PLACING:
+                self._over(session, dial, DialResult.FAILED, now)
+
+    # ---- what the carrier tells
+
+    def answered(self, dial_id: int, call_sid: str) -> Errand | None:
+        """Somebody picked up; None where this call is not (or no longer) ours to make."""
+        with self._writing() as session:
+            dial = self._locked(session, dial_id)
+            if dial is None or dial.state not in (DialState.PLACING, DialState.RINGING, DialState.TALKING):
+                return None
+            if dial.call_sid and dial.call_sid != call_sid:
+                return None
+            dial.state, dial.call_sid = DialState.TALKING, call_sid
+            return self._errand(session, dial)
+
+    def errand_of(self, call_sid: str) -> Errand | None:
+        """What a running call that we made is about."""
+        with self._read.begin() as session:
+            dial = session.scalars(
+                select(Dial).where(Dial.call_sid == call_sid, Dial.business_id == self._business_id)
+            ).first()
+            return None if dial is None else self._errand(session, dial)
+
+    def machine(self, dial_id: int, call_sid: str) -> bool:
+        """The carrier heard a machine; True where the call is to be hung up."""
+        with self._writing() as session:
+            dial = self._locked(session, dial_id)
+            if dial is None or dial.call_sid != call_sid or dial.state is not DialState.TALKING:
+                return False
+            dial.result = DialResult.MACHINE
+            return True
+
+    def ended(self, dial_id: int, call_sid: str, status: str) -> None:
+        """The carrier's last word on the attempt: its CallStatus. Of a conversation the agent's record says more, and
+        is waited for."""
+        now = self._clock()
+        with self._writing() as session:
+            dial = self._locked(session, dial_id)
+            if dial is None or dial.state not in _ON_THE_LINE or (dial.call_sid and dial.call_sid != call_sid):
+                return
+            if status in _RESULTS:
+                self._over(session, dial, _RESULTS[status], now)
+            elif dial.kind is DialKind.CLICK:
+                self._over(session, dial, DialResult.ANSWERED, now)
+            else:
+                dial.call_sid, dial.ended_at = call_sid, now
+                self._settle_ended(session, now)
+
+    # ---- inside
+
+    def _promised(self, now: datetime) -> Select[Task, Lead]:
+        called = exists().where(Dial.task_id == Task.id)
+        return (
+            select(Task, Lead)
+            .join(Lead, Lead.id == Task.lead_id)
+            .join(SendingPolicy, SendingPolicy.business_id == Task.business_id)
+            .where(
+                Task.business_id == self._business_id,
+                SendingPolicy.agent_calls_back,
+                Task.kind == TaskKind.CALLBACK,
+                Task.done_at.is_(None),
+                Task.due_at <= now,
+                Task.due_at > now - _LATE,
+                Lead.phone.startswith("+"),
+                ~called,
+            )
+            .order_by(Task.due_at)
+            .limit(20)
+        )
+
+    def _running(self, session: Session) -> Sequence[Campaign]:
+        return session.scalars(
+            select(Campaign)
+            .where(Campaign.business_id == self._business_id, Campaign.state == CampaignState.RUNNING)
+            .order_by(Campaign.id)
+            .with_for_update()
+        ).all()
+
+    def _claim(
+        self, session: Session, campaign: Campaign | None, pace: Pace, free_places: int, now: datetime
+    ) -> list[Placement]:
+        ours = [
+            Dial.business_id == self._business_id,
+            Dial.campaign_id.is_(None) if campaign is None else Dial.campaign_id == campaign.id,
+        ]
+        begun = session.scalar(select(func.count()).where(*ours, Dial.placed_at > now - timedelta(minutes=1))) or 0
+        live = session.scalar(select(func.count()).where(*ours, Dial.state.in_(_ON_THE_LINE))) or 0
+        room = campaigns.may_begin(pace, begun_last_minute=begun, on_the_line=live, free_places=max(0, free_places))
+        due = select(Dial).where(*ours, Dial.state == DialState.WAITING, Dial.due_at <= now)
+        if campaign is None and not room:  # a person who clicked needs no place of the agent's
+            due, room = due.where(Dial.kind == DialKind.CLICK), 1
+        if not room:
+            return []
+        rows = session.scalars(
+            due.order_by(Dial.kind != DialKind.CLICK, Dial.due_at, Dial.id).limit(50).with_for_update(skip_locked=True)
+        ).all()
+        found: list[Placement] = []
+        for dial in rows:
+            if len(found) == room:
+                break
+            if self._let_through(session, dial, now):
+                dial.state, dial.placed_at, dial.attempts = DialState.PLACING, now, dial.attempts + 1
+                dial.call_sid, dial.ended_at, dial.result = "", None, DialResult.NONE
+                session.flush()
+                found.append(Placement(dial.id, dial.number, dial.ring_first))
+        return found
+
+    def _let_through(self, session: Session, dial: Dial, now: datetime) -> bool:
+        facts = sending.facts_of(session, dial.business_id, dial.contact_id, VOICE, dial.number, now)
+        request = Request(
+            dial.purpose,
+            VOICE,
+            asked_at=dial.created_at if dial.kind is DialKind.CALLBACK else None,
+            agreed_for=dial.agreed_for,
+            approved=bool(dial.approved_by),
+            by_person=dial.kind is DialKind.CLICK,
+        )
+        decision = decide(request, facts, now)
+        dial.reasons = list(decision.reasons)
+        match decision.verdict:
+            case Verdict.SEND | Verdict.TEMPLATE:
+                return True
+            case Verdict.WAIT_UNTIL:
+                assert decision.until is not None
+                dial.due_at = decision.until
+            case Verdict.NEEDS_APPROVAL:
+                dial.state = DialState.APPROVAL
+            case Verdict.BLOCKED:
+                dial.state, dial.ended_at = DialState.BLOCKED, now
+        return False
+
+    def _recover(self, session: Session, now: datetime) -> None:
+        """Attempts of which nothing more is heard: the process died, or the carrier's word was lost."""
+        silent = (DialState.PLACING, DialState.RINGING)
+        lost = select(Dial).where(
+            Dial.business_id == self._business_id, Dial.state.in_(silent), Dial.placed_at < now - LOST_AFTER
+        )
+        for dial in session.scalars(lost.with_for_update(skip_locked=True)):
+            self._over(session, dial, DialResult.FAILED, now)
+
+    def _settle_ended(self, session: Session, now: datetime) -> None:
+        """Conversations that are over for the carrier, and by now for the agent too."""
+        over = select(Dial).where(
+            Dial.business_id == self._business_id, Dial.state == DialState.TALKING, Dial.ended_at.is_not(None)
+        )
+        for dial in session.scalars(over.with_for_update(skip_locked=True)):
+            call = session.scalars(select(Call).where(Call.sid == dial.call_sid)).one_or_none()
+            assert dial.ended_at is not None
+            if call is not None and call.ended_at is None and now - dial.ended_at < _SETTLING:
+                continue
+            if dial.lead_id is None and call is not None:
+                dial.lead_id = call.lead_id
+            self._over(session, dial, self._how(session, dial, call), now)
+
+    def _how(self, session: Session, dial: Dial, call: Call | None) -> DialResult:
+        if dial.result is DialResult.MACHINE or (call is not None and call.detail.startswith("machine")):
+            return DialResult.MACHINE
+        refused = select(ConsentRow.id).where(
+            ConsentRow.call_sid == dial.call_sid,
+            ConsentRow.given_at.is_(None),
+            ConsentRow.contact_id == dial.contact_id,
+        )
+        if (call is not None and call.detail == "opted_out") or session.scalar(refused.limit(1)) is not None:
+            return DialResult.OPTED_OUT
+        if call is None:
+            return DialResult.NO_ANSWER
+        ours = (Outcome.BROKEN, Outcome.NO_STREAM, Outcome.REFUSED)
+        return DialResult.FAILED if call.outcome in ours else DialResult.ANSWERED
+
+    def _over(self, session: Session, dial: Dial, result: DialResult, now: datetime) -> None:
+        """The attempt is over: once more, or done."""
+        campaign = session.get(Campaign, dial.campaign_id) if dial.campaign_id is not None else None
+        pace = _CALLBACK if campaign is None else _pace(campaign)
+        again = campaigns.next_try(result.value, attempts=dial.attempts, pace=pace, now=now)
+        dial.result, dial.ended_at = result, now
+        if again is not None and dial.kind is not DialKind.CLICK:
+            dial.state, dial.due_at, dial.agreed_for = DialState.WAITING, again, None
+            return
+        dial.state = DialState.DONE
+        if result is DialResult.ANSWERED and dial.task_id is not None:
+            task = session.get(Task, dial.task_id, with_for_update=True)
+            if task is not None and task.done_at is None:
+                task.done_at = now
+
+    def _end_or_stop(self, session: Session, campaign: Campaign, now: datetime) -> None:
+        since = campaign.resumed_at or campaign.created_at
+        results = session.scalars(
+            select(Dial.result)
+            .where(Dial.campaign_id == campaign.id, Dial.result != DialResult.NONE, Dial.ended_at >= since)
+            .order_by(Dial.ended_at.desc(), Dial.id.desc())
+            .limit(campaigns.LOOKED_AT)
+        ).all()
+        if why := campaigns.breaker([result.value for result in results]):
+            campaign.state, campaign.stopped_why = CampaignState.PAUSED, why
+            return
+        left = select(Dial.id).where(
+            Dial.campaign_id == campaign.id, Dial.state.in_((DialState.WAITING, DialState.APPROVAL, *_ON_THE_LINE))
+        )
+        if session.scalar(left.limit(1)) is None:
+            campaign.state, campaign.ended_at = CampaignState.DONE, now
+
+    def _errand(self, session: Session, dial: Dial) -> Errand:
+        business = session.get_one(Business, dial.business_id)
+        contact = session.get_one(Contact, dial.contact_id)
+        text = campaigns.opening(
+            business.name,
+            dial.subject,
+            purpose=dial.purpose,
+            callback=dial.kind is DialKind.CALLBACK,
+            male=self._male,
+            name=contact.name,
+        )
+        return Errand(dial.id, dial.business_id, dial.number, contact.name, text, dial.kind)
+
+    def _locked(self, session: Session, dial_id: int) -> Dial | None:
+        return session.scalars(
+            select(Dial).where(Dial.id == dial_id, Dial.business_id == self._business_id).with_for_update()
+        ).one_or_none()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+
+def _pace(campaign: Campaign) -> Pace:
+    return Pace(
+        campaign.per_minute,
+        campaign.max_parallel,
+        campaign.max_attempts,
+        timedelta(minutes=campaign.retry_minutes),
+    )
+
+
+def add(
+    session: Session,
+    *,
+    business_id: int,
+    contact_id: int,
+    kind: DialKind,
+    purpose: Purpose,
+    number: str,
+    subject: str,
+    key: str,
+    due_at: datetime,
+    now: datetime,
+    campaign_id: int | None = None,
+    lead_id: int | None = None,
+    task_id: int | None = None,
+    user_id: int | None = None,
+    ring_first: str = "",
+    approved_by: str = "",
+    agreed_for: datetime | None = None,
+) -> int | None:
+    """A number to be called; None where this key is there already."""
+    return session.execute(
+        insert(session, Dial)
+        .values(
+            business_id=business_id,
+            campaign_id=campaign_id,
+            contact_id=contact_id,
+            lead_id=lead_id,
+            task_id=task_id,
+            kind=kind,
+            purpose=purpose,
+            number=number,
+            subject=subject,
+            user_id=user_id,
+            ring_first=ring_first,
+            key=key,
+            state=DialState.WAITING,
+            result=DialResult.NONE,
+            reasons=[],
+            approved_by=approved_by,
+            agreed_for=agreed_for,
+            attempts=0,
+            due_at=due_at,
+            call_sid="",
+            created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["business_id", "key"])
+        .returning(Dial.id)
+    ).scalar_one_or_none()

@@ -1,0 +1,102 @@
+"""What leaves the house: the parts of messages, follow-ups and calls that we make, and the loops that carry them out.
+
+A process with the role of a worker runs the loops; any number may. The web plane takes clicks and webhooks, the media
+plane asks what a call that we made is about.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import anyio
+from sqlalchemy import Engine
+
+from moked.channels import Channel
+from moked.channels.email import Email
+from moked.crm.aftercall import FollowUps
+from moked.crm.dialling import Dialling, Placement
+from moked.crm.places import NodeReport
+from moked.crm.sending import Outbox
+from moked.jobs.followups import follow_up
+from moked.jobs.outbound import dial_due
+from moked.jobs.sending import send_due
+from moked.practice import Practice
+from moked.settings import Settings
+from moked.telephony import CallControl
+from moked.web import outbound
+
+
+class Places(Protocol):
+    """`crm.service.Crm`."""
+
+    def live_nodes(self) -> list[NodeReport]: ...
+
+    def active_calls(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outreach:
+    outbox: Outbox
+    follow_ups: FollowUps
+    dialling: Dialling
+    channels: Mapping[str, Channel]
+    caller_id: str  # E.164; '' = no calls are made
+
+
+def build(engine: Engine, settings: Settings, practice: Practice, base_url: Callable[[], str]) -> Outreach:
+    business = practice.business
+    return Outreach(
+        Outbox(engine),
+        FollowUps(engine, base_url=base_url, about=business.address),
+        Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
+        channels(settings),
+        settings.outbound_caller_id,
+    )
+
+
+def channels(settings: Settings) -> dict[str, Channel]:
+    """The channels that are connected, by family."""
+    found: dict[str, Channel] = {}
+    if settings.smtp_url is not None and settings.mail_from:
+        found["email"] = Email(settings.smtp_url.get_secret_value(), settings.mail_from)
+    return found
+
+
+async def run(
+    out: Outreach,
+    *,
+    control: CallControl | None,
+    places: Places,
+    base_url: Callable[[], str],
+    may: Callable[[], bool],
+) -> None:
+    """For ever."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow_up, out.follow_ups)
+        tasks.start_soon(send_due, out.outbox, out.channels)
+        if control is not None and out.caller_id:
+            place = partial(_place, control, out.caller_id, base_url)
+            dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)
+            tasks.start_soon(dial)
+
+
+async def _place(control: CallControl, caller_id: str, base_url: Callable[[], str], one: Placement) -> str:
+    def url(name: str) -> str:
+        return outbound.url(base_url(), name, one.dial_id)
+
+    if one.ring_first:
+        return await control.place(one.ring_first, caller_id, answer=url("bridge"), status=url("outbound_status"))
+    return await control.place(
+        one.number,
+        caller_id,
+        answer=url("outbound"),
+        status=url("outbound_status"),
+        machine=url("outbound_amd"),
+    )
+
+
+def free_places(places: Places) -> int:
+    """Places for calls that no call holds, at the media processes that take new ones now."""
+    capacity = sum(node.capacity for node in places.live_nodes() if node.accepting and not node.draining)
+    return max(0, capacity - places.active_calls())

@@ -1,0 +1,130 @@
+"""Calls that we make, over real sockets: the REST emulator places them, the callee's side is the simulated carrier."""
+
+from datetime import UTC, datetime
+
+import anyio
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from emulators.callee import Answer
+from emulators.second_leg import Manner
+from moked import telephony
+from moked.channels.policy import Purpose
+from moked.crm import db, dialling
+from moked.crm.models import Contact
+from moked.crm.tables_policy import ConsentRow, Dial, DialKind, DialResult, DialState
+from moked.simulate.result import Ended
+from moked.simulate.scenario import Manners, Say
+from tests.wire.house import house
+from tests.wire.voices import says
+
+pytestmark = pytest.mark.anyio
+
+OURS, THEIRS, MINE = "+97235551234", "+972541112233", "+972521119999"
+QUIET = Manners(quiet_ms=600, patience_ms=8000, linger_ms=200)
+
+
+SUNDAY = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
+
+
+class Book:
+    """The record of the running house, from outside. It is Sunday noon there: the gate knows no Shabbat of tests."""
+
+    def __init__(self, home, url):
+        self.engine, self.business = db.connect(url), home.house.business_id
+        ahead = SUNDAY - datetime.now(UTC)
+        self.now = home.house.out.dialling._clock = lambda: datetime.now(UTC) + ahead
+        with Session(self.engine) as session, session.begin():
+            now = self.now()
+            contact = Contact(business_id=self.business, phone=THEIRS, name="רותי לוי", created_at=now, updated_at=now)
+            session.add(contact)
+            session.flush()
+            self.contact = contact.id
+
+    def add(self, kind=DialKind.CLICK, **more):
+        now = self.now()
+        with Session(self.engine) as session, session.begin():
+            return dialling.add(
+                session, business_id=self.business, contact_id=self.contact, kind=kind, purpose=Purpose.SERVICE,
+                number=THEIRS, subject="טיפול שנתי למזגן", key=f"test:{kind}", due_at=now, now=now,
+                approved_by="דנה", agreed_for=now, **more,
+            )  # fmt: skip
+
+    async def done(self, dial_id, *states):
+        """The row, once it is in one of these states."""
+        with anyio.fail_after(30):
+            while True:
+                with Session(self.engine) as session:
+                    dial = session.get(Dial, dial_id)
+                    if dial.state in (states or (DialState.DONE,)):
+                        return dial
+                await anyio.sleep(0.05)
+
+    def rows(self, table):
+        with Session(self.engine) as session:
+            return session.scalars(select(table)).all()
+
+
+@pytest.fixture
+def at(tmp_path):
+    return {"rest": True, "outbound_caller_id": OURS, "database_url": f"sqlite:///{tmp_path}/wire.db"}
+
+
+async def test_the_agent_calls_says_who_and_why_and_the_talk_is_on_record(tmp_path, at):
+    async with house(tmp_path, **at) as home:
+        home.callee.setup = home.setup(manners=QUIET, simulated=False)
+        home.callee.steps = [Say(audio=says("מתי תוכלו להגיע")), Say(audio=says("אל תתקשרו אליי יותר"))]
+        book = Book(home, at["database_url"])
+        dial = await book.done(book.add(DialKind.CALLBACK))
+        report = await home.reported(dial.call_sid)
+        with anyio.fail_after(20):
+            while not (refusals := book.rows(ConsentRow)):  # the follow-up comes within a second or two
+                await anyio.sleep(0.05)
+    (form,) = home.callee.rung
+    assert (form["To"], form["From"], form["AsyncAmd"]) == (THEIRS, OURS, "true")
+    first = report["turns"][0]["heard"]
+    assert first.startswith("שלום רותי, מדבר העוזר הקולי של אורן אינסטלציה, סוכן וירטואלי.")
+    assert "טיפול שנתי למזגן" in first
+    assert (report["direction"], report["caller"], report["called"]) == ("outbound", THEIRS, OURS)
+    assert (home.callee.results[0].ended, report["detail"]) == (Ended.AGENT_HUNG_UP, "opted_out")
+    assert "הסרתי אתכם" in report["turns"][-1]["heard"]
+    assert dial.result is DialResult.OPTED_OUT
+    assert [row.given_at for row in refusals] == [None]
+    assert refusals[0].offset_ms is not None
+
+
+async def test_a_machine_is_hung_up_on_and_tried_again_later(tmp_path, at):
+    async with house(tmp_path, **at) as home:
+        home.callee.answers = [Answer.MACHINE]
+        home.callee.setup = home.setup(manners=QUIET)
+        book = Book(home, at["database_url"])
+        dial_id = book.add(DialKind.CALLBACK)
+        await book.done(dial_id, DialState.TALKING)
+        dial = await book.done(dial_id, DialState.WAITING)
+        report = await home.reported(dial.call_sid)
+    assert (dial.result, dial.attempts) == (DialResult.MACHINE, 1)
+    assert dial.due_at > book.now()
+    assert home.rest.calls[dial.call_sid] == "completed"  # by our word: the machine would have gone on
+    assert report["lead"] is None
+
+
+async def test_who_does_not_answer_leaves_no_call_and_is_tried_again(tmp_path, at):
+    async with house(tmp_path, **at) as home:
+        home.callee.answers = [Answer.NO_ANSWER]
+        book = Book(home, at["database_url"])
+        dial_id = book.add(DialKind.CALLBACK)
+        with anyio.fail_after(20):
+            while (dial := await book.done(dial_id, DialState.WAITING)).attempts == 0:
+                await anyio.sleep(0.05)
+        assert (dial.result, home.crm.call_report(dial.call_sid)) == (DialResult.NO_ANSWER, None)
+
+
+async def test_a_click_rings_the_person_first_and_connects(tmp_path, at):
+    async with house(tmp_path, person=Manner.TAKES, **at) as home:
+        book = Book(home, at["database_url"])
+        dial = await book.done(book.add(ring_first=MINE))
+    (form,) = home.person.rung
+    assert (form["To"], form["From"], "AsyncAmd" in form) == (MINE, OURS, False)
+    assert home.person.heard == [telephony.CONNECTING.format(name="רותי לוי")]
+    assert (dial.result, home.callee.rung) == (DialResult.ANSWERED, [])
