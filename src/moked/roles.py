@@ -273,7 +273,12 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine, next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at)
+    sealer = Sealer(await to_thread.run_sync(ensure_data_key, settings))
+    crm = Crm(
+        engine,
+        next_opening=lambda at: at if business.is_open(at) else business.next_opening(at) or at,
+        sealer=sealer,
+    )
     business_id = await to_thread.run_sync(lambda: crm.ensure_business(business.name, timezone=business.timezone))
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
@@ -285,7 +290,6 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    sealer = Sealer(await to_thread.run_sync(ensure_data_key, settings))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
     house = House(
         settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure, sealer, archive

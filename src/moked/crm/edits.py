@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import audit
+from moked.crm import audit, hiding
 from moked.crm.audit import Actor
 from moked.crm.leads import Stage, move, set_by_person
 from moked.crm.models import Contact, Lead, Task, TaskKind, UserAccount
@@ -47,6 +47,7 @@ class Edits:
                 raise Unreadable("phone")
             value = number
         with self._lead(by, lead_id) as (session, lead):
+            value = value if name == "phone" else hiding.hide_text(session, by.business_id, value, lead.phone)
             before = lead.name
             if _field(lead, name) == value and lead.sources.get(name, {}).get("by") == "person":
                 return
@@ -81,6 +82,7 @@ class Edits:
         if not text:
             raise Unreadable("note")
         with self._lead(by, lead_id) as (session, lead):
+            text = hiding.hide_text(session, by.business_id, text, lead.phone)
             note = {"kind": NOTE, "at": self._clock().isoformat(), "by": by.name, "text": text}
             lead.notes = [*lead.notes, note]
             lead.updated_at = self._clock()
@@ -96,7 +98,7 @@ class Edits:
                 business_id=by.business_id,
                 lead_id=lead.id,
                 kind=TaskKind.CALLBACK,
-                note=_clean(note, many_lines=True),
+                note=hiding.hide_text(session, by.business_id, _clean(note, many_lines=True), lead.phone),
                 due_at=due_at,
                 created_at=self._clock(),
             )

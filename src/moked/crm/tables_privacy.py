@@ -116,16 +116,3 @@ class Suppression(Base):
     business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
     hash: Mapped[str] = mapped_column(SafeText(64))
     at: Mapped[datetime]
-
-
-class SealedField(Base):
-    """A field of a lead that the business asked for and that must not lie readable: an identity number."""
-
-    __tablename__ = "sealed_field"
-    __table_args__ = (UniqueConstraint("lead_id", "name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
-    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(SafeText(100))
-    value: Mapped[bytes] = mapped_column(LargeBinary())
