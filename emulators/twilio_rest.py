@@ -3,6 +3,7 @@
     POST /2010-04-01/Accounts/{sid}/Calls.json              place a call (To, From, Url | Twiml)
     POST /2010-04-01/Accounts/{sid}/Calls/{call}.json       Status=completed|canceled, Twiml=..., Url=...
     GET  /2010-04-01/Accounts/{sid}/Calls/{call}.json       look at it
+    DELETE /2010-04-01/Accounts/{sid}/Recordings/{recording}.json
 
 Basic auth is checked (401, code 20003), an unknown or ended call is 404 with code 20404, Url and Twiml together are
 refused on update and Twiml is ignored on creation, as Twilio documents. `on_update` and `on_create` tell whoever plays
@@ -38,6 +39,7 @@ from starlette.types import Receive, Scope, Send
 Hook = Callable[[str, dict[str, str]], Awaitable[None] | None]
 
 _PATH = "/2010-04-01/Accounts/{account}/Calls"
+_RECORDINGS = "/2010-04-01/Accounts/{account}/Recordings"
 _LONGEST_TWIML = 4000
 
 
@@ -71,6 +73,7 @@ class TwilioRest:
         accept_unknown: bool = False,
     ) -> None:
         self.calls: dict[str, str] = {}  # call SID -> status
+        self.recordings: set[str] = set()
         self.updates: list[tuple[str, dict[str, str]]] = []
         self.faults: deque[Fault] = deque()
         self.counts: Counter[str] = Counter()
@@ -86,6 +89,7 @@ class TwilioRest:
                 Route(_PATH + ".json", self._create, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._update, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._fetch, methods=["GET"]),
+                Route(_RECORDINGS + "/{recording}.json", self._delete, methods=["DELETE"]),
             ]
         )
 
@@ -154,6 +158,16 @@ class TwilioRest:
             return self._not_found(request)
         self.counts["fetched"] += 1
         return JSONResponse(self._resource(sid, {}))
+
+    async def _delete(self, request: Request) -> Response:
+        if (no := await self._gate(request)) is not None:
+            return no
+        sid = request.path_params["recording"]
+        if sid not in self.recordings:
+            return self._not_found(request)
+        self.recordings.discard(sid)
+        self.counts["recording_deleted"] += 1
+        return Response(status_code=204)
 
     async def _gate(self, request: Request) -> Response | None:
         self.counts["requests"] += 1

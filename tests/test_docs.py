@@ -73,6 +73,7 @@ _MEANING = {
     "model": "Model weights are absent or do not match their published hash. Run `moked models install`.",
     "recording": "A recording cannot be read. The message names the file, why, and what to do.",
     "provider": "An outside service failed; calls go on with the next engine where there is one.",
+    "privacy": "One person's data cannot be handed out or erased now. The message says why.",
     "seal": "Sealed data does not open: another `DATA_KEY`, or it was changed. Restore the key it was written with.",
     "overloaded": "A bounded queue or the capacity for calls is full. Try again later.",
 }

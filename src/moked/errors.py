@@ -11,6 +11,7 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       RecordingError     a recording cannot be read; the message says why, and what to do
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
+      PrivacyError       a person's data cannot be handed out or erased now; the message says why
       SealError          sealed data does not open: another key, another place, or it was changed
 """
 
@@ -44,6 +45,10 @@ class RecordingError(MokedError):
 
 class Overloaded(MokedError):
     code = "overloaded"
+
+
+class PrivacyError(MokedError):
+    code = "privacy"
 
 
 class SealError(MokedError):

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
+from sqlalchemy import Engine as DatabaseEngine
 
 from moked import asgi, metrics, parts, processes, telephony, weights
 from moked.board import BoardBus
@@ -27,16 +28,21 @@ from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.phone import to_e164
+from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
+from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
+from moked.erasing import Leftovers
 from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
+from moked.jobs.purge import nightly
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -66,7 +72,7 @@ from moked.stt import Engine, canary
 from moked.stt.failover import Breaker
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import DeskParts, WebParts, create_app, handover
+from moked.web import DeskParts, PrivacyParts, WebParts, create_app, handover
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +101,7 @@ class House:
     port: int
     processes: MediaProcesses
     pressure: Pressure
+    engine: DatabaseEngine
     sealer: Sealer
     archive: Archive
     number: int = 0  # of this media process among several on the host; 0: there is but one
@@ -188,6 +195,8 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            retention = Retention(house.engine, parts.provider_recordings(settings))
+            tasks.start_soon(nightly, retention, house.business_id, ZoneInfo(house.business.timezone))
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -292,7 +301,20 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     rollouts = Rollouts(engine, business_id)
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
     house = House(
-        settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure, sealer, archive
+        settings,
+        business,
+        business_id,
+        crm,
+        rollouts,
+        bus,
+        secret,
+        host,
+        port,
+        processes,
+        pressure,
+        engine,
+        sealer,
+        archive,
     )
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
@@ -308,7 +330,24 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    privacy = _privacy(house, engine)
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup, privacy=privacy)
+
+
+def _privacy(house: House, engine: DatabaseEngine) -> PrivacyParts:
+    settings, archive = house.settings, house.archive
+    provider = parts.provider_recordings(settings)
+    records = settings.recordings == "on"
+    place = "s3" if settings.recordings_s3_bucket else "disk"
+    outside = Leftovers(settings.data_dir, archive.keeper)
+    key = ensure_data_key(settings)
+    return PrivacyParts(
+        desk=PrivacyDesk(engine, house.sealer, records=records, place=place),
+        erasure=Erasure(engine, key, source=archive.library, outside=outside, provider=provider),
+        retention=Retention(engine, provider),
+        recordings=archive.library,
+        business_greeting=house.business.greeting,
+    )
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:

@@ -22,6 +22,7 @@ class Permission(StrEnum):
     ASSIGN = "assign"  # who takes care of a lead
     AUDIT = "audit"  # what everybody did
     USERS = "users"  # who may come in, and as what
+    PRIVACY = "privacy"  # what is kept for how long; one person's data handed out, held or erased
     SELF = "self"  # one's own password, second factor and sessions
 
 
@@ -33,7 +34,7 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,
     UserRole.AGENT: _AGENT,
     UserRole.MANAGER: _MANAGER,
-    UserRole.OWNER: _MANAGER | {Permission.USERS},
+    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.PRIVACY},
 }
 
 

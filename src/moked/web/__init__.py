@@ -7,10 +7,10 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from moked.web import calls, desk, home, rollout, twilio
-from moked.web.parts import DeskParts, WebParts
+from moked.web.parts import DeskParts, PrivacyParts, WebParts
 from moked.web.signed import plain
 
-__all__ = ["DeskParts", "WebParts", "create_app"]
+__all__ = ["DeskParts", "PrivacyParts", "WebParts", "create_app"]
 
 _LARGEST_BODY = 64 * 1024  # Twilio's own requests are a few kilobytes
 

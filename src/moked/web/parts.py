@@ -7,7 +7,11 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.places import NodeReport
+from moked.crm.privacy_desk import PrivacyDesk
+from moked.crm.recordings_port import RecordingSource
+from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.telephony import VOICE
@@ -50,6 +54,17 @@ class Setup(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyParts:
+    """What the privacy pages stand on; `recordings` is where players get the sound."""
+
+    desk: PrivacyDesk
+    erasure: Erasure
+    retention: Retention
+    recordings: RecordingSource
+    business_greeting: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
     """What the desk stands on."""
 
@@ -57,6 +72,7 @@ class DeskParts:
     desk: Desk
     edits: Edits
     setup: Setup
+    privacy: PrivacyParts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
