@@ -4,6 +4,7 @@
     POST /2010-04-01/Accounts/{sid}/Calls/{call}.json       Status=completed|canceled, Twiml=..., Url=...
     GET  /2010-04-01/Accounts/{sid}/Calls/{call}.json       look at it
     GET  /2010-04-01/Accounts/{sid}/Recordings/{RE...}.wav  what somebody said after a <Record>
+    DELETE /2010-04-01/Accounts/{sid}/Recordings/{recording}.json
 
 Basic auth is checked (401, code 20003), an unknown or ended call is 404 with code 20404, Url and Twiml together are
 refused on update and Twiml is ignored on creation, as Twilio documents. `on_update` and `on_create` tell whoever plays
@@ -39,7 +40,7 @@ from starlette.types import Receive, Scope, Send
 Hook = Callable[[str, dict[str, str]], Awaitable[None] | None]
 
 _PATH = "/2010-04-01/Accounts/{account}/Calls"
-_RECORDING = "/2010-04-01/Accounts/{account}/Recordings/{recording}.wav"
+_RECORDINGS = "/2010-04-01/Accounts/{account}/Recordings"
 _LONGEST_TWIML = 4000
 
 
@@ -73,6 +74,7 @@ class TwilioRest:
         accept_unknown: bool = False,
     ) -> None:
         self.calls: dict[str, str] = {}  # call SID -> status
+        self.recordings: set[str] = set()
         self.updates: list[tuple[str, dict[str, str]]] = []
         self.faults: deque[Fault] = deque()
         self.counts: Counter[str] = Counter()
@@ -90,7 +92,8 @@ class TwilioRest:
                 Route(_PATH + ".json", self._create, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._update, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._fetch, methods=["GET"]),
-                Route(_RECORDING, self._recording, methods=["GET"]),
+                Route(_RECORDINGS + "/{recording}.wav", self._recording, methods=["GET"]),
+                Route(_RECORDINGS + "/{recording}.json", self._delete, methods=["DELETE"]),
             ]
         )
 
@@ -167,6 +170,16 @@ class TwilioRest:
             return self._not_found(request)
         self.counts["recordings"] += 1
         return Response(self.recorded, media_type="audio/x-wav")
+
+    async def _delete(self, request: Request) -> Response:
+        if (no := await self._gate(request)) is not None:
+            return no
+        sid = request.path_params["recording"]
+        if sid not in self.recordings:
+            return self._not_found(request)
+        self.recordings.discard(sid)
+        self.counts["recording_deleted"] += 1
+        return Response(status_code=204)
 
     async def _gate(self, request: Request) -> Response | None:
         self.counts["requests"] += 1

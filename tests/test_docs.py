@@ -74,6 +74,7 @@ _MEANING = {
     "recording": "A recording cannot be read. The message names the file, why, and what to do.",
     "sealed": "A stored secret cannot be opened: `DATA_KEY`, or the file in `DATA_DIR`, has changed.",
     "provider": "An outside service failed; calls go on with the next engine where there is one.",
+    "privacy": "One person's data cannot be handed out or erased now. The message says why.",
     "seal": "Sealed data does not open: another `DATA_KEY`, or it was changed. Restore the key it was written with.",
     "overloaded": "A bounded queue or the capacity for calls is full. Try again later.",
 }

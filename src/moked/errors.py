@@ -12,6 +12,7 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       SealError          a stored secret cannot be opened with the keys there are
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
+      PrivacyError       a person's data cannot be handed out or erased now; the message says why
 """
 
 from enum import StrEnum
@@ -59,6 +60,10 @@ class SealError(MokedError):
 
 class Overloaded(MokedError):
     code = "overloaded"
+
+
+class PrivacyError(MokedError):
+    code = "privacy"
 
 
 class Failure(StrEnum):

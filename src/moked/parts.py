@@ -33,6 +33,7 @@ from moked.stt.second import SecondEar, Transcriber
 from moked.stt.whisper_http import WhisperHttp
 from moked.stt.whisper_local import WhisperLocal
 from moked.stt.whisper_models import RECOMMENDED
+from moked.telephony import ProviderRecordings
 from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
 from moked.tts.local import EspeakVoice, LocalVoice
@@ -322,6 +323,16 @@ def recordings_store(settings: Settings) -> Store | None:
             region=settings.recordings_s3_region,
             prefix=settings.recordings_s3_prefix,
         )
+    )
+
+
+def provider_recordings(settings: Settings) -> ProviderRecordings | None:
+    """For deleting the carrier's copies; None without its credentials."""
+    token = settings.twilio_auth_token
+    if not settings.twilio_account_sid or token is None:
+        return None
+    return ProviderRecordings(
+        settings.twilio_account_sid, token.get_secret_value(), settings.twilio_api_base_url or None
     )
 
 

@@ -30,6 +30,7 @@ from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.businesses import Businesses
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
@@ -37,8 +38,10 @@ from moked.crm.listing import Listing
 from moked.crm.live import Live
 from moked.crm.outreach import Outreach
 from moked.crm.phone import to_e164
+from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
 from moked.crm.rehearsals import Rehearsals
+from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm, NextStep, Step
@@ -46,9 +49,11 @@ from moked.crm.tickets import TicketRefusal
 from moked.dialog import AgentFactory, CallContext
 from moked.dialog.business import MOST_HINTS, Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
+from moked.erasing import Leftovers
 from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
 from moked.jobs import transcripts, webhooks
 from moked.jobs.exports import write_exports
+from moked.jobs.purge import nightly
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -81,7 +86,7 @@ from moked.stt.google import GoogleStreaming
 from moked.stt.once import hear_once
 from moked.stt.relay import Relay
 from moked.tts import Progress, Synthesizer
-from moked.web import AgentParts, ApiParts, DeskParts, Office, WebParts, create_app, handover
+from moked.web import AgentParts, ApiParts, DeskParts, Office, PrivacyParts, WebParts, create_app, handover
 from moked.web.outbound import OUTBOUND
 
 log = logging.getLogger(__name__)
@@ -254,6 +259,9 @@ async def serve(
                 may=lambda: "draining" not in house.missing,
             )
             tasks.start_soon(leaves)
+            retention = Retention(house.engine, parts.provider_recordings(settings))
+            for one in house.practices.values():
+                tasks.start_soon(nightly, retention, one.id, ZoneInfo(one.business.timezone))
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -339,7 +347,8 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
     await to_thread.run_sync(db.migrate, engine)
-    crm = Crm(engine)
+    sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
+    crm = Crm(engine, sealer=sealer)
     versions, served = await to_thread.run_sync(practices, settings, engine, crm)
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
@@ -351,7 +360,6 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, next(iter(served)))
-    sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
     out = outreach.build(engine, settings, next(iter(served.values())), lambda: house.base_url)
     house = House(
@@ -464,8 +472,25 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         outreach=leaving,
         setup=setup,
         agent=agent(engine),
+        privacy=_privacy(house, engine),
+        recordings=house.archive.library,
     )
     return pages, api
+
+
+def _privacy(house: House, engine: Database) -> PrivacyParts:
+    settings, archive = house.settings, house.archive
+    provider = parts.provider_recordings(settings)
+    records = settings.recordings == "on"
+    place = "s3" if settings.recordings_s3_bucket else "disk"
+    outside = Leftovers(settings.data_dir, archive.keeper)
+    return PrivacyParts(
+        desk=PrivacyDesk(engine, house.sealer, records=records, place=place),
+        erasure=Erasure(engine, source=archive.library, outside=outside, provider=provider),
+        retention=Retention(engine, provider),
+        recordings=archive.library,
+        business_greeting=house.business.greeting,
+    )
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:

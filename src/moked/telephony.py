@@ -480,6 +480,35 @@ def _refused(answer: httpx2.Response) -> ProviderError:
     return ProviderError("twilio", _kind(answer.status_code), f"HTTP {answer.status_code}, code {code}: {message}")
 
 
+class ProviderRecordings:
+    """Twilio's own recordings (of voicemails and instructions): for deleting them. Synchronous: not on an event
+    loop."""
+
+    def __init__(
+        self, account_sid: str, auth_token: str, base_url: str | None = None, *, timeout_s: float = 10.0
+    ) -> None:
+        base = (base_url or "https://api.twilio.com").rstrip("/")
+        self._recordings = f"{base}/2010-04-01/Accounts/{account_sid}/Recordings"
+        self._client = httpx2.Client(auth=(account_sid, auth_token), timeout=timeout_s, trust_env=False)
+
+    def delete_recording(self, sid: str) -> None:
+        """One that is not there is deleted. Raises `ProviderError`."""
+        try:
+            answer = self._client.delete(f"{self._recordings}/{sid}.json")
+        except httpx2.TimeoutException as error:
+            raise ProviderError("twilio", Failure.TIMEOUT, "no answer in time") from error
+        except httpx2.TransportError as error:
+            raise ProviderError("twilio", Failure.UNAVAILABLE, f"no connection: {error}") from error
+        if not answer.is_success and answer.status_code != 404:
+            code, message = _complaint(answer)
+            raise ProviderError(
+                "twilio", _kind(answer.status_code), f"HTTP {answer.status_code}, code {code}: {message}"
+            )
+
+    def close(self) -> None:
+        self._client.close()
+
+
 def _complaint(answer: httpx2.Response) -> tuple[int, str]:
     try:
         body: Any = answer.json()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from moked.crm import activity, audit, people
+from moked.crm import activity, audit, hiding, people
 from moked.crm.audit import Actor
 from moked.crm.edits_contacts import ContactEdits
 from moked.crm.edits_setup import SetupEdits
@@ -50,6 +50,8 @@ class Edits(ContactEdits, TaskEdits, SetupEdits, Imports, Exports):
                 self._set_field(session, by, lead, name, value)
 
     def _set_field(self, session: Session, by: Actor, lead: Lead, name: str, value: str) -> None:
+        if name != "phone":
+            value = hiding.hide_text(session, by.business_id, value, lead.phone)
         state = state_of(lead)
         if name.startswith("extra.") and (own := _own_field(session, lead, name.removeprefix("extra."))):
             try:
@@ -110,6 +112,7 @@ class Edits(ContactEdits, TaskEdits, SetupEdits, Imports, Exports):
         if not text:
             raise Unreadable("note")
         with self._lead(by, lead_id) as (session, lead):
+            text = hiding.hide_text(session, by.business_id, text, lead.phone)
             now = self._clock()
             lead.notes = [*lead.notes, {"kind": NOTE, "at": now.isoformat(), "by": by.name, "text": text}]
             lead.updated_at = now

@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from moked.crm import activity, audit, people
+from moked.crm import activity, audit, hiding, people
 from moked.crm.audit import Actor
 from moked.crm.models import Contact
 from moked.crm.people import TEL, UNDO_FOR
@@ -57,6 +57,7 @@ class ContactEdits(Writer):
             raise Unreadable("note")
         with self._writing() as session:
             contact = held(session, Contact, by, contact_id)
+            text = hiding.hide_text(session, by.business_id, text, contact.phone or "")
             activity.record(session, contact, activity.NOTE, at=self._clock(), who=by.name, text=text)
             audit.note(session, by, "contact.noted", f"contact:{contact.id}", self._clock())
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from moked.crm import audit, workdays
+from moked.crm import audit, hiding, workdays
 from moked.crm.audit import Actor
 from moked.crm.models import Task, TaskKind, UserAccount
 from moked.crm.workdays import Soon
@@ -33,7 +33,7 @@ class TaskEdits(Writer):
                 business_id=by.business_id,
                 lead_id=lead.id,
                 kind=kind,
-                note=clean(note, many_lines=True),
+                note=hiding.hide_text(session, by.business_id, clean(note, many_lines=True), lead.phone),
                 assignee_id=assignee,
                 due_at=due_at,
                 remind_at=due_at,

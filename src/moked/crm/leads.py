@@ -98,6 +98,7 @@ class CallFacts:
     phone: str = ""  # the caller's, E.164 or ''
     draft: LeadDraft = field(default_factory=LeadDraft)
     said: str = ""
+    wordless: bool = False  # the caller spoke, and none of it is kept
     pressed: str = ""
     voicemail: bool = False
     transfer_failed: bool = False
@@ -178,7 +179,7 @@ def decide(facts: CallFacts) -> LeadWanted | NoLead:
         if facts.phone:
             return wanted
         return NoLead.REFUSED_OVERLOAD if wanted.origin is Origin.REFUSED else NoLead.BROKEN_WITHHELD
-    if facts.said.strip() or facts.pressed:
+    if facts.said.strip() or facts.pressed or facts.wordless:
         return wanted if facts.phone else NoLead.NOTHING_TO_FOLLOW_UP
     return NoLead.NO_SPEECH if facts.outcome is Outcome.CALLER_HUNG_UP else NoLead.SPAM_OR_SILENCE
 

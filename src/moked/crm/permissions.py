@@ -31,6 +31,7 @@ class Permission(StrEnum):
     USERS = "users"  # who may come in, and as what
     ROLLOUT = "rollout"  # how calls are heard
     INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
+    PRIVACY = "privacy"  # what is kept for how long; one person's data handed out, held or erased
     SELF = "self"  # one's own password, second factor and sessions
     PHONE = "phone"  # talk to the agent from the browser
     LISTEN = "listen"  # hear a call that runs
@@ -69,7 +70,7 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,
     UserRole.AGENT: _AGENT,
     UserRole.MANAGER: _MANAGER,
-    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS},
+    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS, Permission.PRIVACY},
 }
 
 SCOPES: frozenset[Permission] = frozenset(Permission) - {Permission.SELF}

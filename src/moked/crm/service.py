@@ -23,13 +23,14 @@ import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import events, moves, nodes, outbox, people, privacy, report, search, tickets
+from moked.crm import events, hiding, moves, nodes, outbox, people, privacy, report, search, tickets
 from moked.crm.db import READ_ONLY
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
 from moked.crm.places import NodeReport, Refusal
 from moked.crm.privacy_rules import RefusedWords
+from moked.crm.sealed import Sealer
 from moked.crm.settle import (
     CALLBACK_REQUEST,
     DIAL_RESULT,
@@ -122,6 +123,7 @@ class ContactSummary:
 class Crm:
     """The record on `engine`. `clock` gives aware UTC; `next_opening` tells when the business is next open (now, if it
     is), for the due time of callbacks; `openings` the same of others, by id.
+    `sealer` seals what the business asks for and nobody else may read.
     """
 
     def __init__(
@@ -130,6 +132,7 @@ class Crm:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         next_opening: Callable[[datetime], datetime] | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         # SQLite's own waiting is polling, and unfair: under load a thread waited for seconds. A lock is a queue.
@@ -139,6 +142,7 @@ class Crm:
         events.watch(self._write, clock)
         self._next_opening = next_opening
         self.openings: dict[int, Callable[[datetime], datetime]] = {}
+        self._sealer = sealer
 
     # ---- businesses and contacts
 
@@ -347,7 +351,7 @@ class Crm:
         with self._writing() as session:
             kept = privacy.words_kept_of(session, call_sid)
             if lead is not None:
-                alive["draft"] = privacy.draft_kept(msgspec.to_builtins(lead), kept)
+                alive["draft"] = self._draft(session, call_sid, lead, kept)
             found = session.execute(
                 update(Call)
                 .where(Call.sid == call_sid)
@@ -358,6 +362,9 @@ class Crm:
             if found is None:
                 log.warning("turn of an unknown call", extra={"call_sid": call_sid, "turn": turn.number})
                 return
+            numbers = hiding.has_numbers(turn)
+            if numbers:
+                turn = hiding.still_hidden(session, found.id, turn)
             values = asdict(privacy.turn_kept(turn, kept))
             values.update(values.pop("waterfall"))
             session.execute(
@@ -369,7 +376,11 @@ class Crm:
                     where=Turn.ended_ms <= turn.ended_ms,  # an older version that comes late changes nothing
                 )
             )
-            search.add_words(session, found.id, found.business_id, (turn.caller_text, turn.heard))
+            if numbers and (call := session.get(Call, found.id, populate_existing=True)) is not None:
+                hiding.hide_turns(session, call, hiding.policy_of_call(session, call))
+                search.index_call(session, found.id)
+            else:
+                search.add_words(session, found.id, found.business_id, (values["caller_text"], values["heard"]))
             if found.ended_at is not None and found.lead_id is None:  # it came late: there were words after all
                 self._settle_again(session, call_sid)
 
@@ -547,6 +558,7 @@ class Crm:
             call = self._locked(session, call_sid)
             if call is None or privacy.words_kept(session, call.id) not in (None, RefusedWords.TRANSCRIPT):
                 return False
+            segments = hiding.hide_segments(session, call, segments, hiding.policy_of_call(session, call))
             session.execute(delete(TranscriptSegment).where(TranscriptSegment.call_id == call.id))
             session.add_all(
                 TranscriptSegment(
@@ -583,6 +595,17 @@ class Crm:
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
         ).one_or_none()
+
+    def _draft(self, session: Session, call_sid: str, lead: LeadDraft, kept: RefusedWords | None) -> dict[str, Any]:
+        """As it may be stored."""
+        draft = privacy.draft_kept(msgspec.to_builtins(lead), kept)
+        if not hiding.draft_has_numbers(draft):
+            return draft
+        row = session.execute(select(Call.business_id, Call.caller).where(Call.sid == call_sid)).one_or_none()
+        if row is None:
+            return draft
+        policy = hiding.policy_of(session, row.business_id, (row.caller, lead.phone))
+        return hiding.hide_draft(draft, policy, self._sealer, row.business_id)
 
     def _open(self, session: Session, start: CallStart, business_id: int, now: datetime) -> bool:
         """Whether the call is new."""
@@ -645,7 +668,7 @@ class Crm:
         call.engines = list(end.engines)
         call.ended_at = end.ended_at or now
         if end.lead != LeadDraft():
-            call.draft = privacy.draft_kept(msgspec.to_builtins(end.lead), privacy.words_kept(session, call.id))
+            call.draft = self._draft(session, call.sid, end.lead, privacy.words_kept(session, call.id))
         session.flush()
         moves.forget(session, call)
         search.index_call(session, call.id)

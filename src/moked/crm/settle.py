@@ -31,6 +31,8 @@ from moked.crm.leads import (
     merge,
 )
 from moked.crm.models import Call, CallEvent, Contact, Lead, Task, TaskKind, Turn
+from moked.crm.privacy_rules import RefusedWords
+from moked.crm.tables_privacy import Recording
 from moked.records import LeadDraft
 
 insert = people.insert
@@ -134,6 +136,7 @@ def _facts(session: Session, call: Call) -> CallFacts:
         phone=phone,
         draft=draft,
         said=" ".join(text for text, _ in words if text),
+        wordless=_is_wordless(session, call),
         pressed="".join(digits for _, digits in words),
         voicemail=any(kind == VOICEMAIL for kind, _ in happened),
         transfer_failed=bool(dials) and not any(status in ANSWERED for status in dials),
@@ -141,6 +144,12 @@ def _facts(session: Session, call: Call) -> CallFacts:
         callback=callback,
         outbound=call.direction != "inbound",
     )
+
+
+def _is_wordless(session: Session, call: Call) -> bool:
+    """The caller refused to be recorded, and their words are not kept."""
+    refused = select(Recording.words).where(Recording.call_id == call.id, Recording.refused_at.is_not(None))
+    return session.scalar(refused) in (RefusedWords.SERVICE, RefusedWords.NONE)
 
 
 def _contacts(session: Session, call: Call, facts: CallFacts, now: datetime) -> dict[str, Contact]:

@@ -2,7 +2,6 @@
 
 business -- privacy_settings       what the business decided; no row: the defaults of `privacy_rules`
     |    -< purge_run              what the nightly purge deleted, or would have
-    |    -< suppression            numbers that were erased, as keyed hashes alone
 call -- recording -< recording_part    one part a media stream; its audio is a file or an object of `recording.key`
 contact -- privacy_hold            legal hold: neither purge nor erasure touches this contact
 lead -< sealed_field               what must not be readable in the lead itself
@@ -104,28 +103,3 @@ class PurgeRun(Base):
     at: Mapped[datetime]
     dry: Mapped[bool]
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)
-
-
-class Suppression(Base):
-    """A number that was erased and must not be filled in again: HMAC-SHA256 under DATA_KEY, and nothing else of it."""
-
-    __tablename__ = "suppression"
-    __table_args__ = (UniqueConstraint("business_id", "hash"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
-    hash: Mapped[str] = mapped_column(SafeText(64))
-    at: Mapped[datetime]
-
-
-class SealedField(Base):
-    """A field of a lead that the business asked for and that must not lie readable: an identity number."""
-
-    __tablename__ = "sealed_field"
-    __table_args__ = (UniqueConstraint("lead_id", "name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
-    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id", ondelete="CASCADE"))
-    name: Mapped[str] = mapped_column(SafeText(100))
-    value: Mapped[bytes] = mapped_column(LargeBinary())

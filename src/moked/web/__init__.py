@@ -8,10 +8,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from moked.web import api, calls, desk, home, rollout, twilio
-from moked.web.parts import AgentParts, ApiParts, DeskParts, Office, WebParts
+from moked.web.parts import AgentParts, ApiParts, DeskParts, Office, PrivacyParts, WebParts
 from moked.web.signed import plain
 
-__all__ = ["AgentParts", "ApiParts", "DeskParts", "Office", "WebParts", "create_app"]
+__all__ = ["AgentParts", "ApiParts", "DeskParts", "Office", "PrivacyParts", "WebParts", "create_app"]
 
 _LARGEST_BODY = 64 * 1024  # Twilio's own requests are a few kilobytes
 

@@ -10,6 +10,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.desk import Desk
 from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
@@ -17,8 +18,10 @@ from moked.crm.listing import Listing
 from moked.crm.live import Live
 from moked.crm.outreach import Outreach
 from moked.crm.places import NodeReport
+from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.recordings_port import RecordingSource
 from moked.crm.rehearsals import Rehearsals
+from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.dialog import AgentFactory
@@ -99,6 +102,17 @@ class AgentParts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyParts:
+    """What the privacy pages stand on; `recordings` is where players get the sound."""
+
+    desk: PrivacyDesk
+    erasure: Erasure
+    retention: Retention
+    recordings: RecordingSource
+    business_greeting: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
     """What the desk stands on. `agent`: its settings have pages; `recordings`: where calls' audio is, if anywhere."""
 
@@ -111,6 +125,7 @@ class DeskParts:
     setup: Setup
     agent: AgentParts | None = None
     recordings: RecordingSource | None = None
+    privacy: PrivacyParts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,4 @@
-"""Recordings and privacy: settings, recordings and their parts, legal holds, purges, suppressed numbers, sealed
-fields."""
+"""Recordings and privacy: settings, recordings and their parts, legal holds, purges, suppressed numbers."""
 
 from typing import Any
 
@@ -101,32 +100,10 @@ def upgrade() -> None:
         _belongs("purge_run", "business_id", "business"),
     )
     op.create_index("ix_purge_run_business_id_at", "purge_run", ["business_id", "at"])
-    op.create_table(
-        "suppression",
-        *_id("suppression"),
-        business(),
-        _column("hash", sa.String(64)),
-        _moment("at"),
-        _belongs("suppression", "business_id", "business"),
-        sa.UniqueConstraint("business_id", "hash", name="uq_suppression_business_id_hash"),
-    )
-    op.create_table(
-        "sealed_field",
-        *_id("sealed_field"),
-        business(),
-        _column("lead_id", sa.Integer()),
-        _column("name", sa.String(100)),
-        _column("value", sa.LargeBinary()),
-        _belongs("sealed_field", "lead_id", "lead"),
-        _belongs("sealed_field", "business_id", "business"),
-        sa.UniqueConstraint("lead_id", "name", name="uq_sealed_field_lead_id_name"),
-    )
 
 
 def downgrade() -> None:
     for table in (
-        "sealed_field",
-        "suppression",
         "purge_run",
         "privacy_hold",
         "recording_part",

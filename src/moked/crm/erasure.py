@@ -1,0 +1,202 @@
+"""One person's data: all of it handed out (`export`), or all of it deleted (`erase`).
+
+A person is a contact: their leads and tasks, the calls from their number and those that made their leads, with turns,
+transcripts, events and recordings. Erasing deletes the rows, and with them the keys of the recordings; it cleans the
+database's freed pages, takes what waits outside the database (`outside`), and has the provider delete its copies first:
+should it refuse, nothing is erased yet. What stays is a keyed hash of the number, so that nobody fills it in again.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, or_, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.crm import audit, consents, db, report
+from moked.crm.audit import Actor
+from moked.crm.models import AuditEntry, Call, Contact, Lead, Task
+from moked.crm.recordings_port import Recorded, RecordingSource
+from moked.crm.retention import SYSTEM, Provider, copies_of, delete_calls, delete_contacts, delete_leads
+from moked.crm.tables_privacy import PrivacyHold
+from moked.crm.zipped import Entry, zipped
+
+_PIECE = 1 << 20
+
+
+class Held(Exception):
+    """A legal hold keeps this contact's data; `str` is its reason."""
+
+
+class StillTalking(Exception):
+    """A call of theirs runs: what it says is not all written yet."""
+
+
+class Outside(Protocol):
+    """What lies outside the database: waits in the spool, was spilt, is a recording's file."""
+
+    def __call__(self, call_sids: Sequence[str]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many of each."""
+
+    calls: int
+    leads: int
+    copies: int
+
+
+class Erasure:
+    """On `engine`. `clock` gives aware UTC. `by` None is whoever sits at the machine."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        source: RecordingSource,
+        outside: Outside,
+        provider: Provider | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._engine = engine
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._read = sessionmaker(engine.execution_options(**db.READ_ONLY))
+        self._source = source
+        self._outside = outside
+        self._provider = provider
+        self._clock = clock
+
+    def find(self, business_id: int, phone: str) -> int | None:
+        """The contact with this number (E.164)."""
+        query = select(Contact.id).where(Contact.business_id == business_id, Contact.phone == phone)
+        with self._read.begin() as session:
+            return session.scalar(query)
+
+    def suppressed(self, business_id: int, phone: str) -> bool:
+        """This number was erased: no import may bring it back."""
+        with self._writing() as session:  # the list's salt may have to be made
+            return consents.suppressed(session, business_id, phone, self._clock())
+
+    def export(self, by: Actor | None, business_id: int, contact_id: int) -> Iterator[bytes]:
+        """A ZIP, made as it is read: `data.json`, and a WAV a recorded call. Nothing of it is ever on a disk here.
+
+        Raises `LookupError` at once; it is on the audit log before the first byte.
+        """
+        with self._writing() as session:
+            contact = self._contact(session, business_id, contact_id)
+            calls = self._calls(session, contact)
+            data = self._data(session, contact, calls)
+            sids = [call.sid for call in calls]
+            self._note(session, by, business_id, "contact.exported", contact_id, calls=len(sids))
+        return self._zip(business_id, data, sids)
+
+    def erase(self, by: Actor | None, business_id: int, contact_id: int) -> Erased:
+        """Raises `LookupError`, `Held`, `StillTalking`, and `ProviderError` where the provider does not delete."""
+        with self._read.begin() as session:
+            contact = self._contact(session, business_id, contact_id)
+            self._may_go(session, contact)
+            copies = copies_of(session, [call.id for call in self._calls(session, contact)])
+        if self._provider is not None:
+            for sid in copies:
+                self._provider.delete_recording(sid)
+        with self._writing() as session:
+            contact = self._contact(session, business_id, contact_id, lock=True)
+            self._may_go(session, contact)
+            calls, leads = self._calls(session, contact), self._leads(session, contact)
+            if contact.phone:
+                consents.suppress(
+                    session,
+                    business_id=business_id,
+                    number=contact.phone,
+                    reason=consents.ERASED,
+                    source="erasure",
+                    now=self._clock(),
+                )
+            delete_leads(session, [lead.id for lead in leads])
+            delete_calls(session, [call.id for call in calls])
+            delete_contacts(session, [contact_id])
+            self._note(session, by, business_id, "contact.erased", contact_id, calls=len(calls), leads=len(leads))
+        self._outside([call.sid for call in calls])
+        db.scrub(self._engine)
+        return Erased(len(calls), len(leads), len(copies) if self._provider is not None else 0)
+
+    # ---- inside
+
+    def _zip(self, business_id: int, data: dict[str, Any], sids: Sequence[str]) -> Iterator[bytes]:
+        text = json.dumps(data, ensure_ascii=False, indent=1, default=str).encode()
+        entries: list[Entry] = [Entry("data.json", lambda: iter((text,)))]
+        for sid in sids:
+            recorded = self._source.find(business_id, sid)
+            if recorded is not None:
+                entries.append(Entry(f"recordings/{sid}.wav", _pieces(recorded)))
+        return zipped(entries, self._clock())
+
+    def _data(self, session: Session, contact: Contact, calls: Sequence[Call]) -> dict[str, Any]:
+        leads = self._leads(session, contact)
+        tasks = session.scalars(select(Task).where(Task.lead_id.in_([lead.id for lead in leads]))).all()
+        return {
+            "exported_at": self._clock().isoformat(),
+            "contact": _row(contact),
+            "leads": [_row(lead) for lead in leads],
+            "tasks": [_row(task) for task in tasks],
+            "calls": [report.call_report(session, call) for call in calls],
+        }
+
+    def _contact(self, session: Session, business_id: int, contact_id: int, *, lock: bool = False) -> Contact:
+        query = select(Contact).where(Contact.id == contact_id, Contact.business_id == business_id)
+        found = session.scalars(query.with_for_update() if lock else query).one_or_none()
+        if found is None:
+            raise LookupError(f"no contact {contact_id}")
+        return found
+
+    def _may_go(self, session: Session, contact: Contact) -> None:
+        hold = session.get(PrivacyHold, contact.id)
+        if hold is not None:
+            raise Held(hold.reason)
+        if any(call.ended_at is None for call in self._calls(session, contact)):
+            raise StillTalking
+
+    def _calls(self, session: Session, contact: Contact) -> Sequence[Call]:
+        """From their number, about them, or what made one of their leads."""
+        leads = select(Lead.id).where(self._theirs(contact))
+        theirs = [Call.contact_id == contact.id, Call.lead_id.in_(leads)]
+        if contact.phone:
+            theirs.append(Call.caller == contact.phone)
+        query = select(Call).where(Call.business_id == contact.business_id, or_(*theirs)).order_by(Call.id)
+        return session.scalars(query).all()
+
+    def _leads(self, session: Session, contact: Contact) -> Sequence[Lead]:
+        return session.scalars(select(Lead).where(self._theirs(contact)).order_by(Lead.id)).all()
+
+    def _theirs(self, contact: Contact) -> Any:
+        same = [Lead.contact_id == contact.id, *([Lead.phone == contact.phone] if contact.phone else [])]
+        return (Lead.business_id == contact.business_id) & or_(*same)
+
+    def _note(
+        self, session: Session, by: Actor | None, business_id: int, action: str, contact_id: int, **data: Any
+    ) -> None:
+        target, at = f"contact:{contact_id}", self._clock()
+        if by is not None:
+            audit.note(session, by, action, target, at, **data)
+        else:
+            entry = AuditEntry(business_id=business_id, at=at, who=SYSTEM, action=action, target=target, data=data)
+            session.add(entry)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+
+def _row(row: Any) -> dict[str, Any]:
+    return {column.name: getattr(row, column.key) for column in row.__table__.columns if column.name != "business_id"}
+
+
+def _pieces(recorded: Recorded) -> Callable[[], Iterator[bytes]]:
+    return lambda: (recorded.read(at, _PIECE) for at in range(0, recorded.size, _PIECE))

@@ -1,0 +1,171 @@
+"""Hiding card and identity numbers as words are written down; inside the caller's transaction.
+
+A number may be dictated over several turns, so a turn that completes one changes those before it. What was hidden stays
+hidden: a later version of a turn does not bring it back. Where the words go, the sound goes: from the caller's last
+words before it to the end of these, and the agent's answer where that repeats them. Times of single words are not
+kept, so it is the whole turn that falls silent.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from moked.crm.models import Call, Turn
+from moked.crm.privacy import rules_of
+from moked.crm.redaction import MARK, MARKS, NUMBERISH, Line, Policy, find, hide, hide_json, hide_lines
+from moked.crm.sealed import Sealer
+from moked.crm.tables_privacy import Recording
+from moked.dialog.identity import is_valid
+from moked.errors import SealError
+from moked.records import Segment, TurnRecord
+
+SEALED: Final = "sealed:"
+"""Begins the value of a field that is sealed in place: what the business asked for, and nobody else may read."""
+_TURNS: Final = 12
+_AFTER_MS: Final = 500
+_CLEAN: Final = ("phone", "phone_confirmed", "callback_at")  # fields of a draft that hold no words
+
+
+def policy_of(session: Session, business_id: int, phones: Iterable[str] = ()) -> Policy:
+    rules = rules_of(session, business_id)
+    return Policy(rules.hide_cards, rules.hide_ids, frozenset(phone for phone in phones if phone))
+
+
+def policy_of_call(session: Session, call: Call) -> Policy:
+    return policy_of(session, call.business_id, (call.caller, str(call.draft.get("phone", ""))))
+
+
+def has_numbers(turn: TurnRecord) -> bool:
+    return any(NUMBERISH.search(text) for text in (turn.caller_text, turn.said, turn.heard))
+
+
+def draft_has_numbers(draft: dict[str, Any]) -> bool:
+    return any(name not in _CLEAN and NUMBERISH.search(str(value)) for name, value in draft.items())
+
+
+def still_hidden(session: Session, call_id: int, turn: TurnRecord) -> TurnRecord:
+    """A newer version of a turn, without the words that were hidden in the one that is stored."""
+    row = session.execute(
+        select(Turn.caller_text, Turn.said, Turn.heard).where(Turn.call_id == call_id, Turn.number == turn.number)
+    ).one_or_none()
+    if row is None:
+        return turn
+    kept = {name: text for name, text in row._mapping.items() if MARK.search(text)}
+    return replace(turn, **kept)
+
+
+def hide_turns(session: Session, call: Call, policy: Policy) -> None:
+    """Look at the last turns of the call, as they are stored, and at all of them together."""
+    if not policy:
+        return
+    rows = list(
+        session.scalars(select(Turn).where(Turn.call_id == call.id).order_by(Turn.number.desc()).limit(_TURNS)).all()
+    )[::-1]
+    lines = [
+        line
+        for row in rows
+        for line in (Line(row.caller_text), Line(row.said, caller=False), Line(row.heard, caller=False))
+    ]
+    spots = find(lines, policy)
+    if not spots:
+        return
+    after = hide_lines(lines, policy)
+    digits = {one.digits: MARKS[one.kind.value] for one in spots}
+    silences = []
+    for number, row in enumerate(rows):
+        said = {one.text % 3 for one in spots if one.text // 3 == number}
+        row.caller_text, row.said, row.heard = after[3 * number : 3 * number + 3]
+        row.tools = _replaced(hide_json(row.tools, policy), digits)
+        before = rows[number - 1] if number else None
+        if 0 in said:
+            start = 0 if before is None else (before.speech_end_ms or before.started_ms)
+            silences.append([0, start, (row.speech_end_ms or row.started_ms) + _AFTER_MS])
+        if said & {1, 2}:
+            silences.append([1, row.sent_ms or row.started_ms, row.ended_ms + _AFTER_MS])
+    session.flush()
+    silence(session, call, silences)
+
+
+def silence(session: Session, call: Call, silences: Sequence[Sequence[int]]) -> None:
+    """Nobody may hear these stretches of the call's recording: (channel, from_ms, to_ms)."""
+    recording = session.get(Recording, call.id)
+    if recording is None or recording.key is None or not rules_of(session, call.business_id).hide_audio:
+        return
+    new = [list(one) for one in silences if list(one) not in recording.silences]
+    if new:
+        recording.silences = [*recording.silences, *new]
+        session.flush()
+
+
+def hide_segments(session: Session, call: Call, segments: Sequence[Segment], policy: Policy) -> list[Segment]:
+    lines = [Line(one.text, caller=one.speaker == "caller") for one in segments]
+    texts = {one.text for one in find(lines, policy)}
+    silence(
+        session,
+        call,
+        [
+            [0 if one.speaker == "caller" else 1, one.start_ms, one.end_ms]
+            for number, one in enumerate(segments)
+            if number in texts
+        ],
+    )
+    return [replace(one, text=text) for one, text in zip(segments, hide_lines(lines, policy), strict=True)]
+
+
+def hide_draft(draft: dict[str, Any], policy: Policy, sealer: Sealer | None, business_id: int) -> dict[str, Any]:
+    """A lead's draft (builtins). An identity number that a step of the business's own asked for is sealed in place."""
+    if not draft or not policy:
+        return draft
+    extra = draft.get("extra") or {}
+    wanted = {name: value for name, value in extra.items() if policy.ids and isinstance(value, str) and is_valid(value)}
+    hidden = {name: value if name in _CLEAN else hide_json(value, policy) for name, value in draft.items()}
+    if wanted:
+        hidden["extra"] = {
+            **hidden["extra"],
+            **{name: seal(value, sealer, business_id) for name, value in wanted.items()},
+        }
+    return hidden
+
+
+def seal(value: str, sealer: Sealer | None, business_id: int) -> str:
+    if sealer is None:
+        return MARKS["id"]
+    return SEALED + base64.b64encode(sealer.seal(value.encode(), _context(business_id))).decode()
+
+
+def unseal(value: str, sealer: Sealer, business_id: int) -> str:
+    """Raises `SealError`."""
+    if not value.startswith(SEALED):
+        return value
+    try:
+        sealed = base64.b64decode(value.removeprefix(SEALED), validate=True)
+    except ValueError:
+        raise SealError("a sealed field is cut off") from None
+    return sealer.open(sealed, _context(business_id)).decode()
+
+
+def hide_text(session: Session, business_id: int, text: str, *phones: str) -> str:
+    """What somebody writes at the desk."""
+    return hide(text, policy_of(session, business_id, phones)) if NUMBERISH.search(text) else text
+
+
+def _context(business_id: int) -> str:
+    return f"field:{business_id}"
+
+
+def _replaced(value: Any, digits: dict[str, str]) -> Any:
+    """Without the digits themselves, which an agent gives its tools as it understood them."""
+    match value:
+        case str():
+            for number, mark in digits.items():
+                value = value.replace(number, mark)
+            return value
+        case dict():
+            return {key: _replaced(item, digits) for key, item in value.items()}
+        case list():
+            return [_replaced(item, digits) for item in value]
+    return value
