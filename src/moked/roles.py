@@ -28,6 +28,8 @@ from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
+from moked.crm.costs import Prices
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.phone import to_e164
@@ -40,6 +42,7 @@ from moked.dialog.business import Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
 from moked.errors import Failure, ModelError, ProfileError, ProviderError
 from moked.jobs import transcripts
+from moked.jobs.counting import count_days
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -91,6 +94,7 @@ class House:
     crm: Crm
     rollouts: Rollouts
     versions: AgentVersions
+    analytics: Analytics
     bus: Bus
     auth_token: str
     host: str
@@ -204,6 +208,7 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            tasks.start_soon(count_days, house.analytics)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -304,7 +309,21 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, plan, business_id, crm, rollouts, versions, bus, secret, host, port, processes, pressure)
+    house = House(
+        settings,
+        plan,
+        business_id,
+        crm,
+        rollouts,
+        versions,
+        Analytics(engine),
+        bus,
+        secret,
+        host,
+        port,
+        processes,
+        pressure,
+    )
     house.follower = Follower(versions, business_id, bus, version, house.follow)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
@@ -388,7 +407,15 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup, agent=agent(engine))
+    return DeskParts(
+        access=access,
+        desk=Desk(engine),
+        edits=Edits(engine),
+        setup=setup,
+        agent=agent(engine),
+        analytics=Analytics(engine),
+        prices=_prices(house.settings),
+    )
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -512,6 +539,16 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
 
 def _limits(settings: Settings) -> Limits:
     return Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns)
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        settings.price_phone_minute,
+        settings.price_hearing_minute,
+        settings.price_voice_million,
+        settings.price_model_million,
+        settings.price_currency,
+    )
 
 
 def _streaming_choice(rollout: Rollout) -> parts.Choice:

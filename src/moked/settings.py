@@ -91,6 +91,11 @@ def _is(default: Any, about: str, right: str, **limits: Any) -> Any:
     return Field(default, description=about, json_schema_extra={"right": right}, **limits)
 
 
+def _price(about: str) -> Any:
+    told = f"{about} For the estimate on the page of figures; 0: nothing, or not known."
+    return _is(0.0, told, "a number from 0 to 100000", ge=0, le=100_000, allow_inf_nan=False)
+
+
 _YES_NO: Final = "true or false"
 _FILE: Final = "the path of a file that can be read"
 _ADDRESS: Final = "host:port, such as localhost:9090"
@@ -105,6 +110,7 @@ _GROUPS: Final = {
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
     "openai_api_key": "Language model",
+    "price_phone_minute": "Prices",
 }
 
 
@@ -382,6 +388,14 @@ class Settings(BaseSettings):
     llm_model: str = _is("gpt-5.4-mini", "The model's name on that server.", "a model's name")
     llm_timeout_s: float = _is(
         6.0, "Longest wait for the model's first word.", "seconds from 0.5 to 60", ge=0.5, le=60, allow_inf_nan=False
+    )
+
+    price_phone_minute: float = _price("A minute of a call at the carrier.")
+    price_hearing_minute: float = _price("A minute heard by Google.")
+    price_voice_million: float = _price("A million letters spoken by Google's voice.")
+    price_model_million: float = _price("A million tokens of the language model, of both kinds together.")
+    price_currency: Annotated[str, _folded("upper")] = _is(
+        "USD", "Currency of the prices.", "three letters such as USD or ILS", pattern=r"^[A-Z]{3}$"
     )
 
     @property

@@ -4,8 +4,12 @@ import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
+from moked.crm.costs import Prices
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.permissions import UserRole
@@ -18,6 +22,7 @@ from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, S
 from moked.rollout.guard import Limits
 from moked.setup_link import SetupLink
 from moked.web import AgentParts, DeskParts, WebParts, create_app
+from moked.web.desk import wav
 
 BASE = "http://localhost"
 PASSWORD = "סיסמה ארוכה מאוד"
@@ -28,6 +33,40 @@ NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
 async def scripted(plan):
     """The scripted agent, as a rehearsal is given it."""
     yield ScriptAgents(plan.business, script=plan.script)
+
+
+class Recording:
+    """A recording in memory: two seconds in which the caller speaks, then the agent, again and again."""
+
+    channels, sample_rate = 2, 8000
+
+    def __init__(self, duration_ms):
+        self.duration_ms = duration_ms
+        at = np.arange(duration_ms * 8)
+        tone = (np.sin(at * (2 * np.pi * 440 / 8000)) * 12000).astype("<i2")
+        theirs = (at // 16000) % 2 == 0
+        self._sides = np.where(theirs, tone, 0), np.where(theirs, 0, tone)
+        samples = np.stack(self._sides, axis=1).astype("<i2").tobytes()
+        self.data = wav.header(len(samples), 8000, 2) + samples
+        self.size = len(self.data)
+
+    def read(self, start, length):
+        return self.data[start : start + length]
+
+    def peaks(self, points):
+        return tuple(
+            [float(np.abs(part).max()) / 32768 for part in np.array_split(side, points)] for side in self._sides
+        )
+
+
+class Shelf:
+    """Where recordings are, by business and call."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def find(self, business_id, call_sid):
+        return self.kept.get((business_id, call_sid))
 
 
 class DeskOffice:
@@ -45,6 +84,7 @@ class DeskOffice:
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
         self.versions = AgentVersions(engine, files_of(None, None), clock=lambda: self.now)
         self.published = []
+        self.recordings = Shelf()
         self.agent = AgentParts(
             versions=self.versions,
             rehearsals=Rehearsals(engine, clock=lambda: self.now),
@@ -64,7 +104,16 @@ class DeskOffice:
             public_base_url=lambda: self.base,
             rollouts=self.rollouts,
             guard=Limits(),
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup, agent=self.agent),
+            desk=DeskParts(
+                access=self.access,
+                desk=self.desk,
+                edits=self.edits,
+                setup=self.setup,
+                agent=self.agent,
+                analytics=Analytics(self.engine, clock=lambda: self.now),
+                prices=Prices(0.02, 0.024, 16.0, 2.0),
+                recordings=self.recordings,
+            ),
         )
         return create_app(parts)
 

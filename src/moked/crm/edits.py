@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from moked.crm import audit
 from moked.crm.audit import Actor
 from moked.crm.leads import Stage, move, set_by_person
-from moked.crm.models import Contact, Lead, Task, TaskKind, UserAccount
+from moked.crm.models import AuditEntry, Contact, Lead, Task, TaskKind, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.settle import state_of, write_state
 
 NOTE = "note"
+LISTENED = "call.listened"
+LISTENING = timedelta(minutes=10)
 _LONGEST_TEXT = 4000
 _LONGEST_LINE = 200
 _FARTHEST = timedelta(days=2 * 366)
@@ -125,6 +127,20 @@ class Edits:
                 raise LookupError(f"no contact {contact_id}")
             contact.name, contact.locked, contact.updated_at = name, True, self._clock()
             audit.note(session, by, "contact.renamed", f"contact:{contact.id}", self._clock())
+
+    def note_listening(self, by: Actor, call_sid: str) -> None:
+        """Somebody hears a recording: on record, once for each `LISTENING` in which they go on."""
+        target, now = f"call:{call_sid}"[:64], self._clock()
+        with self._writing() as session:
+            heard = select(AuditEntry.id).where(
+                AuditEntry.business_id == by.business_id,
+                AuditEntry.at > now - LISTENING,
+                AuditEntry.user_id == by.user_id,
+                AuditEntry.action == LISTENED,
+                AuditEntry.target == target,
+            )
+            if session.scalars(heard.limit(1)).first() is None:
+                audit.note(session, by, LISTENED, target, now)
 
     # ---- inside
 

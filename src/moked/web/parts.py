@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
+from moked.crm.costs import Prices
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.places import NodeReport
@@ -75,13 +77,17 @@ class AgentParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What the desk stands on. `agent`: its settings have pages; `recordings`: where calls' audio is, if anywhere."""
+    """What the desk stands on. `agent`: its settings have pages; `analytics`: the figures have one, with costs by
+    `prices`; `recordings`: where calls' audio is, if anywhere.
+    """
 
     access: Access
     desk: Desk
     edits: Edits
     setup: Setup
     agent: AgentParts | None = None
+    analytics: Analytics | None = None
+    prices: Prices = field(default_factory=Prices)
     recordings: RecordingSource | None = None
 
 

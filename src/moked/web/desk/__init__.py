@@ -27,6 +27,7 @@ from moked.records import Outcome
 from moked.web.desk import (
     account,
     agent_pages,
+    analytics,
     board,
     calls,
     contacts,
@@ -34,6 +35,7 @@ from moked.web.desk import (
     gate,
     hearing_pages,
     leads,
+    listening,
     numbers_pages,
     rehearsal_pages,
     settings_nav,
@@ -55,12 +57,14 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, contacts, calls, listening, tasks, account):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)
         rehearsal_pages.add(views, desk, desk.agent)
         numbers_pages.add(views, parts, desk, desk.agent)
+    if desk.analytics is not None:
+        analytics.add(views, desk, desk.analytics)
     if parts.rollouts is not None:
         hearing_pages.add(views, parts, parts.rollouts)
 
