@@ -139,6 +139,10 @@ class LlmAgent:
         self._before = LeadDraft()
         self.spent = Spent()
 
+    @property
+    def tokens(self) -> int:
+        return self.spent.tokens
+
     def greet(self) -> Reply:
         return _Answer(_fixed(Say(self._business.greeting), Ask(Expect.OPEN)))
 

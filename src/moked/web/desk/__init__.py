@@ -34,6 +34,7 @@ from moked.web.desk import (
     entry,
     gate,
     hearing_pages,
+    hearing_words,
     leads,
     listening,
     numbers_pages,
@@ -80,6 +81,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
     views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
+    views.add_app_template_filter(hearing_words.read, "hearing_words")
 
     @views.app_context_processor
     def tools() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Numbers in, shapes out; a template draws them and says the same in a table. Y grows downwards, as in SVG.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,8 @@ _RIGHT: Final = 8
 _TOP: Final = 10
 _BOTTOM: Final = 26  # for the labels
 _MOST_LABELS: Final = 10
-_STEPS: Final = (1, 2, 2.5, 5, 10)
+_STEPS: Final = (1, 2, 5, 10)
+_FINE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,15 @@ class Cell:
     column: int
 
 
-def scale(highest: float) -> list[float]:
-    """From 0 in even steps of a round size to at least `highest`; three to six numbers, whole ones where they fit."""
-    highest = max(highest, 1)
-    raw = highest / 4
-    size: float = 10 ** (len(str(int(raw))) - 1) if raw >= 1 else 1
+def scale(highest: float, *, finest: float = 1) -> list[float]:
+    """From 0 in even steps of a round size, a multiple of `finest`, to at least `highest`; two to six numbers."""
+    wanted = max(highest / finest, 1)
+    raw, size = wanted / 4, 1
+    while size * 10 <= raw:
+        size *= 10
     step = next(factor * size for factor in _STEPS if factor * size >= raw)
-    if step != int(step):
-        step = int(step) + 1
-    count = -(-highest // step)
-    return [step * number for number in range(int(count) + 1)]
+    count = math.ceil(round(wanted / step, 6))
+    return [round(step * number * finest, 6) for number in range(count + 1)]
 
 
 def columns(labels: Sequence[str], values: Sequence[float]) -> Chart:
@@ -110,7 +111,7 @@ def columns(labels: Sequence[str], values: Sequence[float]) -> Chart:
 def lines(labels: Sequence[str], series: Sequence[Sequence[float | None]]) -> Chart:
     """A line a series; None is a gap."""
     known = [value for values in series for value in values if value is not None]
-    numbers = scale(max(known, default=0))
+    numbers = scale(max(known, default=0), finest=_FINE)
     room = (WIDTH - _LEFT - _RIGHT) / max(len(labels), 1)
     drawn = []
     for values in series:
