@@ -261,6 +261,8 @@ async def _stop_without(parent: int, server: Server) -> None:
 
 def _about(house: House) -> dict[str, str]:
     process = {"process": str(house.number)} if house.number else {}
+    if house.follower is not None:
+        process["agent"] = f"version {house.follower.version}" if house.follower.version else "files"
     return process | ({"hearing": house.rollout.words} if house.rollout is not None else {})
 
 

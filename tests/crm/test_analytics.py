@@ -1,6 +1,7 @@
 """The figures of a business from its record, on both databases; days that are over are counted once."""
 
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import func, select
@@ -89,13 +90,21 @@ def test_days_that_are_over_are_counted_once_and_stay_right(office):
     for number in range(6):
         office.call(f"CA{number}", timedelta(days=number))
     first = office.period(10)
-    assert office.kept() == 4  # the days 2 to 5; before the first call there is nothing to count
-    office.call("LATE", timedelta(days=1, hours=1))
+    assert office.kept() == 5  # all but today; before the first call there is nothing to count
+    office.call("LATE", timedelta(hours=1))
     again = office.period(10)
     assert again.total.total == first.total.total + 1
-    assert office.analytics.fill() == 4  # of the rehearsed calls, none
+    assert office.analytics.fill() == 5  # of the rehearsed calls, none
     assert office.analytics.fill() == 0
     assert office.period(10) == again
+
+
+def test_yesterday_is_kept_when_the_night_is_well_on(office):
+    office.call("CA1", timedelta(days=1))
+    for hour, kept in ((2, 0), (4, 1)):
+        office.now = datetime(2026, 11, 22, hour, tzinfo=ZoneInfo(ZONE)).astimezone(UTC)
+        office.period()
+        assert office.kept() == kept
 
 
 def test_a_day_with_an_open_call_is_not_kept(office):

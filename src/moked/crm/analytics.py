@@ -1,8 +1,8 @@
-"""The figures of a business over days: those that are over are counted once and kept, the last two each time anew.
+"""The figures of a business over days: those that are over are counted once and kept, today's each time anew.
 
     period(first, last) = kept days (day_figures) + days counted now, by the index on the calls' start
 
-A day is kept when it is older than yesterday and none of its calls is open, so nothing of it can change but what is
+A day is kept when it has been over for `SETTLED` and none of its calls is open, so nothing of it can change but what is
 erased: figures hold no words, names or numbers of anybody. Reads only, but for the days it keeps.
 """
 
@@ -30,6 +30,8 @@ MODEL_USED: Final = "model_used"
 _PLANNED: Final = ("recovered", "rollout")  # as `stt.PLANNED_MOVES`
 _MOMENTS: Final = (Turn.transcript_ms, Turn.endpoint_ms, Turn.llm_first_ms, Turn.tts_first_ms, Turn.sent_ms)
 _AT_ONCE: Final = 30
+SETTLED: Final = timedelta(hours=3)
+"""After midnight: a voicemail, a report of the carrier's and a process that was away have come by then."""
 
 
 class Analytics:
@@ -43,6 +45,10 @@ class Analytics:
 
     def today(self, zone: str) -> date:
         return self._clock().astimezone(ZoneInfo(zone)).date()
+
+    def _settled(self, zone: str) -> date:
+        """The last day that is over for good."""
+        return (self._clock() - SETTLED).astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
 
     def period(self, business_id: int, zone: str, first: date, last: date, *, simulated: bool = False) -> Period:
         """Whole days from `first` to `last`, `LONGEST_DAYS` at most; `simulated`: rehearsed calls instead of real."""
@@ -79,7 +85,7 @@ class Analytics:
         for business_id, zone in businesses:
             for simulated in (False, True):
                 with self._read.begin() as session:
-                    begun, last = _first_day(session, business_id, zone), self.today(zone) - timedelta(days=2)
+                    begun, last = _first_day(session, business_id, zone), self._settled(zone)
                     if begun is None or begun > last:
                         continue
                     first = max(begun, last - timedelta(days=LONGEST_DAYS))
@@ -105,7 +111,7 @@ class Analytics:
         return {day: from_json(figures) for day, figures in rows}
 
     def _keep(self, business_id: int, zone: str, simulated: bool, counted: Mapping[date, tuple[Figures, bool]]) -> int:
-        newest = self.today(zone) - timedelta(days=2)
+        newest = self._settled(zone)
         final = {day: figures for day, (figures, over) in counted.items() if over and day <= newest}
         if not final:
             return 0
