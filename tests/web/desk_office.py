@@ -18,7 +18,18 @@ from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
-from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
+from moked.records import (
+    CallEnd,
+    CallStart,
+    Decision,
+    FieldSource,
+    LeadDraft,
+    Outcome,
+    Segment,
+    ToolUse,
+    TurnRecord,
+    Waterfall,
+)
 from moked.rollout.guard import Limits
 from moked.setup_link import SetupLink
 from moked.web import AgentParts, DeskParts, WebParts, create_app
@@ -161,6 +172,7 @@ def turns():
             1, "המזגן בסלון מטפטף, קוראים לי רותי לוי", "תודה רותי. מתי נוח שנחזור?", "תודה רותי. מתי נוח שנחזור?",
             False, 3000, 8000, "google", 0.93, waterfall=fall,
             tools=(ToolUse("save_lead", '{"name":"רותי לוי"}', "ok", True, 3),),
+            decision=Decision("sentence", 550, "whole", 550, asked="open", outcome="answered"),
         ),
         TurnRecord(
             2, "<b>מחר</b> אחרי ארבע", "מצוין, נחזור מחר אחרי ארבע. יום טוב.", "מצוין, נחזור", True, 9000, 12000,

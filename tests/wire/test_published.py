@@ -1,6 +1,9 @@
 """What is published at the desk is said to the next caller, by a server that was not restarted; on real sockets."""
 
+import re
+
 import anyio
+import httpx2
 import pytest
 from anyio import to_thread
 from sqlalchemy import select
@@ -69,3 +72,41 @@ async def test_what_is_published_holds_after_a_restart(tmp_path):
         async with house(tmp_path, database_url=url) as home:
             assert home.house.business.name == "צינור ובניו"
             assert home.house.follower.version == 1
+
+
+async def test_the_desk_of_a_running_server_rehearses_and_speaks(tmp_path):
+    """With the language model of the calls, in another loop than theirs; with the voice of the calls, in their loop."""
+    llm = LlmEmulator(brain=lambda body: Answer("ספרו לי עוד על הנזילה?"), first_token_ms=10)
+    with database("sqlite", tmp_path) as url:
+        async with house(tmp_path, llm=llm, database_url=url) as home:
+            token = await to_thread.run_sync(log_in, url, home.house.business_id)
+            cookies = {"moked_session": token}
+            async with httpx2.AsyncClient(base_url=home.base_url, cookies=cookies, timeout=30) as client:
+                page = (await client.get("/settings/prompt")).text
+                form = {"csrf": re.search(r'name="csrf" content="([^"]+)"', page)[1]}
+                draft = {"part": "prompt", "base": "0", "text": "אומרים רק אמת.\n{facts}"}
+                begun = await client.post("/settings/rehearsal", data={**form, **draft})
+                assert begun.status_code == 302, begun.text
+                assert GREETING in (await client.get("/settings/rehearsal")).text
+                said = await client.post("/settings/rehearsal/say", data={**form, "text": "יש לי נזילה"})
+                assert said.status_code == 302
+                assert "ספרו לי עוד על הנזילה?" in (await client.get("/settings/rehearsal")).text
+                assert "אומרים רק אמת." in str(llm.requests[-1])
+                heard = await client.get("/settings/pronunciation/listen", params={"said": "בּוֹיְלֶר"})
+                assert heard.headers["content-type"] == "audio/wav"
+                assert len(heard.content) > 2000
+                published = await client.post("/settings/rehearsal/publish", data=form)
+                assert published.headers["location"] == "/settings/prompt?told=published"
+            with anyio.fail_after(10):
+                while home.house.follower.version != 1:
+                    await anyio.sleep(0.02)
+            assert home.house.plan.prompt.startswith("אומרים רק אמת.")
+
+
+def log_in(url, business_id):
+    engine = db.connect(url)
+    access = Access(engine)
+    access.set_up_owner(business_id, "dana@example.com", "דנה כהן", "סיסמה ארוכה מאוד")
+    found = access.log_in("dana@example.com", "סיסמה ארוכה מאוד", address="127.0.0.1", browser="test")
+    engine.dispose()
+    return found.token

@@ -26,6 +26,7 @@ THEME: Final = "moked_theme"
 THEMES: Final = ("light", "dark")
 TOKEN_FIELD: Final = "csrf"  # noqa: S105  (names, no secrets)
 TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
+_LONG_FORM: Final = 512 * 1024
 _YEAR: Final = 365 * 24 * 3600
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -48,6 +49,12 @@ def needs(permission: Permission) -> Callable[[View], View]:
 
 def open_to_all(view: View) -> View:
     view.needed = _EVERYBODY  # type: ignore[attr-defined]
+    return view
+
+
+def long_form(view: View) -> View:
+    """For texts of some length: a letter of Hebrew is six bytes of a form."""
+    view.largest = _LONG_FORM  # type: ignore[attr-defined]
     return view
 
 
@@ -94,6 +101,8 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
         needed = getattr(view, "needed", None)
         if needed is None:
             abort(403)
+        if largest := getattr(view, "largest", 0):
+            request.max_content_length = request.max_form_memory_size = largest
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             sent = request.headers.get(TOKEN_HEADER) or request.form.get(TOKEN_FIELD, "")
             origin = request.headers.get("Origin")
