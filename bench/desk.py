@@ -1,6 +1,6 @@
 """How fast the desk's pages are with a lot on record: 100,000 contacts, leads and calls, 1,000,000 turns.
 
-    python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--out bench/results] [--name desk]
+    python -m bench.desk [--contacts 100000] [--rounds 5] [--database URL] [--only /analytics] [--out F] [--name desk]
 
 Pages are asked for through the real Flask app with a session, without a network; SQLite in a temporary folder, or the
 empty database given. CPU beside wall time: the second grows with whatever else the machine does.
@@ -11,6 +11,7 @@ import random
 import statistics
 import tempfile
 import time
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -20,15 +21,21 @@ from sqlalchemy import Engine, insert, text
 from bench.stage import RESULTS, machine, save
 from moked.crm import db, search
 from moked.crm.access import Access
+from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
 from moked.crm.leads import Origin, Stage
 from moked.crm.models import Call, CallState, Contact, Lead, Task, TaskKind, Turn
+from moked.crm.rehearsals import Rehearsals
+from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
 from moked.crm.tables_crm import Activity, ChannelIdentity, LeadTag, Tag
+from moked.dialog import AgentFactory
+from moked.dialog.published import AgentPlan, files_of
 from moked.records import Outcome
 from moked.setup_link import SetupLink
-from moked.web import DeskParts, WebParts, create_app
+from moked.web import AgentParts, DeskParts, WebParts, create_app
 
 FIRST: Final = ["דנה", "רותי", "אבי", "משה", "יעל", "נועם", "סבטלנה", "מוחמד", "אורי", "תמר"]
 LAST: Final = ["כהן", "לוי", "מזרחי", "פרץ", "ביטון", "דהן", "אברהם", "פרידמן"]
@@ -50,6 +57,8 @@ PAGES: Final = (
     "/calls?q=מטפטף", "/leads?tag=1", "/leads?least=5000&most=6000", "/leads?origin=voicemail", "/contacts?page=LAST",
     "/contacts/777/merge", "/search?q=מטפטף", "/search?q=המזגן בחיפה", "/search?q=דנה כהן", "/search?q=מילה77",
     "/search?q=0012345", "/search?q=050", "/search?q=איןכזה", "/export", "/contacts/import",
+    "/analytics", "/analytics?days=90", "/analytics?first=2020-01-01&last=2040-01-01", "/analytics.csv?days=90",
+    "/settings/business", "/settings/script", "/settings/numbers", "/settings/hearing",
 )  # fmt: skip
 
 
@@ -73,8 +82,18 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                 tables[Lead].append(
                     {"id": i, "contact_id": i, "source_call_sid": f"CA{i}", "summary": "x" * 120, **lead, **both}
                 )
-                call = {"sid": f"CA{i}", "caller": phone, "called": "+97231234567", "direction": "inbound"}
-                over = {"status": CallState.ENDED, "outcome": Outcome.COMPLETED, "duration_ms": 100_000}
+                call: dict[str, Any] = {
+                    "sid": f"CA{i}",
+                    "caller": phone,
+                    "called": "+97231234567",
+                    "direction": "inbound",
+                }
+                over = {
+                    "status": CallState.ENDED,
+                    "outcome": Outcome.COMPLETED,
+                    "duration_ms": 100_000,
+                    "engines": ["google"],
+                }
                 times = {"started_at": at, "ended_at": at, "heartbeat_at": at}
                 tables[Call].append({"id": i, "contact_id": i, "lead_id": i, **call, **over, **times, **shared})
                 done = {"done_at": at if i % 3 else None}
@@ -90,7 +109,9 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                     {
                         "call_id": i, "number": turn, "caller_text": _words(chance, 9), "said": "תודה", "heard": "תודה",
                         "cut": False, "started_ms": 0, "ended_ms": 1, "engine": "google", "dtmf": "",
-                        "speech_end_ms": 1000, "sent_ms": 1900, "created_at": at, **shared,
+                        "speech_end_ms": 1000, "transcript_ms": 1100, "endpoint_ms": 1400 + i % 200,
+                        "llm_first_ms": 1600 + i % 300, "tts_first_ms": 1750 + i % 400, "sent_ms": 1800 + i % 500,
+                        "created_at": at, **shared,
                     }
                     for turn in range(TURNS_A_CALL)
                 ]  # fmt: skip
@@ -110,25 +131,45 @@ def _words(chance: random.Random, count: int) -> str:
     return " ".join([*said, f"מילה{chance.randrange(RARE)}"])
 
 
-def measure(engine: Engine, folder: Path, contacts: int, rounds: int) -> dict[str, dict[str, float]]:
+def _no_rehearsal(plan: AgentPlan) -> AbstractAsyncContextManager[AgentFactory]:
+    raise NotImplementedError(plan)
+
+
+def measure(
+    engine: Engine, folder: Path, contacts: int, rounds: int, pages: tuple[str, ...]
+) -> dict[str, dict[str, float]]:
     """Median and worst milliseconds a page."""
     business = Crm(engine).ensure_business("bench")
     access = Access(engine)
     access.set_up_owner(business, "owner@example.com", "owner", "a long password")
     fill(engine, business, contacts)
+    began, analytics = time.perf_counter(), Analytics(engine)
+    while analytics.fill():  # as the worker does
+        pass
+    print(f"the past was counted in {time.perf_counter() - began:.1f} s", flush=True)
     parts = WebParts(
         crm=Crm(engine),
         business_id=business,
         business_name="bench",
         auth_token="bench",
         public_base_url=lambda: "http://localhost",
-        desk=DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=SetupLink(folder)),
+        rollouts=Rollouts(engine, business),
+        desk=DeskParts(
+            access=access,
+            desk=Desk(engine),
+            edits=Edits(engine),
+            setup=SetupLink(folder),
+            agent=AgentParts(
+                versions=AgentVersions(engine, files_of(None, None)), rehearsals=Rehearsals(engine), make=_no_rehearsal
+            ),
+            analytics=analytics,
+        ),
     )
     client = create_app(parts).test_client()
     login = access.log_in("owner@example.com", "a long password", address="127.0.0.1", browser="bench")
     client.set_cookie("moked_session", login.token)
     found = {}
-    for page in PAGES:
+    for page in pages:
         path = page.replace("LAST", str(max(1, contacts // 50)))
         wall, cpu = [], []
         for _ in range(rounds):
@@ -151,6 +192,7 @@ def main() -> None:
     parser.add_argument("--contacts", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--database", default="", help="an empty database; default: SQLite in a temporary folder")
+    parser.add_argument("--only", default="", help="pages that begin so")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--name", default="desk", help="of the file of results")
     given = parser.parse_args()
@@ -158,7 +200,8 @@ def main() -> None:
         engine = db.connect(given.database or f"sqlite:///{folder}/moked.db")
         db.migrate(engine)
         before = machine("python -m bench.desk")
-        pages = measure(engine, Path(folder), given.contacts, given.rounds)
+        wanted = tuple(page for page in PAGES if page.startswith(given.only))
+        pages = measure(engine, Path(folder), given.contacts, given.rounds, wanted)
         about = {"contacts": given.contacts, "turns": given.contacts * TURNS_A_CALL, "database": engine.dialect.name}
         save(given.out, given.name, {"machine": before, **about, "pages": pages})
         engine.dispose()

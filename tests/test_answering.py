@@ -125,6 +125,24 @@ async def test_what_holds_is_followed_and_what_is_broken_is_not():
     assert (taken, follower.version) == ([PLAN.business.name], 3)
 
 
+async def test_what_could_not_be_taken_is_tried_again_later(monkeypatch):
+    versions, tried = Versions(), []
+    versions.held = SimpleNamespace(version=1, texts=FILES)
+
+    async def take(plan):
+        tried.append(plan)
+        if len(tried) == 1:
+            raise OSError("the voice did not start")
+
+    follower = Follower(versions, 1, MemoryBus(), 0, take)
+    for _ in range(3):
+        await follower.look()
+    assert (len(tried), follower.version) == (1, 0)
+    monkeypatch.setattr(follower, "_again_at", 0.0)
+    await follower.look()
+    assert (len(tried), follower.version) == (2, 1)
+
+
 async def test_the_bus_tells_at_once(monkeypatch):
     monkeypatch.setattr(answering, "_POLL_S", 3600)
     versions, bus, told = Versions(), MemoryBus(), anyio.Event()

@@ -23,7 +23,7 @@ from moked.dialog import AgentFactory
 from moked.dialog.business import Business
 from moked.dialog.deaf import UnheardAgents
 from moked.dialog.published import AgentPlan, read_agent
-from moked.errors import MokedError, ProfileError, ProviderError
+from moked.errors import ProfileError, ProviderError
 from moked.media.session import Phrases
 from moked.settings import Settings
 
@@ -37,6 +37,7 @@ URGENT_PHRASES: Final = 3
 
 _POLL_S: Final = 1.0
 _RETRY_BUS_S: Final = 5.0
+_TRY_AGAIN_S: Final = 30.0
 _URGENT_S: Final = 10.0  # the greeting of a new version is waited for at most so long
 
 
@@ -177,6 +178,8 @@ class Follower:
         self._take = take
         self._news = anyio.Event()
         self._away = False
+        self._failed = 0  # a version that could not be taken, and when to try it again
+        self._again_at = 0.0
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
@@ -191,7 +194,8 @@ class Follower:
         """Let the process follow what holds. The database may be away: then what was last known does."""
         try:
             newest = await to_thread.run_sync(self._versions.version, self._business_id, abandon_on_cancel=True)
-            if newest == self.version:
+            waits = newest == self._failed and anyio.current_time() < self._again_at
+            if newest == self.version or waits:
                 self._away = False
                 return
             published = await to_thread.run_sync(self._versions.current, self._business_id, abandon_on_cancel=True)
@@ -201,15 +205,18 @@ class Follower:
                 self._away = True
                 log.warning("what the agent says cannot be read", extra={"error": type(error).__name__})
             return
-        self.version = published.version
         try:
             plan = await to_thread.run_sync(read_agent, published.texts)
             await self._take(plan)
         except ProfileError as error:
+            self.version = published.version
             log.error("a published version cannot be used", extra={"version": published.version, "key": error.key})
-        except MokedError as error:  # its voice, say
-            log.error("a version could not be taken", extra={"version": published.version, "error": error.code})
+        except Exception as error:  # its voice did not start, say: that may pass, and the calls go on
+            self._failed, self._again_at = published.version, anyio.current_time() + _TRY_AGAIN_S
+            extra = {"version": published.version, "error": type(error).__name__}
+            log.error("a version could not be taken and is tried again", extra=extra)
         else:
+            self.version = published.version
             log.info("the agent was changed", extra={"version": published.version})
 
     async def _listen(self) -> None:

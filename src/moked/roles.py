@@ -28,7 +28,9 @@ from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
 from moked.crm.businesses import Businesses
+from moked.crm.costs import Prices
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
@@ -52,6 +54,7 @@ from moked.dialog.published import AgentPlan, files_of, read_agent
 from moked.erasing import Leftovers
 from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
 from moked.jobs import transcripts, webhooks
+from moked.jobs.counting import count_days
 from moked.jobs.exports import write_exports
 from moked.jobs.purge import nightly
 from moked.jobs.sweeper import sweep
@@ -111,6 +114,7 @@ class House:
     crm: Crm
     rollouts: Rollouts
     versions: AgentVersions
+    analytics: Analytics
     bus: Bus
     auth_token: str
     host: str
@@ -127,6 +131,7 @@ class House:
     node: Node | None = None
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
+    follower: Follower | None = None  # of the first business
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
@@ -236,6 +241,7 @@ async def serve(
             await _media(house, stack, watcher)
         for one in house.practices.values():
             follower = Follower(house.versions, one.id, house.bus, one.version, one.follow)
+            house.follower = house.follower or follower
             tasks.start_soon(follower.run)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
@@ -262,6 +268,7 @@ async def serve(
             retention = Retention(house.engine, parts.provider_recordings(settings))
             for one in house.practices.values():
                 tasks.start_soon(nightly, retention, one.id, ZoneInfo(one.business.timezone))
+            tasks.start_soon(count_days, house.analytics)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -313,6 +320,8 @@ async def _stop_without(parent: int, server: Server) -> None:
 
 def _about(house: House) -> dict[str, str]:
     process = {"process": str(house.number)} if house.number else {}
+    if house.follower is not None:
+        process["agent"] = f"version {house.follower.version}" if house.follower.version else "files"
     return process | ({"hearing": house.rollout.words} if house.rollout is not None else {})
 
 
@@ -369,6 +378,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         crm,
         rollouts,
         versions,
+        Analytics(engine),
         bus,
         secret,
         host,
@@ -472,6 +482,8 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         outreach=leaving,
         setup=setup,
         agent=agent(engine),
+        analytics=Analytics(engine),
+        prices=_prices(house.settings),
         privacy=_privacy(house, engine),
         recordings=house.archive.library,
     )
@@ -632,6 +644,16 @@ def _rollout(house: House, engines: Sequence[Engine], breakers: Mapping[str, Bre
 
 def _limits(settings: Settings) -> Limits:
     return Limits(settings.rollback_error_percent, settings.rollback_p95_ms, settings.rollback_min_turns)
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        settings.price_phone_minute,
+        settings.price_hearing_minute,
+        settings.price_voice_million,
+        settings.price_model_million,
+        settings.price_currency,
+    )
 
 
 def _streaming_choice(rollout: Rollout) -> parts.Choice:

@@ -126,6 +126,11 @@ def _is(default: Any, about: str, right: str, **limits: Any) -> Any:
     return Field(default, description=about, json_schema_extra={"right": right}, **limits)
 
 
+def _price(about: str) -> Any:
+    told = f"{about} For the estimate on the page of figures; 0: nothing, or not known."
+    return _is(0.0, told, "a number from 0 to 100000", ge=0, le=100_000, allow_inf_nan=False)
+
+
 _YES_NO: Final = "true or false"
 _FILE: Final = "the path of a file that can be read"
 _ADDRESS: Final = "host:port, such as localhost:9090"
@@ -142,6 +147,7 @@ _GROUPS: Final = {
     "tts_voice": "Talking",
     "openai_api_key": "Language model",
     "smtp_host": "Messages to the people of the business",
+    "price_phone_minute": "Prices",
 }
 
 
@@ -511,6 +517,14 @@ class Settings(BaseSettings):
     def mail_sender(self) -> str:
         """`SMTP_FROM`, or the login where it is an address; '' where no mail can be sent."""
         return self.smtp_from or (self.smtp_user if "@" in self.smtp_user else "")
+
+    price_phone_minute: float = _price("A minute of a call at the carrier.")
+    price_hearing_minute: float = _price("A minute heard by Google.")
+    price_voice_million: float = _price("A million letters spoken by Google's voice.")
+    price_model_million: float = _price("A million tokens of the language model, of both kinds together.")
+    price_currency: Annotated[str, _folded("upper")] = _is(
+        "USD", "Currency of the prices.", "three letters such as USD or ILS", pattern=r"^[A-Z]{3}$"
+    )
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -992,6 +992,24 @@ async def test_the_spool_follows_the_call_and_ends_where_the_caller_says_so(text
         assert spool.audio <= 4000 * 8  # from the words on nothing more: the interim was enough
 
 
+@dataclass
+class Model(Agent):
+    tokens: int = 0
+
+
+async def test_what_a_language_model_used_is_on_record_once():
+    call = Call()
+    call.agent = Model({}, tokens=700)
+    async with call.on():
+        await call.says(3000, 4000, "יש לי נזילה")
+        await call.hangs_up(8000)
+    assert call.store.events.count("model_used") == 1
+    call = Call()
+    async with call.on():
+        await call.hangs_up(3000)
+    assert "model_used" not in call.store.events
+
+
 # ---- a person is asked
 
 

@@ -4,8 +4,12 @@ import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
+from moked.crm.costs import Prices
 from moked.crm.edits import Edits
 from moked.crm.hooks import Hooks
 from moked.crm.job_store import JobStore
@@ -20,10 +24,22 @@ from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
-from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
+from moked.records import (
+    CallEnd,
+    CallStart,
+    Decision,
+    FieldSource,
+    LeadDraft,
+    Outcome,
+    Segment,
+    ToolUse,
+    TurnRecord,
+    Waterfall,
+)
 from moked.rollout.guard import Limits
 from moked.setup_link import SetupLink
 from moked.web import AgentParts, ApiParts, DeskParts, WebParts, create_app
+from moked.web.desk import wav
 
 BASE = "http://localhost"
 PASSWORD = "סיסמה ארוכה מאוד"
@@ -34,6 +50,40 @@ NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
 async def scripted(plan):
     """The scripted agent, as a rehearsal is given it."""
     yield ScriptAgents(plan.business, script=plan.script)
+
+
+class Recording:
+    """A recording in memory: two seconds in which the caller speaks, then the agent, again and again."""
+
+    channels, sample_rate = 2, 8000
+
+    def __init__(self, duration_ms):
+        self.duration_ms = duration_ms
+        at = np.arange(duration_ms * 8)
+        tone = (np.sin(at * (2 * np.pi * 440 / 8000)) * 12000).astype("<i2")
+        theirs = (at // 16000) % 2 == 0
+        self._sides = np.where(theirs, tone, 0), np.where(theirs, 0, tone)
+        samples = np.stack(self._sides, axis=1).astype("<i2").tobytes()
+        self.data = wav.header(len(samples), 8000, 2) + samples
+        self.size = len(self.data)
+
+    def read(self, start, length):
+        return self.data[start : start + length]
+
+    def peaks(self, points):
+        return tuple(
+            [float(np.abs(part).max()) / 32768 for part in np.array_split(side, points)] for side in self._sides
+        )
+
+
+class Shelf:
+    """Where recordings are, by business and call."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def find(self, business_id, call_sid):
+        return self.kept.get((business_id, call_sid))
 
 
 class DeskOffice:
@@ -58,6 +108,7 @@ class DeskOffice:
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
         self.versions = AgentVersions(engine, files_of(None, None), clock=lambda: self.now)
         self.published = []
+        self.recordings = Shelf()
         self.agent = AgentParts(
             versions=self.versions,
             rehearsals=Rehearsals(engine, clock=lambda: self.now),
@@ -97,6 +148,9 @@ class DeskOffice:
                 outreach=self.outreach,
                 setup=self.setup,
                 agent=self.agent,
+                analytics=Analytics(self.engine, clock=lambda: self.now),
+                prices=Prices(0.02, 0.024, 16.0, 2.0),
+                recordings=self.recordings,
             ),
         )
 
@@ -148,6 +202,7 @@ def turns():
             1, "המזגן בסלון מטפטף, קוראים לי רותי לוי", "תודה רותי. מתי נוח שנחזור?", "תודה רותי. מתי נוח שנחזור?",
             False, 3000, 8000, "google", 0.93, waterfall=fall,
             tools=(ToolUse("save_lead", '{"name":"רותי לוי"}', "ok", True, 3),),
+            decision=Decision("sentence", 550, "whole", 550, asked="open", outcome="answered"),
         ),
         TurnRecord(
             2, "<b>מחר</b> אחרי ארבע", "מצוין, נחזור מחר אחרי ארבע. יום טוב.", "מצוין, נחזור", True, 9000, 12000,

@@ -28,7 +28,9 @@ def test_every_page_of_a_furnished_desk(furnished):
     contact = furnished.desk.lead(furnished.business, lead).contact.id
     paths = ("/board", "/leads", "/leads/board", f"/leads/{lead}", "/contacts", f"/contacts/{contact}", "/calls",
              "/calls/CA0", "/calls/CA90", "/calls/CA91", "/calls/CA92", "/tasks", "/tasks?done=1", "/account",
-             "/users", "/audit")  # fmt: skip
+             "/users", "/audit", "/analytics", "/settings/business", "/settings/script", "/settings/prompt",
+             "/settings/pronunciation", "/settings/numbers", "/settings/hearing", "/settings/rehearsal",
+             "/settings/script/versions/0")  # fmt: skip
     for language, direction in (("he", "rtl"), ("en", "ltr")):
         web.client.set_cookie("moked_language", language)
         for path in paths:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from moked.crm.desk import LeadFilter
 from moked.crm.permissions import UserRole
 from moked.dialog.ownerfile import plain
+from moked.errors import Failure, ProviderError
 from moked.web.desk.profile_form import shown
 from tests.web.desk_office import DeskOffice
 from tests.web.test_profile_form import sent
@@ -73,6 +75,19 @@ def test_a_broken_script_is_never_published(desk):
     assert desk.versions.version(desk.business) == 0
 
 
+def test_a_long_text_fits_and_a_far_too_long_one_is_told(desk):
+    text = "{facts}\n" + "א" * 19_000  # 114 KB of a form
+    answer = desk.web.post("/settings/prompt", page="/settings/prompt", base="0", text=text)
+    assert answer.location == "/settings/prompt?told=published"
+    assert desk.versions.current(desk.business).texts.prompt == text
+    longer = desk.web.post("/settings/prompt", page="/settings/prompt", base="1", text=text + "א" * 2000)
+    assert longer.status_code == 400
+    assert "הטקסט ארוך מדי" in longer.text
+    huge = desk.web.post("/settings/prompt", page="/settings/prompt", base="1", text="א" * 200_000)
+    assert huge.status_code == 413
+    assert "גדול מדי" in huge.text
+
+
 def test_versions_are_listed_compared_and_restored(desk):
     page = "/settings/script"
     desk.web.post(page, page=page, base="0", text='lines:\n  goodbye: "ראשון."\n', note="פרידה קצרה")
@@ -119,7 +134,7 @@ def test_a_draft_is_tried_out_in_writing_and_published(desk):
     desk.web.post(say, page="/settings/rehearsal", text="0")  # a key: a person
     talk = desk.web.get("/settings/rehearsal").text
     assert "כאן השיחה מועברת לנציג" in talk
-    assert desk.desk.leads(desk.business, _all(), "Asia/Jerusalem").total == 0
+    assert desk.desk.leads(desk.business, LeadFilter(), "Asia/Jerusalem").total == 0
     assert "ספרו לי, מה קרה?" in desk.web.get(f"{page}?draft=1").text
     assert "ספרו לי, מה קרה?" not in desk.web.get(page).text
     published = desk.web.post("/settings/rehearsal/publish", page="/settings/rehearsal")
@@ -128,17 +143,26 @@ def test_a_draft_is_tried_out_in_writing_and_published(desk):
     assert desk.agent.rehearsals.find(desk.me) is None
 
 
-def _all():
-    from moked.crm.desk import LeadFilter
-
-    return LeadFilter()
-
-
 def test_a_broken_draft_says_why(desk):
     answer = desk.web.post("/settings/rehearsal", page="/settings/script", part="script", base="0", text="steps: x: y")
     assert answer.status_code == 400
     assert "המבנה אינו תקין" in answer.text
     assert desk.web.post("/settings/rehearsal/say", page="/settings/rehearsal", text="שלום").status_code == 302
+
+
+def test_a_language_model_that_is_away_changes_nothing(desk, monkeypatch):
+    desk.web.post("/settings/rehearsal", page="/settings/script")
+    before = desk.agent.rehearsals.find(desk.me)
+
+    def away(*given, **more):
+        raise ProviderError("llm", Failure.TIMEOUT, "away")
+
+    monkeypatch.setattr("tests.web.desk_office.ScriptAgents", away)
+    answer = desk.web.post("/settings/rehearsal/say", page="/settings/rehearsal", text="יש לי נזילה")
+    assert answer.status_code == 400
+    assert "מודל השפה לא ענה" in answer.text
+    assert "יש לי נזילה" in answer.text  # what was typed is not lost
+    assert desk.agent.rehearsals.find(desk.me) == before
 
 
 def test_the_business_form_is_tried_out_too(desk):

@@ -9,6 +9,7 @@ whoever changes it has seen (`Actor.expects`) raises `versions.Stale`.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -22,7 +23,7 @@ from moked.crm.exporting import Exports
 from moked.crm.importing import Imports
 from moked.crm.lead_fields import LOST_REASONS, FieldKind, Unfit, read_shekels, read_value
 from moked.crm.leads import Stage, move, set_by_person
-from moked.crm.models import Lead, UserAccount
+from moked.crm.models import AuditEntry, Lead, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.settle import state_of, write_state
 from moked.crm.tables_crm import LeadField, LeadSetting, LeadTag, Tag
@@ -31,6 +32,8 @@ from moked.crm.writing import Unreadable, clean, named
 __all__ = ["NOTE", "Edits", "Unreadable"]
 
 NOTE = "note"
+LISTENED = "call.listened"
+LISTENING = timedelta(minutes=10)
 _MOST_TAGS = 20
 _LONGEST_TAG = 40
 
@@ -118,6 +121,20 @@ class Edits(ContactEdits, TaskEdits, SetupEdits, Imports, Exports):
             lead.updated_at = now
             activity.record(session, lead, activity.NOTE, at=now, who=by.name, text=text)
             audit.note(session, by, "lead.noted", f"lead:{lead.id}", now)
+
+    def note_listening(self, by: Actor, call_sid: str) -> None:
+        """Somebody hears a recording: on record, once for each `LISTENING` in which they go on."""
+        target, now = f"call:{call_sid}"[:64], self._clock()
+        with self._writing() as session:
+            heard = select(AuditEntry.id).where(
+                AuditEntry.business_id == by.business_id,
+                AuditEntry.at > now - LISTENING,
+                AuditEntry.user_id == by.user_id,
+                AuditEntry.action == LISTENED,
+                AuditEntry.target == target,
+            )
+            if session.scalars(heard.limit(1)).first() is None:
+                audit.note(session, by, LISTENED, target, now)
 
     def set_tags(self, by: Actor, lead_id: int, text: str) -> None:
         """The tags of a lead, as they are typed: between commas. Unknown ones are made, unused ones go."""

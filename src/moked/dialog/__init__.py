@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from moked.records import Handover, LeadDraft, ToolUse
 
@@ -158,6 +158,20 @@ class Agent(Protocol):
 
     def take_up(self, kept: Any) -> None:
         """Go on from what `keep` gave. Raises `ValueError` for what cannot be used, and is as new then."""
+
+
+@runtime_checkable
+class Costly(Protocol):
+    """An agent that a language model answers for."""
+
+    @property
+    def tokens(self) -> int:
+        """Used so far, abandoned replies included."""
+
+
+def tokens_of(agent: object) -> int:
+    """Of a language model's agent; 0 of any other."""
+    return agent.tokens if isinstance(agent, Costly) else 0
 
 
 class Unheard(Agent, Protocol):

@@ -142,6 +142,10 @@ class LlmAgent:
         self._before = LeadDraft()
         self.spent = Spent()
 
+    @property
+    def tokens(self) -> int:
+        return self.spent.tokens
+
     def greet(self) -> Reply:
         return _Answer(
             _fixed(Say(self._context.opening or self._context.greeting or self._business.greeting), Ask(Expect.OPEN))

@@ -118,6 +118,10 @@ class RationedAgent:
         self._relief: ScriptAgent | None = None
         self._relieved_at = 0  # the turn
 
+    @property
+    def tokens(self) -> int:
+        return self._model.spent.tokens
+
     def greet(self) -> Reply:
         return self._model.greet()
 

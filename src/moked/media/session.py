@@ -39,6 +39,7 @@ from moked.dialog import (
     Unheard,
     second_hearing,
     slots,
+    tokens_of,
 )
 from moked.dialog.history import History
 from moked.errors import ProviderError, first_leaf
@@ -243,6 +244,7 @@ class CallSession:
         self._end: tuple[Outcome, str] | None = None
         self._after: Transfer | EndCall | None = None
         self._failures = 0
+        self._tokens_noted = 0
         self._closing = False
         self._recorded = False
         self._turn_engine = ""
@@ -533,17 +535,26 @@ class CallSession:
             ended_at=datetime.now(UTC),
             stream=self._start.stream,
         )
+        self._note_tokens()
         self._parts.journal.put_end(end)
         with anyio.move_on_after(_CONTROL_S):
             await self._parts.journal.flush()
         self._log.publish("call.ended", outcome=outcome.value, detail=detail)
         log.info("call ended", extra={"outcome": outcome.value, "detail": detail, "duration_ms": end.duration_ms})
 
+    def _note_tokens(self) -> None:
+        """What a language model has used of this call in this process."""
+        used = tokens_of(self._agent) - self._tokens_noted
+        if used > 0:
+            self._log.event("model_used", tokens=used)
+            self._tokens_noted += used
+
     async def _record_leaving(self) -> None:
         """Before the socket is closed, where it is not yet: the carrier asks at once."""
         if self._recorded:
             return
         self._recorded = True
+        self._note_tokens()
         with anyio.move_on_after(_CONTROL_S):
             await self._parts.journal.flush()
         if self._left == HANDOVER and not await self._rung():

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
+from moked.crm.analytics import Analytics
+from moked.crm.costs import Prices
 from moked.crm.desk import Desk
 from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
@@ -114,7 +116,9 @@ class PrivacyParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
-    """What the desk stands on. `agent`: its settings have pages; `recordings`: where calls' audio is, if anywhere."""
+    """What the desk stands on. `agent`: its settings have pages; `analytics`: the figures have one, with costs by
+    `prices`; `recordings`: where calls' audio is, if anywhere.
+    """
 
     access: Access
     desk: Desk
@@ -124,6 +128,8 @@ class DeskParts:
     outreach: Outreach
     setup: Setup
     agent: AgentParts | None = None
+    analytics: Analytics | None = None
+    prices: Prices = field(default_factory=Prices)
     recordings: RecordingSource | None = None
     privacy: PrivacyParts | None = None
 

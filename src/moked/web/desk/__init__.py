@@ -32,6 +32,7 @@ from moked.records import Outcome
 from moked.web.desk import (
     account,
     agent_pages,
+    analytics,
     board,
     calls,
     campaigns,
@@ -40,10 +41,12 @@ from moked.web.desk import (
     files,
     gate,
     hearing_pages,
+    hearing_words,
     integrations,
     jobs,
     lead_setup,
     leads,
+    listening,
     numbers_pages,
     outreach,
     phone,
@@ -69,12 +72,16 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account, jobs, outreach, campaigns):
+    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account):
+        module.add(views, desk)
+    for module in (listening, jobs, outreach, campaigns):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)
         rehearsal_pages.add(views, desk, desk.agent)
         numbers_pages.add(views, parts, desk, desk.agent)
+    if desk.analytics is not None:
+        analytics.add(views, desk, desk.analytics)
     if parts.rollouts is not None:
         hearing_pages.add(views, parts, parts.rollouts)
     if parts.api is not None:
@@ -94,6 +101,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
     views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
+    views.add_app_template_filter(hearing_words.read, "hearing_words")
 
     def stopped() -> bool:
         """Whether whoever looks should know of an address that events are not sent to any more."""

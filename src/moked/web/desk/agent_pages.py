@@ -14,7 +14,7 @@ from moked.dialog.ownerfile import plain, written
 from moked.dialog.published import Part
 from moked.errors import ProfileError, ProviderError
 from moked.web.desk import asked, gate, profile_form, wav, words
-from moked.web.desk.gate import actor, needs
+from moked.web.desk.gate import actor, long_form, needs
 from moked.web.desk.textdiff import changes
 from moked.web.parts import AgentParts, DeskParts
 
@@ -74,6 +74,7 @@ def add(views: Blueprint, desk: DeskParts, agent: AgentParts) -> None:
 
     @views.post("/settings/business")
     @needs(Permission.SETTINGS)
+    @long_form
     def publish_business() -> AnyResponse:
         held = agent.versions.current(actor().business_id)
         before = plain(held.texts.profile, "profile")
@@ -107,6 +108,7 @@ def add(views: Blueprint, desk: DeskParts, agent: AgentParts) -> None:
 
     @views.post("/settings/pronunciation")
     @needs(Permission.SETTINGS)
+    @long_form
     def publish_pronunciation() -> AnyResponse:
         held = agent.versions.current(actor().business_id)
         written_words, said = request.form.getlist("word"), request.form.getlist("said")
@@ -161,10 +163,9 @@ def add(views: Blueprint, desk: DeskParts, agent: AgentParts) -> None:
             return published(part, text, f"desk.settings_{part.value}", again)
 
         name = f"settings_{part.value}"
+        changing = long_form(needs(Permission.SETTINGS)(publish))
         views.add_url_rule(f"/settings/{part.value}", name, needs(Permission.SETTINGS)(show), methods=["GET"])
-        views.add_url_rule(
-            f"/settings/{part.value}", f"publish_{part.value}", needs(Permission.SETTINGS)(publish), methods=["POST"]
-        )
+        views.add_url_rule(f"/settings/{part.value}", f"publish_{part.value}", changing, methods=["POST"])
 
     add_text(Part.SCRIPT)
     add_text(Part.PROMPT)

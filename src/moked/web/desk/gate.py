@@ -5,6 +5,7 @@ must carry the anti-forgery token, which follows from the secret in the browser'
 address. What a person may not do is 403, who is not logged in goes to the login page and back.
 """
 
+import secrets
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ THEMES: Final = ("light", "dark")
 TOKEN_FIELD: Final = "csrf"  # noqa: S105  (names, no secrets)
 TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
 _DRAINED: Final = 256 * 1024 * 1024  # of a body that is refused
+_LONG_FORM: Final = 512 * 1024
 _YEAR: Final = 365 * 24 * 3600
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -70,6 +72,12 @@ def _let_in(largest: int) -> None:
 
 def open_to_all(view: View) -> View:
     view.needed = _EVERYBODY  # type: ignore[attr-defined]
+    return view
+
+
+def long_form(view: View) -> View:
+    """For texts of some length: a letter of Hebrew is six bytes of a form."""
+    view.largest = _LONG_FORM  # type: ignore[attr-defined]
     return view
 
 
@@ -119,6 +127,8 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
             _let_in(largest)
         if needed is None:
             abort(403)
+        if largest := getattr(view, "largest", 0):
+            request.max_content_length = request.max_form_memory_size = largest
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             sent = request.headers.get(TOKEN_HEADER) or request.form.get(TOKEN_FIELD, "")
             origin = request.headers.get("Origin")
@@ -155,9 +165,17 @@ def with_sockets(response: Response, desk: DeskParts) -> Response:
     return response
 
 
+def style_nonce() -> str:
+    """For a script of ours that brings a style of its own: what this page's policy lets through, once."""
+    g.style_nonce = g.get("style_nonce") or secrets.token_urlsafe(16)
+    return str(g.style_nonce)
+
+
 def protected(response: Response) -> Response:
     """The headers of a page. Its own address may be told to itself: browsers else hide where a form came from."""
-    response.headers.setdefault("Content-Security-Policy", POLICY)
+    nonce = g.get("style_nonce")
+    policy = POLICY.replace("style-src 'self'", f"style-src 'self' 'nonce-{nonce}'") if nonce else POLICY
+    response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), payment=(), microphone=(self)")

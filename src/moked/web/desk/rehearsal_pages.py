@@ -16,7 +16,7 @@ from moked.dialog.tryout import LONGEST, Tryout, begin, say
 from moked.errors import ProfileError, ProviderError
 from moked.web.desk import asked, gate, profile_form, words
 from moked.web.desk.agent_pages import problem_words
-from moked.web.desk.gate import actor, needs
+from moked.web.desk.gate import actor, long_form, needs
 from moked.web.parts import AgentParts, DeskParts
 
 _PATIENCE_S: Final = 30.0
@@ -77,6 +77,7 @@ def add(views: Blueprint, desk: DeskParts, agent: AgentParts) -> None:
 
     @views.post("/settings/rehearsal")
     @needs(Permission.SETTINGS)
+    @long_form
     def begin_rehearsal() -> AnyResponse:
         """Of a draft: a form of the settings with its `part`; `again` the same; or without one what is published."""
         found = agent.rehearsals.find(actor()) if request.form.get("again") else None
