@@ -252,9 +252,14 @@ def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:
     return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender)
 
 
+def has_model(settings: Settings) -> bool:
+    """Whether a language model talks, and not the script."""
+    return settings.openai_api_key is not None or bool(settings.openai_base_url)
+
+
 def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice]:
     """The agent: a language model where one is configured, else the script."""
-    if settings.openai_api_key is None and not settings.openai_base_url:
+    if not has_model(settings):
         chosen = ScriptAgents(business, settings.agent_script)
         return chosen, Choice(
             "agent", "script", "no language model is set", "OPENAI_API_KEY, or OPENAI_BASE_URL of any compatible server"
@@ -297,6 +302,7 @@ def phrases(business: Business) -> Phrases:
         back="סליחה על ההפסקה הקצרה, אני איתכם.",
         say_again="סליחה, הקו נקטע לרגע. אפשר לחזור על מה שאמרתם?",
         last_minute="נשארה לנו עוד דקה לשיחה.",
+        transferring=f"אני {connecting} אתכם לנציג.",
         fillers=(
             f"רק רגע, אני {checking}.",
             "שנייה אחת.",

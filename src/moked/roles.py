@@ -37,6 +37,7 @@ from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
 from moked.jobs.sweeper import sweep
+from moked.media import orders
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
 from moked.media.journal import Journal
@@ -86,6 +87,7 @@ class House:
     business_id: int
     crm: Crm
     rollouts: Rollouts
+    live: Live
     bus: Bus
     auth_token: str
     host: str
@@ -181,6 +183,8 @@ async def serve(
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role in (Role.ALL, Role.MEDIA):
             await _media(house, stack, watcher)
+        if house.media is not None:
+            tasks.start_soon(doors.deliver_orders, house.media, house.live, house.bus)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             desk = await to_thread.run_sync(_desk, house, stack)
@@ -190,7 +194,9 @@ async def serve(
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
-            sockets=doors.doors(house.media, number=number, redeem=_redeem(house), ours=house.our_urls),
+            sockets=doors.doors(
+                house.media, number=number, redeem=_redeem(house), live=house.live, ours=house.our_urls
+            ),
             flask=flask,
             bus=house.bus if house.media is not None or settings.redis_url else None,
             board=house.bus if watched is not None else None,
@@ -283,7 +289,8 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     pressure = Pressure(settings.admit_lag_ms / 1000)
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, business_id)
-    house = House(settings, business, business_id, crm, rollouts, bus, secret, host, port, processes, pressure)
+    live = Live(engine)
+    house = House(settings, business, business_id, crm, rollouts, live, bus, secret, host, port, processes, pressure)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -584,6 +591,8 @@ def _web_parts(house: House, desk: DeskParts) -> WebParts:
         redirect_call=_redirector(house),
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
+        ordered=_from_thread(lambda: house.bus.publish(orders.TOPIC, "order", {})),
+        follows_instructions=parts.has_model(house.settings),
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),

@@ -114,8 +114,11 @@ class UnheardAgent:
             unheard=True,
         )
 
-    def handed_back(self, how: Handover) -> Reply:
-        return self._agent.handed_back(how)
+    def handed_back(self, how: Handover, told: str = "") -> Reply:
+        return self._agent.handed_back(how, told)
+
+    def instruct(self, text: str) -> None:
+        self._agent.instruct(text)
 
     def keep(self) -> Any:
         """What was typed is in the lead; who hears the caller in another process begins with the call's own agent."""

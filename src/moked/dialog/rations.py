@@ -129,8 +129,11 @@ class RationedAgent:
     def lead(self) -> LeadDraft:
         return self._model.lead() if self._relief is None else self._relief.lead()
 
-    def handed_back(self, how: Handover) -> Reply:
-        return (self._model if self._relief is None else self._relief).handed_back(how)
+    def handed_back(self, how: Handover, told: str = "") -> Reply:
+        return (self._model if self._relief is None else self._relief).handed_back(how, told)
+
+    def instruct(self, text: str) -> None:
+        (self._model if self._relief is None else self._relief).instruct(text)
 
     def keep(self) -> Any:
         relief = None if self._relief is None else self._relief.keep()

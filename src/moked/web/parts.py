@@ -82,6 +82,9 @@ class WebParts:
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
 
+    `ordered` tells the media processes that somebody has given a call an order; `follows_instructions`: the agent
+    understands what people write to it, else it says that.
+
     `desk`: the pages people work at; None = only the carrier is answered.
     """
 
@@ -102,4 +105,6 @@ class WebParts:
     streaming_default: bool = True
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
+    ordered: Callable[[], None] = _nobody_told
+    follows_instructions: bool = False
     desk: DeskParts | None = None

@@ -3,7 +3,7 @@ and the live board.
 
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
-    phone    the agent, by the browser's microphone
+    phone    the agent, by the browser's microphone     supervision   listen, instruct, take over, end, transfer
     account  one's own, everybody's, the audit log      leads contacts calls tasks
     show     values for people (pure)
 
@@ -25,7 +25,7 @@ from moked.crm import passwords
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, phone, show, tasks, words
+from moked.web.desk import account, board, calls, contacts, entry, gate, leads, phone, show, supervision, tasks, words
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -41,7 +41,9 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, supervision):
+        module.add(views, parts, desk)
+    for module in (leads, contacts, calls, tasks, account):
         module.add(views, desk)
 
     @views.get("/static/<path:name>")
