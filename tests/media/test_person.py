@@ -1,6 +1,6 @@
 """A person's voice on its way to the caller: gathered a little, never held for long."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.media.person import Person
@@ -21,6 +21,7 @@ def test_a_voice_that_ran_dry_is_gathered_anew():
     assert len(person.voice(FRAME, 0)) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 600), max_size=100))
 def test_the_caller_never_waits_long(waits):
     person = Person("דנה", 0, 1)

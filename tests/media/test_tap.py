@@ -1,6 +1,6 @@
 """Both sides of a call on one clock: nothing twice, nothing before its time, nothing that was cleared."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked.audio import SILENCE
@@ -36,6 +36,7 @@ def test_audio_that_is_long_over_is_left_out():
     assert tap.caller(1000, bytes(160)) == Frame(bytes(160), b"b" * 160)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 400)), max_size=20), st.integers(1, 60))
 def test_nothing_is_heard_twice_or_out_of_order(pieces, count):
     tap, at, sent = Tap(), 0, b""
