@@ -1,7 +1,7 @@
 """Where browsers find the media processes, and which pages may open a socket to them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moked import sockets
@@ -47,6 +47,7 @@ def test_only_our_own_pages_may_come(origin, host, ours, may):
     assert may_come_from(origin, host, ours) is may
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_origin_breaks_the_door(origin, host):
     assert may_come_from(origin, host, ("https://a.example",)) in (True, False)

@@ -271,9 +271,14 @@ def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:
     return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender)
 
 
+def has_model(settings: Settings) -> bool:
+    """Whether a language model talks, and not the script."""
+    return settings.openai_api_key is not None or bool(settings.openai_base_url)
+
+
 def chat(settings: Settings) -> Chat | None:
     """The language model's server, where one is configured; for all agents of the process."""
-    if settings.openai_api_key is None and not settings.openai_base_url:
+    if not has_model(settings):
         return None
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key is not None else ""
     return Chat(base_url=settings.openai_base_url, api_key=key, timeout_s=settings.llm_timeout_s)
@@ -352,6 +357,7 @@ def phrases(business: Business) -> Phrases:
         last_minute="נשארה לנו עוד דקה לשיחה.",
         asked_team=f"דיברתי עם הצוות. רק רגע, אני {checking} מה נמסר לי.",
         not_recording="בסדר גמור, השיחה לא מוקלטת.",
+        transferring=f"אני {connecting} אתכם לנציג.",
         fillers=(
             f"רק רגע, אני {checking}.",
             "שנייה אחת.",

@@ -58,6 +58,7 @@ from moked.jobs.counting import count_days
 from moked.jobs.exports import write_exports
 from moked.jobs.purge import nightly
 from moked.jobs.sweeper import sweep
+from moked.media import orders
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
 from moked.media.journal import Journal
@@ -115,6 +116,7 @@ class House:
     rollouts: Rollouts
     versions: AgentVersions
     analytics: Analytics
+    live: Live
     bus: Bus
     auth_token: str
     host: str
@@ -243,6 +245,8 @@ async def serve(
             follower = Follower(house.versions, one.id, house.bus, one.version, one.follow)
             house.follower = house.follower or follower
             tasks.start_soon(follower.run)
+        if house.media is not None:
+            tasks.start_soon(doors.deliver_orders, house.media, house.live, house.bus)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             voice = await _page_voice(house, stack)
@@ -272,7 +276,9 @@ async def serve(
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
-            sockets=doors.doors(house.media, number=number, redeem=_redeem(house), ours=house.our_urls),
+            sockets=doors.doors(
+                house.media, number=number, redeem=_redeem(house), live=house.live, ours=house.our_urls
+            ),
             flask=flask,
             bus=house.bus if house.media is not None or settings.redis_url else None,
             board=house.bus if watched is not None else None,
@@ -379,6 +385,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         rollouts,
         versions,
         Analytics(engine),
+        Live(engine),
         bus,
         secret,
         host,
@@ -854,6 +861,8 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         dialling=house.out.dialling,
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
+        ordered=_from_thread(lambda: house.bus.publish(orders.TOPIC, "order", {})),
+        follows_instructions=parts.has_model(house.settings),
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),

@@ -80,6 +80,7 @@ class Agent:
     committed: list = field(default_factory=list)
     asked: list = field(default_factory=list)
     draft: LeadDraft = field(default_factory=LeadDraft)
+    instructed: list = field(default_factory=list)
 
     def greet(self):
         return _Reply(self, "greet", (Say("שלום, במה אפשר לעזור?"), Ask(Expect.OPEN)))
@@ -92,7 +93,11 @@ class Agent:
     def lead(self):
         return self.draft
 
+    def instruct(self, text):
+        self.instructed.append(text)
+
     def handed_back(self, how, told, history):
+        self.instructed.append(told)
         return _Reply(self, how.value, (Say("הצוות יטפל בזה. במה עוד אפשר לעזור?"), Ask(Expect.OPEN)))
 
     def keep(self):

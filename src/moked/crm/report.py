@@ -93,6 +93,7 @@ def _turn(turn: Turn) -> dict[str, Any]:
         },
         "tools": turn.tools,
         "decision": turn.decision,
+        "spoken_by": turn.spoken_by,
     }
 
 

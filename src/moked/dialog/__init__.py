@@ -147,8 +147,12 @@ class Agent(Protocol):
         """Prepare the answer to `turn`. `history` holds everything heard before it, without the turn itself."""
 
     def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
-        """The caller was to be connected to a person and is not: say so, and go on. `told`: what the person says to
-        do, '' if nothing."""
+        """The caller was to be connected to a person and is not, or a person who spoke in our place has left: say so,
+        and go on. `told`: what the person says to do, '' if nothing; of one who has left, who that was too."""
+
+    def instruct(self, text: str) -> None:
+        """A person of the business says, unheard by the caller, what to heed in the next reply. An agent that
+        understands no instructions says it."""
 
     def lead(self) -> LeadDraft:
         """What was learned so far; asked for at any moment, also after a break."""

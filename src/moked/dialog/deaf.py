@@ -117,6 +117,9 @@ class UnheardAgent:
     def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
         return self._agent.handed_back(how, told, history)
 
+    def instruct(self, text: str) -> None:
+        self._agent.instruct(text)
+
     def keep(self) -> Any:
         """What was typed is in the lead; who hears the caller in another process begins with the call's own agent."""
         return self._agent.keep()

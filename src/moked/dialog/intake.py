@@ -81,6 +81,7 @@ HANDED_BACK: Final = {
     Handover.UNANSWERED: "לא הצלחתי להשיג נציג כרגע, אבל אפשר להשאיר לי את הפרטים ויחזרו אליכם.",
     Handover.SENT_BACK: "דיברתי עם הצוות. הם יטפלו בזה ויחזרו אליכם.",
     Handover.TAKEN: "השיחה עם הנציג הסתיימה.",
+    Handover.RETURNED: "אני שוב איתכם.",
 }
 """What the caller is told who waited for a person."""
 

@@ -56,6 +56,12 @@ _LETTERS_A_TOKEN: Final = 2  # of Hebrew; rather too many tokens than too few
 NO_MORE_TOOLS: Final = "Not done: no more tools in this call. Answer with what you know."
 
 WAITS: Final = "[הפונה ממתין בקו לתשובה]"
+_TOLD_KEPT: Final = 5
+_INSTRUCTED: Final = (
+    "הנחיות מאנשי העסק לשיחה הזאת. מי שמתקשר לא שומע אותן: אין להזכיר שהתקבלו ואין לצטט אותן. "
+    "יש לפעול לפיהן כבר בתשובה הבאה, והאחרונה קודמת לכל השאר:"
+)
+_WAS_TAKEN_OVER: Final = "השיחה הייתה עד עכשיו בידי איש צוות שדיבר במקומך, וחזרה אליך:"
 
 STILL_THERE: Final = ("אתם איתי?", "אני עדיין כאן. אפשר לדבר.")
 GOODBYE_SILENCE: Final = "לא שומעים אתכם, אז השיחה תתנתק. אפשר להתקשר שוב בכל זמן. להתראות."
@@ -104,7 +110,7 @@ class LlmAgents:
         return LlmAgent(self, context)
 
     def phrases(self) -> Sequence[str]:
-        return (self._business.greeting, NOT_HEARD, *STILL_THERE, GOODBYE_SILENCE)
+        return (self._business.greeting, NOT_HEARD, *STILL_THERE, GOODBYE_SILENCE, HANDED_BACK[Handover.RETURNED])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -137,9 +143,9 @@ class LlmAgent:
         self._context = context
         self._tools = Toolbox(self._business, context, house._clock)
         self._silences = 0
-        self._told = ""  # what a person said to do
         self._last = 0
         self._before = LeadDraft()
+        self._told: tuple[str, ...] = ()  # by people of the business, oldest first
         self.spent = Spent()
 
     @property
@@ -169,16 +175,21 @@ class LlmAgent:
 
     def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
         """The fixed sentence; what the caller says to it goes to the model, which has heard it in the history. What a
-        person said to do is the model's to carry out, from this answer on."""
-        if not told:
-            return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
-        self._told = told
-        committed = anyio.Event()
-        waiting = CallerTurn(max(self._last, 0), WAITS)
-        return _Answer(lambda: self._converse(waiting, history, committed), committed.set)
+        person who sends the caller back says to do is the model's to carry out, from this answer on."""
+        if how is Handover.RETURNED:
+            self._told = (*self._told, f"{_WAS_TAKEN_OVER} {told}".strip())[-_TOLD_KEPT:]
+        elif told:
+            self.instruct(told)
+            committed = anyio.Event()
+            waiting = CallerTurn(max(self._last, 0), WAITS)
+            return _Answer(lambda: self._converse(waiting, history, committed), committed.set)
+        return _Answer(_fixed(Say(HANDED_BACK[how]), Ask(Expect.OPEN)))
 
     def lead(self) -> LeadDraft:
         return self._tools.lead
+
+    def instruct(self, text: str) -> None:
+        self._told = (*self._told, " ".join(text.split()))[-_TOLD_KEPT:]
 
     def keep(self) -> Any:
         return msgspec.to_builtins(_Kept(self._tools.lead, self._before, self._last, self._silences, self._told))
@@ -270,9 +281,14 @@ class LlmAgent:
         for entry in history[-_HISTORY_ENTRIES:]:
             role = "user" if entry.speaker is Speaker.CALLER else "assistant"
             messages.append({"role": role, "content": entry.text + (_CUT_NOTE if entry.cut else "")})
-        messages.append({"role": "system", "content": "\n".join(filter(None, (self._situation(), note)))})
+        now = filter(None, (self._situation(), note, self._instructions()))
+        messages.append({"role": "system", "content": "\n".join(now)})
         messages.append({"role": "user", "content": words})
         return messages
+
+    def _instructions(self) -> str:
+        """What people of the business said during the call. The last stands last: models heed that most."""
+        return "\n".join((_INSTRUCTED, *(f"- {text}" for text in self._told))) if self._told else ""
 
     def _situation(self) -> str:
         now, lead = self._house._clock(), self._tools.lead
@@ -286,7 +302,6 @@ class LlmAgent:
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
             **lead.extra,
-            "הנחיה שאיש הצוות מסר עכשיו לשיחה הזאת, ויש לפעול לפיה": self._told,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
@@ -341,7 +356,7 @@ class _Kept:
     before: LeadDraft
     last: int
     silences: int
-    told: str = ""
+    told: tuple[str, ...] = ()
 
 
 class _Answer:

@@ -139,6 +139,9 @@ class RationedAgent:
             return self._relief.handed_back(how, told, history)
         return self._model.handed_back(how, told, history)
 
+    def instruct(self, text: str) -> None:
+        (self._model if self._relief is None else self._relief).instruct(text)
+
     def keep(self) -> Any:
         relief = None if self._relief is None else self._relief.keep()
         spent = self._model.spent

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, addresses, intake
+from moked.dialog import Action, Agent, CallContext, CallerTurn, Entry, Reply, Say, addresses, intake
 from moked.dialog.business import Business
 from moked.dialog.intake_state import NAME, OUTBOUND, PHONE, Known, State, lead, resumed
 from moked.dialog.scriptfile import Script, load_script
@@ -63,6 +63,7 @@ def _phrases(business: Business, script: Script) -> Iterator[str]:
             yield from step.line(key).fixed()
     for key in ("goodbye", "bye"):
         yield from script.line(key).fixed()
+    yield intake.HANDED_BACK[Handover.RETURNED]
     if business.transfer_number:
         yield from intake.HANDED_BACK.values()
     for step in script.steps:
@@ -101,6 +102,7 @@ class ScriptAgent:
         self._state = state
         self._before = self._state  # as it was before turn `_last`
         self._last = -1
+        self._wanted: _Wanted | None = None  # by a person of the business
 
     def greet(self) -> Reply:
         decided = intake.greet(self._desk, self._state)
@@ -108,11 +110,28 @@ class ScriptAgent:
 
     def reply(self, turn: CallerTurn, history: Sequence[Entry]) -> Reply:
         before = self._before if turn.number == self._last else self._state
-        decided = intake.answer(self._desk, before, turn, history)
-        return self._prepared(before, decided, turn.number)
+        after, actions = intake.answer(self._desk, before, turn, history)
+        wanted = self._wanted if self._wanted is not None and self._wanted.turn in (None, turn.number) else None
+        if wanted is None:
+            return self._prepared(before, (after, actions), turn.number)
+        prepared = self._prepared(before, (after, (Say(f"{wanted.text} "), *actions)), turn.number)
+
+        def commit() -> None:
+            prepared.commit()
+            if self._wanted is wanted:
+                self._wanted = replace(wanted, turn=turn.number)
+
+        return Prepared(prepared.all, commit)
+
+    def instruct(self, text: str) -> None:
+        """A script follows nobody: what is written is said, word by word, before the next answer."""
+        words = " ".join(text.split())
+        self._wanted = _Wanted(words if words.endswith((".", "?", "!")) else f"{words}.")
 
     def handed_back(self, how: Handover, told: str, history: Sequence[Entry]) -> Reply:
-        decided = intake.back(self._desk, self._state, self._last, how, told)
+        """What a person who sends the caller back says is passed on; what one who has left wants known is not."""
+        passed_on = told if how is Handover.SENT_BACK else ""
+        decided = intake.back(self._desk, self._state, self._last, how, passed_on)
         return self._prepared(self._state, decided, self._last)
 
     def go_on(self, opening: str, turn: CallerTurn, committed: Callable[[], None]) -> Reply:
@@ -154,6 +173,14 @@ class ScriptAgent:
             self._before, self._state, self._last = before, after, number
 
         return Prepared(actions, commit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """To be said; `turn` is the one it was said in, and would be said in again."""
+
+    text: str
+    turn: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

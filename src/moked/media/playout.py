@@ -150,6 +150,10 @@ class Playout:
         """How much more audio fits before the producer should wait."""
         return max(0, self._capacity - self._queued) // SAMPLES_PER_MS
 
+    def unheard_ms(self, now: int) -> int:
+        """How much of what was added is still to be heard."""
+        return self._queued // SAMPLES_PER_MS + self._ahead(now)
+
     @property
     def reply_ms(self) -> int:
         """How long the current reply's audio is, as far as it is made."""

@@ -52,11 +52,13 @@ from moked.media.echo import OwnWords
 from moked.media.filler import FillerPolicy, Fillers
 from moked.media.journal import Journal
 from moked.media.machine import Machine, MachineDetector
+from moked.media.person import Person
 from moked.media.playout import Playout
 from moked.media.reply import Awaited, Broken, FixedReply, Prefaced, ReplyRun
 from moked.media.second_pass import SecondHearing, SecondPass
 from moked.media.snapshot import LastReply, PastTurn, Snapshot
 from moked.media.speech import WINDOW_SAMPLES, SpeechEnded, SpeechEvent, SpeechPaused, SpeechStarted
+from moked.media.tap import Listener, Tap
 from moked.media.turnlog import TurnLog
 from moked.media.turns import TurnPolicy, TurnTaking
 from moked.media.twilio import Bad, Connected, Dtmf, Event, Mark, Media, Start, Stop
@@ -70,6 +72,8 @@ from moked.records import (
     Handover,
     LeadDraft,
     LeftCall,
+    Order,
+    OrderKind,
     Outcome,
     SnapshotSave,
     TurnRecord,
@@ -119,13 +123,15 @@ class Phrases:
     last_minute: str = ""
     asked_team: str = ""  # while we listen to what a person said to do
     not_recording: str = ""  # to who does not want to be recorded
+    transferring: str = ""  # somebody at the desk wants it
     fillers: tuple[str, ...] = ()  # while the answer is not there yet
     long_fillers: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
         """All of them, most urgent first."""
         yield from (self.sorry_again, *self.fillers, self.sorry_broken, self.too_long, *self.long_fillers)
-        yield from filter(None, (self.back, self.say_again, self.last_minute, self.asked_team, self.not_recording))
+        yield from filter(None, (self.back, self.say_again, self.last_minute))
+        yield from filter(None, (self.asked_team, self.not_recording, self.transferring))
 
 
 async def _nobody_left(start: CallStart) -> LeftCall | None:
@@ -262,6 +268,10 @@ class CallSession:
         self._unheard: Unheard | None = None  # has the call while nobody hears the caller
         self._deaf = False
         self._welcome_back = False  # the next thing we say is that we hear again
+        self._tap = Tap()
+        self._listeners: dict[Listener, None] = {}
+        self._person: Person | None = None  # speaks in the agent's place
+        self._returned: Reply | None = None  # what the agent says when it has the call back
 
     # --- doors
 
@@ -281,6 +291,10 @@ class CallSession:
                     self._spool.feed(audio)
                 if self._recorder is not None:
                     self._recorder.feed(now, audio)
+                if self._listeners:
+                    frame = self._tap.caller(now, audio)
+                    for listener in self._listeners:
+                        listener.hear(frame)
             case Mark(name):
                 reply = self._playout.marked(now, name)
                 if reply is not None:
@@ -302,6 +316,99 @@ class CallSession:
         """Another process goes on with the call: leave it when nobody is speaking."""
         self._moving = True
         self._nudge()
+
+    # --- people at the desk
+
+    def listen(self, listener: Listener) -> None:
+        """Let somebody hear both sides, from now until `leave` or the end of the call."""
+        self._listeners[listener] = None
+        listener.floor(self._person.who if self._person is not None else "")
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.pop(listener, None)
+
+    def order(self, order: Order) -> None:
+        """What a person at the desk tells this call. An end holds at once; a transfer is announced by the agent."""
+        if self._agent is None or self._end is not None or self._closing:
+            return
+        self._note_person(order.kind.value, order.who, **({"text": order.text} if order.text else {}))
+        match order.kind:
+            case OrderKind.WHISPER:
+                self._agent.instruct(order.text)
+            case OrderKind.END:
+                self._finish(Outcome.COMPLETED, "ended_by_person")
+            case OrderKind.TRANSFER if self._person is not None or not self._parts.phrases.transferring:
+                self._after = Transfer(order.text, "by_person")
+                self._finish(Outcome.TRANSFERRED, "by_person")
+            case OrderKind.TRANSFER:
+                self._say_last(self._parts.phrases.transferring, Transfer(order.text, "by_person"))
+
+    def take_over(self, who: str) -> bool:
+        """`who` speaks in the agent's place from now on; False where somebody does already, or the call ends."""
+        if self._agent is None or self._end is not None or self._closing or self._person is not None:
+            return False
+        now = self._clock()
+        person = Person(who, now, self._turns.open_turn, self._turns.carried)
+        self._silence()
+        self._person = person
+        self._note_person("taken_over", who)
+        self._tell_floor()
+        if self._text.text and self._text.final_only:
+            self._answered_by(person, now)
+        self._nudge()
+        return True
+
+    def speak(self, audio: bytes) -> None:
+        """The voice of who has taken the call over."""
+        if self._person is not None and self._end is None and not self._closing:
+            self._playout.add(self._person.voice(audio, self._playout.unheard_ms(self._clock())))
+            self._nudge()
+
+    def hand_back(self, told: str = "") -> None:
+        """The agent has the call again, and says so. `told`: what the person wants it to know."""
+        person, self._person = self._person, None
+        if person is None or self._agent is None or self._end is not None or self._closing:
+            return
+        now, floor = self._clock(), self._turns
+        self._note_person("handed_back", person.who, **({"text": told} if told else {}))
+        self._tell_floor()
+        self._turns = TurnTaking(self._parts.policy)
+        words = f"{person.carried} {self._text.text}".strip()
+        self._text.take()
+        self._turns.resume(now, turn=person.turn, replies=floor.replies, cut_in=False, words="")
+        if words:
+            self._history.caller(person.turn, words)
+        self._returned = self._agent.handed_back(
+            Handover.RETURNED, " ".join(filter(None, (person.who, told))), self._history.entries
+        )
+        self._act(self._turns.go_on(now, person.turn, text=words, dtmf="", silent=False, begun=True))
+        if self._deaf:
+            self._act(self._turns.hearing_lost(now))
+
+    def _answered_by(self, person: Person, now: int) -> None:
+        """The caller's words so far are a turn, which the person answers and not we."""
+        number, words = person.turn, person.taken(self._text.text)
+        self._text.take()
+        self._history.caller(number, words)
+        self._log.answered_by(number, words, self._turn_engine, now, person.who)
+
+    def _note_person(self, kind: str, who: str, **more: str) -> None:
+        self._log.event(kind, who=who, **more)
+        self._log.publish("call.supervised", act=kind, who=who)
+
+    def _tell_floor(self) -> None:
+        who = self._person.who if self._person is not None else ""
+        for listener in self._listeners:
+            listener.floor(who)
+
+    @property
+    def _open_turn(self) -> int:
+        return self._turns.open_turn if self._person is None else self._person.turn
+
+    @property
+    def _floor_due(self) -> int | None:
+        """When turn taking wants to be asked; never while a person has the floor."""
+        return self._turns.deadline if self._person is None else None
 
     def _on_speech(self, event: SpeechEvent) -> None:
         now = self._clock()
@@ -362,6 +469,10 @@ class CallSession:
         self._text.hear(transcript, now)
         if self._end is not None:
             return  # nobody takes turns any more; the words are kept by `_last_words`
+        if self._person is not None:
+            if self._text.final_only and self._text.text:
+                self._answered_by(self._person, now)
+            return
         if self._text.amended:
             amended, self._text.amended = self._text.amended, ""
             if self._turns.replying and not self._aside:
@@ -401,7 +512,7 @@ class CallSession:
         self._log.event("machine", found=found.value)
         if found is Machine.BEEP and self._parts.machine_message:
             self._beep_until = None
-            self._say_last(self._parts.machine_message, "machine_message")
+            self._say_last(self._parts.machine_message, EndCall("machine_message"))
         elif found is Machine.MENU or not self._parts.machine_message:
             self._finish(Outcome.COMPLETED, f"machine_{found.value}")
         else:
@@ -508,6 +619,8 @@ class CallSession:
                 self._leave("session_failed")
             raise
         finally:
+            for listener in list(self._listeners):
+                listener.over()
             self._ear.close()
             if self._spool is not None:
                 self._spool.close()
@@ -601,9 +714,10 @@ class CallSession:
         self._recognizer.finish()
         with anyio.move_on_after(within_s):
             await self._listened.wait()
-        text = f"{self._turns.carried} {self._text.text}".strip()
+        carried = self._turns.carried if self._person is None else self._person.carried
+        text = f"{carried} {self._text.text}".strip()
         if text:
-            turn = CallerTurn(self._turns.open_turn, text, confidence=self._text.confidence)
+            turn = CallerTurn(self._open_turn, text, confidence=self._text.confidence)
             await self._learn_from(turn)
             self._log.leftover(turn.number, text, self._turn_engine, self._clock())
 
@@ -660,24 +774,28 @@ class CallSession:
     async def _say_goodbye_at_the_limit(self) -> None:
         """The call has lasted as long as it may: one sentence, then the end."""
         metrics.call_limits.labels("seconds").inc()
-        self._say_last(self._parts.phrases.too_long, "max_length")
+        self._say_last(self._parts.phrases.too_long, EndCall("max_length"))
         with anyio.move_on_after(_FAREWELL_S):
             await self._over.wait()
         self._finish(Outcome.COMPLETED, "max_length")
 
-    def _say_last(self, text: str, reason: str) -> None:
-        """This sentence instead of everything else, then hang up."""
+    def _silence(self) -> None:
+        """Whatever we are saying or are about to say is over."""
         self._close_open_reply()
         for run in self._runs.values():
             run.scope.cancel()
+            self._note_last(run.turn, said=run.said, over=True)
         self._runs.clear()
-        self._closing = True
+        self._after = None
         self._fillers.over()
         self._playout.clear(self._clock())
         self._clear_carrier()
-        run = ReplyRun(
-            turns.Begin(0, self._turns.turn), FixedReply(Say(text), EndCall(reason)), self._parts.voice, self._clock
-        )
+
+    def _say_last(self, text: str, after: EndCall | Transfer) -> None:
+        """This sentence instead of everything else, then hang up or transfer."""
+        self._silence()
+        self._closing = True
+        run = ReplyRun(turns.Begin(0, self._turns.turn), FixedReply(Say(text), after), self._parts.voice, self._clock)
         self._launch(run)
         self._playout.begin_reply(0)
         run.commit(self._playout)
@@ -686,7 +804,8 @@ class CallSession:
 
     def _act(self, actions: Sequence[turns.Action]) -> None:
         now = self._clock()
-        for action in () if self._closing or self._end is not None else actions:
+        nobodys = self._closing or self._end is not None or self._person is not None
+        for action in () if nobodys else actions:
             match action:
                 case turns.Begin():
                     self._begin(action)
@@ -715,7 +834,9 @@ class CallSession:
 
     def _begin(self, begin: turns.Begin) -> None:
         assert self._agent is not None
-        if self._resumed is not None:
+        if self._returned is not None:
+            reply = self._returned
+        elif self._resumed is not None:
             reply = self._resumed.reply
         elif begin.turn == 0:
             reply = self._agent.greet()
@@ -826,8 +947,9 @@ class CallSession:
             self._aside = False
         if begin.text or begin.dtmf:
             self._history.caller(commit.turn, begin.text or begin.dtmf)
-        ended = now - commit.silence_ms if commit.turn else None
-        if commit.reason == "resumed" and self._last is not None:
+        returned, self._returned = self._returned, None
+        ended = now - commit.silence_ms if commit.turn and returned is None else None
+        if commit.reason == "resumed" and self._last is not None and returned is None:
             if self._resumed is not None:
                 self._commit_rest(run, self._resumed, self._last)
                 return
@@ -914,6 +1036,7 @@ class CallSession:
         self._ear.silenced()
         if self._recorder is not None:
             self._recorder.cut(self._clock())
+        self._tap.cleared()
 
     def _cut(self, reply: int, now: int) -> None:
         silent = self._playout.paused  # already
@@ -952,7 +1075,7 @@ class CallSession:
         snapshot = Snapshot(
             at=time.time(),
             clock_ms=now,
-            turn=floor.turn,
+            turn=floor.turn if self._person is None else self._person.turn,
             replies=floor.replies,
             expect=self._expect.value,
             cut_in=floor.cut_in,
@@ -1073,7 +1196,7 @@ class CallSession:
         while not self._over.is_set():
             wake = self._wake
             now = self._clock()
-            due = self._turns.deadline
+            due = self._floor_due
             if due is not None and due <= now:
                 self._act(self._turns.tick(now))
             if self._fillers.due is not None and self._fillers.due <= now:
@@ -1086,6 +1209,8 @@ class CallSession:
                         self._ear.playing(at - now, audio)
                         if self._recorder is not None:
                             self._recorder.played(at, audio)
+                        if self._listeners:
+                            self._tap.agent(at, audio)
                         self._own_words.heard(now, reply, self._playout.heard(now).text)
                         first_of = reply
                     case out.Mark(name):
@@ -1104,14 +1229,15 @@ class CallSession:
                     self._act(self._turns.reply_audible(self._clock(), first_of))
                     first_of = None
             self._leave_when_heard(self._clock())
-            if self._moving and self._turns.quiet and not self._runs and not self._closing:
+            quiet = self._turns.quiet and self._person is None
+            if self._moving and quiet and not self._runs and not self._closing:
                 self._leave(MOVING)
             if self._save_due is not None and self._save_due <= now and self._end is None:
                 self._save()
             await self._sleep_until_news(wake)
 
     async def _sleep_until_news(self, wake: anyio.Event) -> None:
-        times = [self._turns.deadline, self._playout.deadline, self._fillers.due, self._save_due]
+        times = [self._floor_due, self._playout.deadline, self._fillers.due, self._save_due]
         if self._after is not None and not self._runs:
             times.append(self._playout.confirm_deadline)
         due = min((time for time in times if time is not None), default=None)

@@ -183,6 +183,22 @@ class TurnLog:
         if cut and not ended:
             metrics.barge_ins.inc()
 
+    def answered_by(self, number: int, text: str, engine: str, now: int, who: str) -> None:
+        """The caller's words were for the person who speaks in the agent's place."""
+        record = TurnRecord(
+            number=number,
+            caller_text=text,
+            said="",
+            heard="",
+            cut=False,
+            started_ms=now,
+            ended_ms=now,
+            engine=engine,
+            spoken_by=who,
+        )
+        self._journal.put_turn(self._sid, record, self._lead())
+        self.publish("turn.committed", turn=number, text=text, dtmf="")
+
     def leftover(self, number: int, text: str, engine: str, started_ms: int) -> None:
         """Words that got no answer because the call ended."""
         record = TurnRecord(

@@ -176,6 +176,9 @@ class WebParts:
     whether there is something to switch, `rollout_changed` tells the other processes at once, `guard` are the limits at
     which streaming is taken back.
 
+    `ordered` tells the media processes that somebody has given a call an order; `follows_instructions`: the agent
+    understands what people write to it, else it says that.
+
     `desk`: the pages people work at; None = only the carrier is answered. `api`: the same for programs.
     """
 
@@ -200,6 +203,8 @@ class WebParts:
     rollout_changed: Callable[[], None] = _nobody_told
     guard: Limits | None = None
     office_of: Callable[[str], Office | None] = _no_other
+    ordered: Callable[[], None] = _nobody_told
+    follows_instructions: bool = False
     desk: DeskParts | None = None
     api: ApiParts | None = None
 

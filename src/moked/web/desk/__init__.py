@@ -3,7 +3,7 @@ and the live board.
 
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
-    phone    the agent, by the browser's microphone
+    phone    the agent, by the browser's microphone     supervision   listen, instruct, take over, end, transfer
     account  one's own, everybody's, the audit log      leads contacts calls tasks
     integrations  keys of the API, webhooks
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
@@ -54,6 +54,7 @@ from moked.web.desk import (
     search,
     settings_nav,
     show,
+    supervision,
     tasks,
     words,
 )
@@ -72,7 +73,9 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
     phone.add(views, parts, desk)
-    for module in (board, leads, lead_setup, contacts, files, calls, tasks, search, account):
+    for module in (board, supervision):
+        module.add(views, parts, desk)
+    for module in (leads, lead_setup, contacts, files, calls, tasks, search, account):
         module.add(views, desk)
     for module in (listening, jobs, outreach, campaigns):
         module.add(views, desk)

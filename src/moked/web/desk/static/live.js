@@ -65,6 +65,11 @@ const on = {
     const shown = card(data.call).querySelector("[data-latency]");
     shown.textContent = shown.dataset.words.replace("{seconds}", (data.response_ms / 1000).toFixed(2));
   },
+  "call.supervised": ({ call, act, who }) => {
+    const shown = card(call).querySelector("[data-floor]");
+    if (act === "taken_over") shown.textContent = shown.dataset.words.replace("{who}", who);
+    if (act === "handed_back") shown.textContent = "";
+  },
   "call.ended": (data) => {
     const over = find(data.call);
     if (!over) return;

@@ -35,6 +35,7 @@ export class Watch {
     this.words = JSON.parse(page.dataset.words);
     this.turns = new Map();
     this.falls = new Map();
+    this.spoken = new Set(); // turns with words of the caller
     this.sid = "";
     this.events = new EventSource(page.dataset.events);
     const on = {
@@ -88,6 +89,7 @@ export class Watch {
   say(number, who, text, cut = false) {
     if (who === "caller") this.guess("");
     if (!text) return;
+    if (who === "caller") this.spoken.add(number);
     const part = this.turn(number).querySelector(`[data-${who}]`);
     part.querySelector("[data-text]").textContent = text;
     part.querySelector("[data-cut]")?.classList.toggle("hidden", !cut);
@@ -97,7 +99,7 @@ export class Watch {
 
   fall(number, waterfall, response) {
     const parts = bars(waterfall);
-    if (!parts.length) return;
+    if (!parts.length || !this.spoken.has(number)) return; // to a silence there is no answer
     this.falls.set(number, parts);
     const shown = this.turn(number).querySelector("[data-took]");
     if (response != null) shown.textContent = this.words.took.replace("{seconds}", (response / 1000).toFixed(2));
