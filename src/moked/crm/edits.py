@@ -32,7 +32,7 @@ from moked.crm.writing import Unreadable, clean, named
 __all__ = ["NOTE", "Edits", "Unreadable"]
 
 NOTE = "note"
-LISTENED = "call.listened"
+LISTENED = "call.recording_heard"
 LISTENING = timedelta(minutes=10)
 _MOST_TAGS = 20
 _LONGEST_TAG = 40
