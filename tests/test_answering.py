@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from moked import answering
-from moked.answering import TOPIC, Answers, Follower
+from moked.answering import TOPIC, Answers, Follower, Voices
 from moked.bus import MemoryBus
 from moked.dialog import CallContext, Say
 from moked.dialog.published import Part, files_of, read_agent
@@ -69,8 +69,9 @@ async def greeting(answer):
 
 
 async def test_the_next_call_hears_the_new_words_and_the_running_one_the_old(voices):
-    answers = Answers(SETTINGS, PLAN)
-    async with answers.running():
+    all_of_them = Voices(SETTINGS)
+    answers = Answers(SETTINGS, PLAN, all_of_them)
+    async with all_of_them.running(), answers.running():
         before = answers.current
         profile = FILES.profile.replace("הגעתם לאורן אינסטלציה", "כאן אורן")
         await answers.take(read_agent(FILES.with_part(Part.PROFILE, profile)))
@@ -80,8 +81,9 @@ async def test_the_next_call_hears_the_new_words_and_the_running_one_the_old(voi
 
 
 async def test_another_gender_is_another_voice_beside_the_first(voices):
-    answers = Answers(SETTINGS, PLAN)
-    async with answers.running():
+    all_of_them = Voices(SETTINGS)
+    answers = Answers(SETTINGS, PLAN, all_of_them)
+    async with all_of_them.running(), answers.running():
         first = answers.current.voice
         profile = FILES.profile.replace("voice_gender: male", "voice_gender: female")
         await answers.take(read_agent(FILES.with_part(Part.PROFILE, profile)))

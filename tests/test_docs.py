@@ -206,8 +206,8 @@ def _files():
         pytest.skip("not a git checkout")
     for name in sorted(set(listed.stdout.decode().split("\0")) - {""}):
         path = ROOT / name
-        if path.is_file() and b"\0" not in (data := path.read_bytes()):
-            yield name, data.decode("utf-8")
+        if path.is_file() and path.suffix not in (".ulaw", ".woff2", ".npz"):
+            yield name, path.read_bytes().decode("utf-8")
 
 
 # Written in pieces, so that this file does not say them itself.

@@ -652,7 +652,11 @@ def ensure_local_secret(data_dir: Path) -> str:
 
     It signs simulated calls, so that the keyless server checks signatures like any other.
     """
-    return _secret_file(data_dir / "local_auth_token", lambda: secrets.token_hex(16))
+    path = data_dir / "local_auth_token"
+    token = _secret_file(path, lambda: secrets.token_hex(16))
+    if len(token) < 32:
+        raise SettingsError(f"DATA_DIR: {path} holds no token. Delete the file; a new one is made.")
+    return token
 
 
 def ensure_data_keys(settings: Settings) -> tuple[bytes, ...]:

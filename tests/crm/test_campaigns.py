@@ -23,7 +23,7 @@ from moked.crm.campaigns import (
     read_checks,
     read_list,
 )
-from moked.dialog.business import _DISCLOSES
+from moked.crm.privacy_rules import DISCLOSES
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 RESULTS = [ANSWERED, MACHINE, BUSY, NO_ANSWER, FAILED, OPTED_OUT]
@@ -79,7 +79,7 @@ def test_the_first_words_say_who_that_it_is_no_person_and_why(purpose, callback,
     first = text.split(".")[0]
     assert "מזגנים בצפון" in first
     assert "וירטואלי" in first
-    assert _DISCLOSES.search(first)
+    assert DISCLOSES.search(first)
     assert "טיפול שנתי למזגן" in text
     assert ("פרסומית" in text) == (purpose is Purpose.MARKETING)
 

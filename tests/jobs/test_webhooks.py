@@ -11,9 +11,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
+from moked.crm.events import EVENTS
 from moked.crm.hooks import Claimed, Result, Unusable
 from moked.crm.leads import Stage
-from moked.crm.outbox import EVENTS
 from moked.crm.service import Crm
 from moked.crm.signing import new_secret
 from moked.crm.tables_api import DeliveryState, WebhookDelivery

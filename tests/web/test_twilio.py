@@ -237,7 +237,8 @@ def test_the_number_that_is_called_says_whose_call_it_is(office):
     other = office.crm.ensure_business("מרפאה", key="clinic")
     clinic = Office(other, "+97248887777", lambda: "")
     office.options = {
-        "office_of": lambda called: clinic if called == "+97248888888" else None, "transfer_number": "+97235550000",
+        "office_of": lambda called: clinic if called == "+97248888888" else None,
+            "transfer_number": lambda: "+97235550000",
     }  # fmt: skip
     office.post("incoming_call", CallSid="CA1")
     office.post("incoming_call", CallSid="CA2", To="+97248888888")

@@ -73,7 +73,17 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS, Permission.PRIVACY},
 }
 
-SCOPES: frozenset[Permission] = frozenset(Permission) - {Permission.SELF}
+SCOPES: frozenset[Permission] = frozenset(
+    {
+        Permission.VIEW,
+        Permission.EDIT,
+        Permission.ASSIGN,
+        Permission.AUDIT,
+        Permission.USERS,
+        Permission.ROLLOUT,
+        Permission.INTEGRATIONS,
+    }
+)
 """What a key of the API can be given."""
 
 

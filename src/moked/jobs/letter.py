@@ -22,6 +22,7 @@ _HEADINGS: Final = {
     Origin.VOICEMAIL: "הודעה קולית",
     Origin.UNHEARD: "תקלה בשמיעה",
     Origin.UNANSWERED: "התבקש נציג ולא היה מענה",
+    Origin.IMPORTED: "ייבוא מקובץ",
 }
 _URGENT: Final = frozenset({Origin.BROKEN, Origin.REFUSED, Origin.UNHEARD, Origin.UNANSWERED})
 _LRM: Final = "\N{LEFT-TO-RIGHT MARK}"

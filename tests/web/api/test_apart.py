@@ -20,8 +20,8 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from moked.crm import passwords
+from moked.crm.events import EVENTS
 from moked.crm.models import Base
-from moked.crm.outbox import EVENTS
 from moked.crm.permissions import SCOPES
 from tests.web.desk_office import DeskOffice, draft, furnish
 

@@ -33,7 +33,7 @@ def add(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
             now=desk.desk.now(),
             supervises=any(may(actor().role, one) for one in _SUPERVISION),
             follows_instructions=parts.follows_instructions,
-            transfer_number=parts.transfer_number,
+            transfer_number=parts.transfer_number(),
         )
         return gate.with_sockets(make_response(page), desk)
 
