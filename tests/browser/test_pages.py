@@ -110,14 +110,14 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(lived_in, size, theme)
         page.goto(path)
         if name == "call-recorded":
             page.locator("#player[data-drawn]").wait_for()
+        page.locator("main details").evaluate_all("all => all.forEach(one => { one.open = true })")
         if SHOTS:
             page.screenshot(path=Path(SHOTS) / f"{name}-{size}-{theme}.png", full_page=True)
-        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        faults += [
-            (name, one["id"], one["nodes"][0]["html"][:160])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
         if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
             faults.append((name, "wider than the window", ""))
+        if size == "phone":  # the same elements, in another place
+            continue
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        faults += [(name, one["id"], one["nodes"][0]["html"][:160]) for one in serious]
     assert faults == []

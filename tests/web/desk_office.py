@@ -202,7 +202,7 @@ def turns():
             1, "המזגן בסלון מטפטף, קוראים לי רותי לוי", "תודה רותי. מתי נוח שנחזור?", "תודה רותי. מתי נוח שנחזור?",
             False, 3000, 8000, "google", 0.93, waterfall=fall,
             tools=(ToolUse("save_lead", '{"name":"רותי לוי"}', "ok", True, 3),),
-            decision=Decision("sentence", 550, "whole", 550, asked="open", outcome="answered"),
+            decision=Decision("silence", 550, "closed", 550, asked="open", outcome="answered"),
         ),
         TurnRecord(
             2, "<b>מחר</b> אחרי ארבע", "מצוין, נחזור מחר אחרי ארבע. יום טוב.", "מצוין, נחזור", True, 9000, 12000,

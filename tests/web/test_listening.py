@@ -66,7 +66,9 @@ def test_listening_is_on_record_once_a_while(desk):
     desk.now += timedelta(minutes=11)
     desk.web.get(WAV)
     assert listened(desk) == ["call:CA0"] * 2
-    assert "האזנה להקלטה" in desk.web.get("/audit").text
+    log = desk.web.get("/audit").text
+    assert "האזנה להקלטה" in log
+    assert 'href="/calls/CA0"' in log
 
 
 def test_who_may_not_listen_does_not(desk):

@@ -104,8 +104,7 @@ def test_versions_are_listed_compared_and_restored(desk):
     assert "הוחזרה מגרסה 1" in desk.web.get(page).text
     assert "בדיוק מה שבתוקף" in desk.web.get("/settings/script/versions/3").text
     assert desk.web.get("/settings/script/versions/9").status_code == 404
-    assert "audit" in desk.web.get("/audit").text
-    assert "פרסום גרסה של הסוכן" in desk.web.get("/audit").text
+    assert "פרסום גרסה של הסוכן: התסריט" in desk.web.get("/audit").text
 
 
 def test_what_somebody_else_published_is_not_undone(desk):
