@@ -29,7 +29,8 @@ def test_a_value_is_kept_in_one_form(kind, text, kept):
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        (FieldKind.NUMBER, "הרבה"), (FieldKind.NUMBER, "inf"), (FieldKind.NUMBER, "1e99"), (FieldKind.DATE, "31.2.2026"),
+        (FieldKind.NUMBER, "הרבה"), (FieldKind.NUMBER, "inf"), (FieldKind.NUMBER, "1e99"),
+        (FieldKind.DATE, "31.2.2026"),
         (FieldKind.DATE, "מחר"), (FieldKind.CHOICE, "ירוק"), (FieldKind.YES_NO, "אולי"),
     ],
 )  # fmt: skip
