@@ -8,6 +8,7 @@ import pytest
 from tests.browser.test_desk import DESKTOP, GRIP, OWNER, PHONE
 
 pytestmark = pytest.mark.browser
+WIDE = {"width": 2000, "height": 860}  # all stages are seen
 SHOTS = os.environ.get("MOKED_SCREENSHOTS", "")
 
 
@@ -40,9 +41,10 @@ def test_a_finger_drags_a_card_by_its_grip(furnished):
 
 
 def test_a_lead_that_is_dragged_to_lost_says_why_or_stays(furnished):
-    page = furnished.page(OWNER, viewport=DESKTOP)
+    page = furnished.page(OWNER, viewport=WIDE)
     page.goto("/leads/board")
-    lead = furnished.leads[1]
+    page.evaluate("document.querySelector('main').style.maxWidth = 'none'")
+    lead = furnished.leads[0]
     card, lost = page.locator(f"[data-lead='{lead}']"), page.locator("[data-stage=lost]")
     card.drag_to(lost, source_position=GRIP, target_position=GRIP)
     dialog = page.get_by_role("dialog")
@@ -100,7 +102,7 @@ def test_when_is_asked_exactly_only_where_nothing_else_fits(furnished):
     shot(page, "task-desktop")
     exact = page.get_by_label("מועד מדויק")
     assert not exact.is_visible()
-    page.get_by_label("מועד", exact=True).select_option("")
+    page.locator("[name=soon]").select_option("")
     assert exact.is_visible()
     reason = page.locator(".lost-only")
     assert not reason.is_visible()
