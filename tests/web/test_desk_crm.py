@@ -252,6 +252,16 @@ def test_an_import_that_is_undone_leaves_nothing(furnished):
     assert furnished.desk.tags(furnished.business) == []
 
 
+def test_a_file_nobody_took_in_goes(desk):
+    upload(desk, FILE)
+    desk.now += timedelta(days=8)
+    desk.web = desk.browser("dana@example.com")
+    new = upload(desk, FILE).location
+    assert len(desk.desk.imports(desk.business)) == 1
+    desk.web.post(f"{new}/drop")
+    assert desk.desk.imports(desk.business) == []
+
+
 def test_wrong_rows_are_told_and_nothing_is_taken_in(furnished):
     web = furnished.web
     rows = 'דנה,050-7654321,,,,\n=cmd(),050-7654322,,,,\nאבי,12,,,,\n"דנה\u202e",050-7654323,,,,\n'
