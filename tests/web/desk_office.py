@@ -257,7 +257,9 @@ class Browser:
     def post(self, path, page="/account", **fields):
         found = re.search(r'name="csrf" content="([^"]+)"', self.get(page).text)
         form = {"csrf": found[1], **{name.rstrip("_"): value for name, value in fields.items()}}
-        return self.client.post(path, data=form, headers={"Accept": "text/html", "Origin": "http://localhost"})
+        answer = self.client.post(path, data=form, headers={"Accept": "text/html", "Origin": "http://localhost"})
+        answer.request.input_stream.close()  # a large body is in a file of its own
+        return answer
 
 
 class Program:

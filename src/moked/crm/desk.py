@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from moked.crm import search
 from moked.crm.filters import LeadFilter, lead_rules
 from moked.crm.filters import day as day_of
 from moked.crm.finder import Finder
@@ -145,6 +144,8 @@ class Desk(ContactReads, WorkReads, Finder):
         """Every stage with its latest leads and how many there are."""
         rules = lead_rules(self._dialect, business_id, wanted, zone)
         with self._reading() as session:
+            if wanted.text:
+                return _found_by_stage(session, rules)
             by_stage = select(Lead.stage, func.count()).where(*rules).group_by(Lead.stage)
             counts = {row[0]: row[1] for row in session.execute(by_stage)}
             return {
@@ -204,8 +205,8 @@ class Desk(ContactReads, WorkReads, Finder):
             rules += [Call.started_at >= start, Call.started_at < end]
         if outcome is not None:
             rules.append(Call.outcome == outcome)
-        if said := search.rule(self._dialect, business_id, Kind.CALL, text):
-            theirs = select(Contact.id).where(*search.rule(self._dialect, business_id, Kind.CONTACT, text))
+        if said := self._found(business_id, Kind.CALL, text):
+            theirs = select(Contact.id).where(*self._found(business_id, Kind.CONTACT, text))
             rules.append(or_(*said, Call.contact_id.in_(theirs)))
         found = self._page(Call, rules, (Call.started_at.desc(), Call.id.desc()), page)
         with self._reading() as session:
@@ -259,6 +260,23 @@ class Desk(ContactReads, WorkReads, Finder):
             assert took is not None
             answers.setdefault(call_id, []).append(took)
         return [CallRow(call, names.get(call.contact_id or 0, ""), _middle(answers.get(call.id, []))) for call in calls]
+
+
+def _found_by_stage(session: Session, rules: Sequence[ColumnElement[bool]]) -> dict[Stage, Page[Lead]]:
+    """The board of a search, in one go: its words are looked for once."""
+    order = (Lead.updated_at.desc(), Lead.id.desc())
+    place = func.row_number().over(partition_by=Lead.stage, order_by=order).label("place")
+    total = func.count().over(partition_by=Lead.stage).label("total")
+    ranked = select(Lead.id, place, total).where(*rules).subquery()
+    shown = select(Lead, ranked.c.total).join(ranked, ranked.c.id == Lead.id).where(ranked.c.place <= COLUMN)
+    columns: dict[Stage, list[tuple[Lead, int]]] = {}
+    for lead, count_ in session.execute(shown.order_by(*order)):
+        columns.setdefault(lead.stage, []).append((lead, count_))
+    return {
+        stage: Page([lead for lead, _ in found], found[0][1] if found else 0, 1)
+        for stage in Stage
+        for found in [columns.get(stage, [])]
+    }
 
 
 def _last_turns(session: Session, call_ids: Sequence[int]) -> dict[int, list[Turn]]:

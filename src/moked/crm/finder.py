@@ -13,6 +13,7 @@ from moked.crm.reading import Reader
 from moked.crm.search import Kind
 
 SHOWN = 8
+_SPARE = 12  # some may be signposts to merged contacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,15 @@ class Finder(Reader):
             return None
         with self._reading() as session:
 
-            def latest(table: Any, kind: Kind, *rules: Any) -> Any:
-                theirs = search.rule(self._dialect, business_id, kind, text)
-                query = select(table).where(table.business_id == business_id, *rules, *theirs)
-                return session.scalars(query.order_by(table.id.desc()).limit(SHOWN + 1)).all()
+            def latest(table: Any, kind: Kind) -> Any:
+                ids = session.scalars(search.latest(self._dialect, business_id, kind, text, SHOWN + _SPARE)).all()
+                rows = session.scalars(
+                    select(table).where(table.business_id == business_id, table.id.in_(ids)).order_by(table.id.desc())
+                )
+                return [row for row in rows if getattr(row, "merged_into_id", None) is None][: SHOWN + 1]
 
             leads = latest(Lead, Kind.LEAD)
-            contacts = latest(Contact, Kind.CONTACT, Contact.merged_into_id.is_(None))
+            contacts = latest(Contact, Kind.CONTACT)
             calls = latest(Call, Kind.CALL)
             found = {Kind.LEAD: leads, Kind.CONTACT: contacts, Kind.CALL: calls}
             shown = [call.id for call in calls[:SHOWN]]

@@ -26,7 +26,7 @@ _DOUBLED: Final = re.compile("([וי])\\1+")
 _OLD: Final = unicodedata.ucd_3_2_0  # letters that every database's tokenizer knows as such
 _NUMBER: Final = re.compile(r"[\d\s()+*./-]+")
 _LONGEST, _MOST_WORDS, _LONGEST_WORD = 100, 6, 32
-_SURELY_NUMBER: Final = 4
+SURELY_NUMBER: Final = 4
 _SHORTEST_ENDING: Final = 3
 _SHORTEST_STEM: Final = 2
 _SHORTEST_ASKED_STEM: Final = 3
@@ -36,7 +36,7 @@ _SHORTEST_ASKED_STEM: Final = 3
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """All `words` (normal forms) must be found; or one of `numbers`, runs of digits inside a telephone number. Four
-    digits and more are looked for in numbers alone, so `words` is empty then.
+    digits and more are looked for in numbers alone, so `words` is empty then; fewer are the last ones of a number.
     """
 
     words: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ def read(text: str) -> Wanted:
     numbers = [digits] if digits else []
     if digits.startswith("00"):
         numbers.append(digits[2:])
-    if len(digits) >= _SURELY_NUMBER:
+    if len(digits) >= SURELY_NUMBER:
         asked = []
     if text and not asked and not digits:
         asked = ["\ufffd"]

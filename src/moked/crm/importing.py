@@ -30,6 +30,7 @@ from moked.crm.tables_crm import Activity, ChannelIdentity, ImportJob, LeadField
 from moked.crm.writing import Unreadable, Writer, clean, held
 
 UNDO_FOR: Final = timedelta(days=30)
+_WAITS_FOR: Final = timedelta(days=7)  # a file nobody took in
 _TOLD: Final = 100
 _SHOWN: Final = 5
 _AT_ONCE: Final = 500
@@ -62,6 +63,8 @@ class Imports(Writer):
             if len(shown) < _SHOWN:
                 shown.append([cell[:80] for cell in row])
         with self._writing() as session:
+            left = (ImportJob.applied_at.is_(None), ImportJob.created_at < self._clock() - _WAITS_FOR)
+            session.execute(delete(ImportJob).where(ImportJob.business_id == by.business_id, *left))
             own = own_fields(session, by.business_id)
             about = {
                 "header": header,

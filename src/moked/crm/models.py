@@ -196,6 +196,7 @@ class Lead(Base):
         Index(None, "business_id", "updated_at"),
         Index(None, "business_id", "created_at"),
         Index(None, "business_id", "phone"),
+        Index(None, "business_id", "created_at"),
         Index(None, "business_id", "value"),
         Index(None, "contact_id"),
     )

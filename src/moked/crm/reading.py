@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql import operators
 
+from moked.crm import search
 from moked.crm.db import READ_ONLY
+from moked.crm.search import Kind
 
 Row = TypeVar("Row")
 
@@ -45,6 +48,10 @@ class Reader:
         with self._read.begin() as session:
             yield session
 
+    def _found(self, business_id: int, kind: Kind, text: str) -> list[ColumnElement[bool]]:
+        """Rules of a search."""
+        return search.rule(self._dialect, business_id, kind, text)
+
     def _page(self, table: type[Row], rules: Sequence[Any], order: Sequence[Any], page: int) -> Page[Row]:
         with self._reading() as session:
             query: Any = select(table).where(*rules).order_by(*order)
@@ -53,8 +60,20 @@ class Reader:
                 total = len(rows) if len(rows) <= PAGE else count(session, table, *rules)
                 return Page(rows[:PAGE], total, 1)
             total = count(session, table, *rules)
-            number = min(page, max(1, -(-total // PAGE)))
-            return Page(session.scalars(query.limit(PAGE).offset((number - 1) * PAGE)).all(), total, number)
+            last = max(1, -(-total // PAGE))
+            number = min(page, last)
+            if number <= last // 2:
+                return Page(session.scalars(query.limit(PAGE).offset((number - 1) * PAGE)).all(), total, number)
+            # From the end: no page is farther than half of the list.
+            after = max(0, total - number * PAGE)
+            wanted = min(PAGE, total - (number - 1) * PAGE)
+            turned = select(table).where(*rules).order_by(*map(_turned, order)).limit(wanted).offset(after)
+            return Page(session.scalars(turned).all()[::-1], total, number)
+
+
+def _turned(by: Any) -> Any:
+    """The other way round."""
+    return by.element.asc() if getattr(by, "modifier", None) is operators.desc_op else by.desc()
 
 
 def one_of(session: Session, table: type[Row], business_id: int, row_id: int) -> Row | None:

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.crm import search
 from moked.crm.models import Call, Contact, Lead, Task
 from moked.crm.people import UNDO_FOR
 from moked.crm.reading import Page, Reader, one_of
@@ -46,7 +45,7 @@ class ContactPage:
 class ContactReads(Reader):
     def contacts(self, business_id: int, text: str = "", page: int = 1) -> Page[Contact]:
         rules = [Contact.business_id == business_id, Contact.merged_into_id.is_(None)]
-        rules += search.rule(self._dialect, business_id, Kind.CONTACT, text)
+        rules += self._found(business_id, Kind.CONTACT, text)
         return self._page(Contact, rules, (Contact.updated_at.desc(), Contact.id.desc()), page)
 
     def contact(self, business_id: int, contact_id: int, before: datetime | None = None) -> ContactPage | None:
@@ -97,7 +96,7 @@ class ContactReads(Reader):
                     Contact.business_id == business_id,
                     Contact.merged_into_id.is_(None),
                     Contact.id != contact.id,
-                    *search.rule(self._dialect, business_id, Kind.CONTACT, asked),
+                    *self._found(business_id, Kind.CONTACT, asked),
                 )
                 .order_by(Contact.updated_at.desc())
                 .limit(_LIKELY)

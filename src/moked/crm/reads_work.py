@@ -1,7 +1,6 @@
 """What waits to be done, and what a business asks about its leads, as the desk shows them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select
@@ -16,17 +15,8 @@ from moked.crm.reading import Page, Reader, count, one_of
 from moked.crm.tables_crm import ExportJob, ImportJob, LeadField, LeadSetting, LeadTag, SavedView, Tag
 from moked.crm.workdays import Span
 
-_REMINDED = 5
 _MOST_COUNTED = 99
 _SHOWN_JOBS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Reminders:
-    """What the desk brings up by itself now: the first few, and how many (99 is "99 or more")."""
-
-    rows: Sequence[tuple[Task, Lead]]
-    total: int
 
 
 class WorkReads(Reader):
@@ -60,25 +50,20 @@ class WorkReads(Reader):
         with self._reading() as session:
             return {span: count(session, Task, *ours, *_within(span, self._clock(), zone)) for span in Span}
 
-    def reminders(self, business_id: int, user_id: int) -> Reminders:
-        """Theirs and nobody's, the latest first."""
-        rules = [
-            Task.business_id == business_id,
-            Task.done_at.is_(None),
-            Task.remind_at <= self._clock(),
-            or_(Task.assignee_id == user_id, Task.assignee_id.is_(None)),
-        ]
-        with self._reading() as session:
-            some = select(Task.id).where(*rules).limit(_MOST_COUNTED).subquery()
-            total = count(session, some)
-            rows = session.execute(
-                select(Task, Lead)
-                .join(Lead, Lead.id == Task.lead_id)
-                .where(*rules)
-                .order_by(Task.remind_at.desc())
-                .limit(_REMINDED)
+    def reminders(self, business_id: int, user_id: int) -> int:
+        """How many tasks of theirs, or nobody's, the desk brings up by itself now; 99 is "99 or more"."""
+        some = (
+            select(Task.id)
+            .where(
+                Task.business_id == business_id,
+                Task.done_at.is_(None),
+                Task.remind_at <= self._clock(),
+                or_(Task.assignee_id == user_id, Task.assignee_id.is_(None)),
             )
-            return Reminders([(task, lead) for task, lead in rows], total)
+            .limit(_MOST_COUNTED)
+        )
+        with self._reading() as session:
+            return count(session, some.subquery())
 
     # ---- tags, fields, views
 

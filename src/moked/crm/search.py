@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, event, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Select, bindparam, event, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -58,20 +58,39 @@ class Entry:
 
 
 def rule(dialect: str, business_id: int, kind: Kind, asked: str) -> list[ColumnElement[bool]]:
-    """Rules that rows of `kind` must fit to be found by what somebody typed; none for an empty question."""
+    """Rules that rows of `kind` must fit to be found by what somebody typed; none for an empty question.
+
+    PostgreSQL cannot know how rare a beginning of a word is, and would read the words of row after row for it. So the
+    index is asked first, whatever else is asked.
+    """
     wanted = finding.read(asked)
     if not wanted:
         return []
+    entry = _entries(dialect, business_id, kind, wanted)
+    if dialect != "sqlite":
+        entry = select(entry.cte().prefix_with("MATERIALIZED").c[0])
+    row = {Kind.LEAD: Lead.id, Kind.CONTACT: Contact.id}.get(kind, Call.id)
+    found: ColumnElement[bool] = row.in_(entry)
+    return [found]
+
+
+def latest(dialect: str, business_id: int, kind: Kind, asked: str, limit: int) -> Select[tuple[int | None]]:
+    """The ids of the latest rows that are found; for a question that is not empty."""
+    entry = _entries(dialect, business_id, kind, finding.read(asked))
+    if dialect == "sqlite":
+        return entry.order_by(kind.column.desc()).limit(limit)
+    found = entry.cte().prefix_with("MATERIALIZED")
+    return select(found.c[0]).order_by(found.c[0].desc()).limit(limit)
+
+
+def _entries(dialect: str, business_id: int, kind: Kind, wanted: finding.Wanted) -> Select[tuple[int | None]]:
     if dialect == "sqlite":
         match = _question(business_id, kind, wanted, '"{}"{}', "*", " AND ", " OR ")
         condition = "search_entry.id IN (SELECT rowid FROM search_fts WHERE search_fts MATCH :asked)"
     else:
         match = _question(business_id, kind, wanted, "'{}'{}", ":*", " & ", " | ")
         condition = "array_to_tsvector(string_to_array(search_entry.tokens, ' ')) @@ CAST(:asked AS tsquery)"
-    entry = select(kind.column).where(text(condition).bindparams(bindparam("asked", match, unique=True)))
-    row = {Kind.LEAD: Lead.id, Kind.CONTACT: Contact.id}.get(kind, Call.id)
-    found: ColumnElement[bool] = row.in_(entry)
-    return [found]
+    return select(kind.column).where(text(condition).bindparams(bindparam("asked", match, unique=True)))
 
 
 def _question(
@@ -84,7 +103,10 @@ def _question(
             for forms in map(finding.asked, wanted.words)
         )
     ]
-    ways += [form.format(of_number + number, begins) for number in wanted.numbers]
+    ways += [
+        form.format(of_number + number, begins if len(number) >= finding.SURELY_NUMBER else "")
+        for number in wanted.numbers
+    ]
     return either.join(f"({way})" for way in ways if way)
 
 

@@ -193,7 +193,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "activities": words.catalogue(language),
         "rest_day": lambda moment: workdays.rest(moment.astimezone(show.zone(zone)).date()),
         "soon": lambda: workdays.choices(desk.desk.now(), zone),
-        "reminders": lambda: desk.desk.reminders(actor.business_id, actor.user_id) if actor else None,
+        "reminders": lambda: desk.desk.reminders(actor.business_id, actor.user_id) if actor else 0,
         "file_bytes": csv_files.MOST_BYTES,
     }
 

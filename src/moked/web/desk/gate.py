@@ -29,6 +29,7 @@ TOKEN_FIELD: Final = "csrf"  # noqa: S105  (names, no secrets)
 TOKEN_HEADER: Final = "X-CSRF-Token"  # noqa: S105
 _DRAINED: Final = 256 * 1024 * 1024  # of a body that is refused
 _LONG_FORM: Final = 512 * 1024
+_READ_AT_ONCE: Final = 1024 * 1024
 _YEAR: Final = 365 * 24 * 3600
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -62,6 +63,7 @@ def takes_file(largest: int) -> Callable[[View], View]:
 def _let_in(largest: int) -> None:
     """Allow a large body, or read one that is too large to its end: browsers show no answer that comes before it."""
     request.max_content_length = largest
+    request.max_form_memory_size = _READ_AT_ONCE  # counts what is left of a file's last line while the next is read
     if (request.content_length or 0) > largest:
         left = min(request.content_length or 0, _DRAINED)
         body = request.environ["wsgi.input"]

@@ -68,6 +68,7 @@ def upgrade() -> None:
     op.add_column("contact", sa.Column("aliases", json, nullable=False, server_default="[]"))
     op.add_column("task", sa.Column("assignee_id", sa.Integer(), nullable=True))
     op.add_column("task", _moment("remind_at", nullable=True))
+    index("lead", "business_id", "created_at")
     index("lead", "business_id", "value")
     index("task", "business_id", "remind_at")
 
@@ -166,6 +167,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_index("ix_task_business_id_remind_at", "task")
     op.drop_index("ix_lead_business_id_value", "lead")
+    op.drop_index("ix_lead_business_id_created_at", "lead")
     for table, column in (
         ("task", "remind_at"), ("task", "assignee_id"), ("contact", "aliases"), ("contact", "merged_into_id"),
         ("lead", "lost_reason"), ("lead", "value"),
