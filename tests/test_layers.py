@@ -114,6 +114,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "pyotp": {"crm/passwords.py"},
     "redis": {"bus.py"},
+    "segno": {"crm/passwords.py"},
     "twilio": {"telephony.py"},
     "websockets": {"media/frames.py", "simulate/media.py"},
 }
