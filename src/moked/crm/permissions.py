@@ -38,8 +38,8 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS},
 }
 
-SCOPES: frozenset[Permission] = frozenset(Permission) - {Permission.SELF}
-"""What a key of the API can be given."""
+SCOPES: frozenset[Permission] = frozenset(Permission) - {Permission.SELF, Permission.USERS}
+"""What a key of the API can be given: one's own account and who may come in are for people alone."""
 
 
 def may(role: UserRole, permission: Permission) -> bool:
