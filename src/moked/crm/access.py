@@ -239,8 +239,10 @@ class Access:
             audit.note(session, by, "user.invited", f"user:{user.id}", self._clock(), email=email, role=role.value)
             return token
 
-    def invite_owner(self, business_id: int, email: str, name: str) -> str:
-        """As the operator: an owner of this business, or a new link for one. Returns the token of the link."""
+    def invite_owner(self, business_id: int, email: str, name: str, *, lost_phone: bool = False) -> str:
+        """As the operator: an owner of this business, or a new link for one, perhaps without their second factor.
+        Returns the token of the link.
+        """
         email, name = _email(email), _name(name)
         with self._writing() as session:
             user = session.scalars(select(UserAccount).where(UserAccount.email == email)).one_or_none()
@@ -250,6 +252,8 @@ class Access:
                 user = _account(business_id, email, name, UserRole.OWNER, self._clock())
                 session.add(user)
             user.role, user.active = UserRole.OWNER, True
+            if lost_phone:
+                _without_factor(user)
             token = self._invitation(user)
             session.flush()
             audit.note(session, user, "user.invited", f"user:{user.id}", self._clock(), role=UserRole.OWNER.value)
