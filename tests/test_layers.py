@@ -147,6 +147,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pyotp": {"crm/passwords.py"},
     "redis": {"bus.py"},
     "smtplib": {"jobs/mail.py"},
+    "segno": {"crm/passwords.py"},
     "twilio": {"telephony.py"},
     "xlsxwriter": {"crm/exporting.py"},
     "websockets": {"media/frames.py", "simulate/media.py"},

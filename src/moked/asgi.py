@@ -13,10 +13,11 @@ from a2wsgi import WSGIMiddleware
 from anyio import to_thread
 from flask import Flask
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moked import metrics
 from moked.board import topic
@@ -26,6 +27,11 @@ from moked.errors import ProviderError
 SESSION_COOKIE = "moked_session"
 BOARD_STREAM_S = 120
 _FLASK_THREADS = 32
+
+
+def session_of(request: HTTPConnection) -> str:
+    """The token of the desk's session, '' without one. Over https its cookie has a name nobody else can set."""
+    return request.cookies.get(f"__Host-{SESSION_COOKIE}") or request.cookies.get(SESSION_COOKIE, "")
 
 
 def build(
@@ -69,7 +75,7 @@ def build(
 
     async def board_events(request: Request) -> Response:
         assert board is not None
-        business = await to_thread.run_sync(board_of, request.cookies.get(SESSION_COOKIE, ""))
+        business = await to_thread.run_sync(board_of, session_of(request))
         if business is None:
             return PlainTextResponse("Log in first.\n", 401)
         return StreamingResponse(
@@ -99,7 +105,16 @@ def build(
             else:
                 await send({"type": "websocket.close", "code": 1008, "reason": "unknown path"})
             return
-        await pages(scope, receive, send)
+
+        async def guarded(message: Message) -> None:
+            """What is ours to answer is never taken for something else."""
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-content-type-options", "nosniff")
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await pages(scope, receive, guarded)
 
     return app
 

@@ -102,6 +102,7 @@ def owner(
     key: Key,
     email: Annotated[str, typer.Argument(help="The owner's address; it is their login.")],
     name: Annotated[str, typer.Option(help="Their name.")] = "",
+    lost_phone: Annotated[bool, typer.Option("--lost-phone", help="Turn their second factor off.")] = False,
 ) -> None:
     """Print a link, good once and for three days, that opens an owner's account of this business."""
     from moked.crm.access import Access, Refused
@@ -113,7 +114,7 @@ def owner(
         if found is None:
             raise typer.BadParameter(f"there is no business {key!r}")
         try:
-            token = Access(engine).invite_owner(found.id, email, name or email.partition("@")[0])
+            token = Access(engine).invite_owner(found.id, email, name or email.partition("@")[0], lost_phone=lost_phone)
         except Refused as refusal:
             raise typer.BadParameter(_WHY.get(str(refusal), str(refusal))) from None
     base = settings.public_base_url or f"http://127.0.0.1:{settings.port}"

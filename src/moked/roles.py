@@ -465,7 +465,8 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
     setup = SetupLink(house.settings.data_dir)
-    access = Access(engine)
+    access = Access(engine, sealer=Sealer(*ensure_data_keys(house.settings)))
+    access.seal_secrets()
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from moked.crm import access, desk, edits, hooks, keys, listing
@@ -14,7 +15,7 @@ from moked.crm.access import Access
 from moked.crm.businesses import Businesses, Refused, check_key
 from moked.crm.desk import LeadFilter
 from moked.crm.listing import Listing
-from moked.crm.models import Base
+from moked.crm.models import Base, UserAccount
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome
 
@@ -53,6 +54,13 @@ def test_an_owner_is_invited_into_their_own_business(engine):
     token = who.invite_owner(second, "Nir@example.com", "ניר")
     assert who.invited(token) == "nir@example.com"
     assert who.invited(who.invite_owner(second, "nir@example.com", "ניר")) == "nir@example.com"
+    who.accept(token := who.invite_owner(second, "nir@example.com", "ניר"), "סיסמה ארוכה מאוד")
+    with Session(engine) as session, session.begin():
+        session.execute(update(UserAccount).values(totp_sealed=b"x"))
+    assert token != who.invite_owner(second, "nir@example.com", "ניר")
+    assert who.users(second)[0].second_factor
+    who.invite_owner(second, "nir@example.com", "ניר", lost_phone=True)
+    assert not who.users(second)[0].second_factor
     with pytest.raises(access.Refused, match="taken"):
         who.invite_owner(crm.ensure_business("ג", key="third"), "nir@example.com", "ניר")
 
@@ -96,6 +104,7 @@ def test_the_same_people_call_several_businesses_and_each_has_its_own(engine, ca
 _NOT_OF_A_BUSINESS = {
     "Access.anybody", "Access.log_in", "Access.actor", "Access.board_of", "Access.invited", "Access.accept",  # who asks
     "Desk.now", "Keys.actor", "Hooks.claim", "Hooks.settle", "Hooks.prune",  # the worker's, of all
+    "Access.seal_secrets",  # at the start
 }  # fmt: skip
 
 

@@ -55,3 +55,9 @@ def test_a_form_token_follows_from_the_secret_and_does_not_tell_it():
     assert passwords.form_token(token) == passwords.form_token(token)
     assert passwords.form_token(token) != passwords.form_token(passwords.token())
     assert token not in passwords.form_token(token)
+
+
+def test_the_picture_of_a_secret_is_an_svg_that_the_page_may_show():
+    picture = passwords.qr_code(passwords.totp_uri(passwords.new_totp_secret(), "dana@example.com"))
+    assert picture.startswith("data:image/svg+xml")
+    assert "script" not in picture

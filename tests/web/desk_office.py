@@ -94,10 +94,10 @@ class DeskOffice:
         self.now = NOW
         self.engine = engine
         self.crm = Crm(engine, clock=lambda: self.now)
-        self.access = Access(engine, clock=lambda: self.now)
+        self.sealer = Sealer(bytes(32))
+        self.access = Access(engine, sealer=self.sealer, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
-        self.sealer = Sealer(bytes(32))
         self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)

@@ -6,10 +6,14 @@ from itertools import pairwise
 
 import pyotp
 import pytest
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from moked.crm import permissions
-from moked.crm.access import Refused
+from moked.crm.access import Access, Refused
+from moked.crm.models import UserAccount
 from moked.crm.permissions import Permission, UserRole
+from moked.crm.sealed import Sealer
 from tests.web.desk_office import PASSWORD, DeskOffice
 
 
@@ -100,7 +104,19 @@ def test_the_cookie_is_for_browsers_alone_and_secure_over_https(desk):
     assert "SameSite=Lax" in cookie
     assert "Secure" not in cookie
     desk.base = "https://localhost"
-    assert "Secure" in login(desk.browser()).headers["Set-Cookie"]
+    web = desk.browser()
+    answer = login(web)
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-moked_session=")
+    assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    token = re.search("=([^;]+)", cookie)[1]
+    web.client.set_cookie("__Host-moked_session", token, secure=True)
+    assert web.get("/board").status_code == 200
+    planted = desk.browser()
+    planted.client.set_cookie("moked_session", token)  # a name that a neighbour under our domain could set
+    assert planted.get("/board").status_code == 302
 
 
 def test_a_session_ends_by_logout_idleness_age_and_closing(desk):
@@ -170,6 +186,9 @@ def test_two_step_login_with_codes_that_are_good_once(desk):
     page = web.post("/account/totp", on="1", secret=secret, old=PASSWORD, code=app.at(desk.now)).text
     codes = re.findall(r"<code[^>]*>(\w{5}-\w{5})</code>", page)
     assert len(codes) == 10
+    (row,) = desk.access.users(desk.business)
+    assert row.totp_secret == ""
+    assert secret.encode() not in row.totp_sealed
     assert "קוד אימות" in login(desk.browser()).text
     assert login(desk.browser(), code=app.at(desk.now)).status_code == 401  # used when it was turned on
     desk.now += timedelta(seconds=30)
@@ -181,6 +200,37 @@ def test_two_step_login_with_codes_that_are_good_once(desk):
     assert login(desk.browser()).status_code == 302
 
 
+def test_a_second_factor_that_was_stored_plain_is_sealed_at_the_start(desk):
+    desk.owner()
+    secret = pyotp.random_base32()
+    with Session(desk.engine) as session, session.begin():
+        session.execute(update(UserAccount).values(totp_secret=secret))
+    desk.now += timedelta(seconds=30)
+    assert login(desk.browser()).status_code == 200  # the code is asked for, sealed or not
+    desk.access.seal_secrets()
+    assert desk.access.users(desk.business)[0].totp_secret == ""
+    assert login(desk.browser(), code=pyotp.TOTP(secret).at(desk.now)).status_code == 302
+
+
+def test_another_key_is_followed_and_a_lost_one_leaves_recovery_codes(desk):
+    me = desk.owner()
+    secret = pyotp.random_base32()
+    codes = desk.access.turn_on_totp(me, PASSWORD, secret, pyotp.TOTP(secret).at(desk.now))
+    desk.now += timedelta(seconds=30)
+
+    def entered(code, *keys):
+        access = Access(desk.engine, sealer=Sealer(*keys), clock=lambda: desk.now)
+        return bool(access.log_in("dana@example.com", PASSWORD, code, address="x", browser="").token)
+
+    old, new = bytes(32), bytes(range(32))
+    assert entered(pyotp.TOTP(secret).at(desk.now), new, old)
+    desk.now += timedelta(seconds=30)
+    assert entered(pyotp.TOTP(secret).at(desk.now), new)  # it was sealed anew
+    desk.now += timedelta(seconds=30)
+    assert not entered(pyotp.TOTP(secret).at(desk.now), old)
+    assert entered(codes[0], old)
+
+
 # ---- invitations and accounts
 
 
@@ -190,6 +240,7 @@ def test_an_invitation_sets_a_password_once(desk):
     page = web.post("/users", email="new@example.com", name="חדשה", role="agent").text
     link = re.search(r'id="invitation">http://localhost(/join\?token=[^<]+)<', page)[1]
     desk.base = "https://localhost"  # a proxy ends https before us
+    web.client.set_cookie("__Host-moked_session", desk.token("dana@example.com"))
     again = web.post(f"/users/{desk.access.users(desk.business)[-1].id}/link").text
     assert 'id="invitation">https://localhost/join?token=' in again
     desk.base = "http://localhost"

@@ -22,6 +22,8 @@ from moked.crm.audit import Actor
 from moked.crm.db import READ_ONLY
 from moked.crm.models import AuditEntry, Business, LoginAttempt, UserAccount, UserSession
 from moked.crm.permissions import Permission, UserRole, may
+from moked.crm.sealed import Sealer
+from moked.errors import SealError
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +51,28 @@ class Login:
 
 
 class Access:
-    """Accounts on `engine`. `clock` gives aware UTC."""
+    """Accounts on `engine`. `clock` gives aware UTC. Without a `sealer` there are no second factors."""
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        sealer: Sealer | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
         self._clock = clock
+        self._sealer = sealer
 
     # ---- first run
+
+    def seal_secrets(self) -> None:
+        """Seal second factors that an earlier version stored as they were; at the start."""
+        with self._writing() as session:
+            for user in session.scalars(select(UserAccount).where(UserAccount.totp_secret != "").with_for_update()):
+                self._keep_factor(user, user.totp_secret)
 
     def anybody(self) -> bool:
         """Whether somebody can log in at all."""
@@ -77,7 +92,7 @@ class Access:
                 session.add(user)
             user.name, user.role, user.active = name, UserRole.OWNER, True
             _enter_anew(session, user, secret)
-            user.totp_secret, user.recovery = "", []
+            _without_factor(user)
             session.flush()
             audit.note(session, user, "user.set_up", f"user:{user.id}", self._clock())
 
@@ -99,9 +114,9 @@ class Access:
             user = session.get(UserAccount, user.id, with_for_update=True) if good and user is not None else None
             if user is None or not user.active or user.password_hash != stored:
                 return self._failed(session, account, address)
-            if user.totp_secret and not code.strip():
+            if user.second_factor and not code.strip():
                 return Login(refusal="code")
-            if user.totp_secret and not _code_taken(user, code, now):
+            if user.second_factor and not self._code_taken(user, code, now):
                 return self._failed(session, account, address, "wrong_code")
             token = passwords.token()
             opened = UserSession(
@@ -190,14 +205,15 @@ class Access:
             raise Refused("code")
         codes = passwords.recovery_codes()
         with self._checked(by, password) as (session, user):
-            user.totp_secret, user.totp_step = secret, step
+            self._keep_factor(user, secret)
+            user.totp_step = step
             user.recovery = [passwords.recovery_digest(one) for one in codes]
             audit.note(session, by, "user.totp_on", f"user:{user.id}", self._clock())
         return codes
 
     def turn_off_totp(self, by: Actor, password: str) -> None:
         with self._checked(by, password) as (session, user):
-            user.totp_secret, user.recovery = "", []
+            _without_factor(user)
             audit.note(session, by, "user.totp_off", f"user:{user.id}", self._clock())
 
     # ---- everybody's accounts (of one business)
@@ -223,8 +239,10 @@ class Access:
             audit.note(session, by, "user.invited", f"user:{user.id}", self._clock(), email=email, role=role.value)
             return token
 
-    def invite_owner(self, business_id: int, email: str, name: str) -> str:
-        """As the operator: an owner of this business, or a new link for one. Returns the token of the link."""
+    def invite_owner(self, business_id: int, email: str, name: str, *, lost_phone: bool = False) -> str:
+        """As the operator: an owner of this business, or a new link for one, perhaps without their second factor.
+        Returns the token of the link.
+        """
         email, name = _email(email), _name(name)
         with self._writing() as session:
             user = session.scalars(select(UserAccount).where(UserAccount.email == email)).one_or_none()
@@ -234,6 +252,8 @@ class Access:
                 user = _account(business_id, email, name, UserRole.OWNER, self._clock())
                 session.add(user)
             user.role, user.active = UserRole.OWNER, True
+            if lost_phone:
+                _without_factor(user)
             token = self._invitation(user)
             session.flush()
             audit.note(session, user, "user.invited", f"user:{user.id}", self._clock(), role=UserRole.OWNER.value)
@@ -300,6 +320,39 @@ class Access:
         return rows, max(1, -(-total // _PAGE))
 
     # ---- inside
+
+    def _code_taken(self, user: UserAccount, code: str, now: datetime) -> bool:
+        """Use up a code of the app, which is good once, or one of the recovery codes."""
+        step = passwords.totp_step(self._factor(user), code, now)
+        if step is not None and step > user.totp_step:
+            user.totp_step = step
+            return True
+        recovery = passwords.recovery_digest(code)
+        if recovery in user.recovery:
+            user.recovery = [one for one in user.recovery if one != recovery]
+            return True
+        return False
+
+    def _factor(self, user: UserAccount) -> str:
+        """The secret of the second factor; '' where it cannot be opened: then only recovery codes are good."""
+        if user.totp_sealed is None:
+            return user.totp_secret
+        try:
+            secret = self._sealing().open(user.totp_sealed, _place(user)).decode()
+        except SealError as error:
+            log.error("a second factor cannot be opened", extra={"user": user.id, "error": str(error)})
+            return ""
+        if self._sealing().stale(user.totp_sealed):
+            self._keep_factor(user, secret)
+        return secret
+
+    def _keep_factor(self, user: UserAccount, secret: str) -> None:
+        user.totp_secret, user.totp_sealed = "", self._sealing().seal(secret.encode(), _place(user))
+
+    def _sealing(self) -> Sealer:
+        if self._sealer is None:
+            raise SealError("there is no key to seal second factors with")
+        return self._sealer
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
@@ -374,17 +427,12 @@ def _failures(session: Session, account: str, address: str, now: datetime) -> st
     return None
 
 
-def _code_taken(user: UserAccount, code: str, now: datetime) -> bool:
-    """Use up a code of the app, which is good once, or one of the recovery codes."""
-    step = passwords.totp_step(user.totp_secret, code, now)
-    if step is not None and step > user.totp_step:
-        user.totp_step = step
-        return True
-    recovery = passwords.recovery_digest(code)
-    if recovery in user.recovery:
-        user.recovery = [one for one in user.recovery if one != recovery]
-        return True
-    return False
+def _without_factor(user: UserAccount) -> None:
+    user.totp_secret, user.totp_sealed, user.recovery = "", None, []
+
+
+def _place(user: UserAccount) -> str:
+    return f"totp:{user.id}"
 
 
 def _email(text: str) -> str:

@@ -171,7 +171,11 @@ class Contact(Base):
     """A person. `phone` is E.164 and unique within the business; NULL is a withheld caller nobody can find again."""
 
     __tablename__ = "contact"
-    __table_args__ = (UniqueConstraint("business_id", "phone"), Index(None, "business_id", "updated_at"))
+    __table_args__ = (
+        UniqueConstraint("business_id", "phone"),
+        Index(None, "business_id", "updated_at"),
+        Index(None, "business_id", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
@@ -194,7 +198,7 @@ class Lead(Base):
     __table_args__ = (
         Index(None, "business_id", "stage", "updated_at"),
         Index(None, "business_id", "updated_at"),
-        Index(None, "business_id", "created_at"),
+        Index(None, "business_id", "id"),
         Index(None, "business_id", "phone"),
         Index(None, "business_id", "created_at"),
         Index(None, "business_id", "value"),

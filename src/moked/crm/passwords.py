@@ -1,4 +1,5 @@
-"""Passwords, one-time codes and secret links. The only file that imports argon2 and pyotp.
+"""Passwords, one-time codes and secret links. The only file that imports argon2, pyotp and
+segno.
 
 argon2 takes some 50 ms and 64 MB on purpose: no more than `_AT_ONCE` are checked at a time, the rest wait.
 """
@@ -10,6 +11,7 @@ import threading
 from datetime import datetime
 
 import pyotp
+import segno
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -72,6 +74,12 @@ def new_totp_secret() -> str:
 def totp_uri(secret: str, email: str) -> str:
     """What an authenticator app reads."""
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name="Moked")
+
+
+def qr_code(text: str) -> str:
+    """A picture of it for a telephone to read, as a `data:` address: SVG, dark on white in every theme."""
+    made = segno.make(text, error="m", micro=False)
+    return str(made.svg_data_uri(scale=4, border=4, dark="#000", light="#fff", xmldecl=False))
 
 
 def totp_step(secret: str, code: str, now: datetime) -> int | None:

@@ -79,12 +79,11 @@ SCOPES: frozenset[Permission] = frozenset(
         Permission.EDIT,
         Permission.ASSIGN,
         Permission.AUDIT,
-        Permission.USERS,
         Permission.ROLLOUT,
         Permission.INTEGRATIONS,
     }
 )
-"""What a key of the API can be given."""
+"""What a key of the API can be given: one's own account and who may come in are for people alone."""
 
 
 def may(role: UserRole, permission: Permission) -> bool:

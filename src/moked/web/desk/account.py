@@ -22,7 +22,8 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             sessions=desk.access.sessions(actor()),
             refusal=refusal,
             secret=secret,
-            uri=passwords.totp_uri(secret, actor().email),
+            uri=(uri := passwords.totp_uri(secret, actor().email)),
+            picture=passwords.qr_code(uri),
             codes=codes or [],
             second_factor=actor().second_factor or bool(codes),
         )

@@ -1,6 +1,6 @@
 """Coming in: the first owner's link, invitations, login and logout; and the choices of language and theme."""
 
-from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from moked.crm.access import Refused
@@ -16,7 +16,7 @@ def add(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
     @views.get("/login")
     @open_to_all
     def login() -> AnyResponse | str:
-        if request.cookies.get(gate.SESSION) and desk.access.actor(request.cookies[gate.SESSION]) is not None:
+        if g.actor is not None:
             return redirect(url_for("desk.board"))
         return render_template("desk/login.html", refusal="", email="")
 
@@ -43,7 +43,7 @@ def add(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
     def log_out() -> AnyResponse:
         desk.access.log_out(actor())
         answer = redirect(url_for("desk.login"))
-        answer.delete_cookie(gate.SESSION, path="/")
+        gate.drop_session(answer, parts)
         return answer
 
     @views.get("/setup")

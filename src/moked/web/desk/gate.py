@@ -21,6 +21,7 @@ from moked.web.desk import words
 from moked.web.parts import DeskParts, WebParts
 
 SESSION: Final = "moked_session"
+HOST_PREFIX: Final = "__Host-"
 _FORM: Final = "moked_form"  # the secret of forms before there is a session
 LANGUAGE: Final = "moked_language"
 THEME: Final = "moked_theme"
@@ -114,9 +115,9 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
 
     @views.before_request
     def check() -> AnyResponse | None:
-        g.session_token = request.cookies.get(SESSION, "")
+        g.session_token = _cookie(parts, SESSION)
         g.actor = desk.access.actor(g.session_token) if g.session_token else None
-        g.form_secret = request.cookies.get(_FORM, "")
+        g.form_secret = _cookie(parts, _FORM)
         if g.actor is None:
             g.session_token = ""
             g.form_secret = g.form_secret or passwords.token()
@@ -148,7 +149,7 @@ def guard(views: Blueprint, parts: WebParts, desk: DeskParts) -> None:
 
     @views.after_request
     def finish(response: Response) -> Response:
-        if g.get("form_secret") and g.get("actor") is None and request.cookies.get(_FORM) != g.form_secret:
+        if g.get("form_secret") and g.get("actor") is None and _cookie(parts, _FORM) != g.form_secret:
             set_cookie(response, parts, _FORM, g.form_secret)
         return protected(response)
 
@@ -186,9 +187,24 @@ def protected(response: Response) -> Response:
 
 def set_cookie(response: AnyResponse, parts: WebParts, name: str, value: str, *, max_age: int | None = None) -> None:
     """A cookie no script can read; over https alone, where the page came over https."""
-    response.set_cookie(
-        name, value, max_age=max_age, httponly=True, samesite="Lax", secure=_over_https(request, parts), path="/"
-    )
+    secure = _over_https(request, parts)
+    name = _named(name, secure=secure)
+    response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="Lax", secure=secure, path="/")
+
+
+def drop_session(response: AnyResponse, parts: WebParts) -> None:
+    """The browser forgets its session."""
+    secure = _over_https(request, parts)
+    response.delete_cookie(_named(SESSION, secure=secure), path="/", httponly=True, samesite="Lax", secure=secure)
+
+
+def _named(name: str, *, secure: bool) -> str:
+    """Over https the session's cookies are ours alone: no neighbour under our domain can set them (RFC 6265bis)."""
+    return f"{HOST_PREFIX}{name}" if secure and name in (SESSION, _FORM) else name
+
+
+def _cookie(parts: WebParts, name: str) -> str:
+    return request.cookies.get(_named(name, secure=_over_https(request, parts)), "")
 
 
 def remember(response: AnyResponse, parts: WebParts, name: str, value: str) -> None:

@@ -1,5 +1,8 @@
 """For programs: keys of the API, and where events are sent, with what became of each."""
 
+import json
+from functools import partial
+
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -83,6 +86,7 @@ def add(views: Blueprint, parts: ApiParts) -> None:
             rows=rows[:25],
             older=rows[24].id if len(rows) > 25 else None,
             events=EVENTS,
+            readable=partial(json.dumps, ensure_ascii=False, indent=2),
             refusal=refusal,
             secret=secret,
         )

@@ -59,10 +59,8 @@ def upgrade() -> None:
         _belongs("day_figures", "business_id", "business"),
         sa.PrimaryKeyConstraint("business_id", "day", "simulated", name="pk_day_figures"),
     )
-    op.create_index("ix_lead_business_id_created_at", "lead", ["business_id", "created_at"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_lead_business_id_created_at", "lead")
     for table in ("day_figures", "agent_rehearsal", "agent_version"):
         op.drop_table(table)

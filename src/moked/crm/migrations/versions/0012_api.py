@@ -109,10 +109,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_webhook_delivery_state_due_at", "webhook_delivery", ["state", "due_at"])
     op.create_index("ix_webhook_delivery_created_at", "webhook_delivery", ["created_at"])
+    for table in ("lead", "contact"):
+        op.create_index(f"ix_{table}_business_id_id", table, ["business_id", "id"])
     op.add_column("user_account", sa.Column("totp_sealed", sa.LargeBinary(), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("user_account", "totp_sealed")
+    for table in ("lead", "contact"):
+        op.drop_index(f"ix_{table}_business_id_id", table)
     for table in ("webhook_delivery", "webhook_endpoint", "api_reply", "api_key", "business_number"):
         op.drop_table(table)
