@@ -127,9 +127,8 @@ def live(world: World) -> None:
                 stack.enter_context(slot(folder)),
                 after_call.work(records, parts),
                 store,
-                lanes=(Lane(CALLS, 4), Lane(LATER, 1)),
+                lanes=(Lane(CALLS, 4, poll_s=0.05), Lane(LATER, 1, poll_s=0.05)),
                 enqueue=lambda name, key: None,
-                poll_s=0.05,
                 probe=lambda key, step, when: die_at(key.removeprefix("call:"), step, when),
             )
         )

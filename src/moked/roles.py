@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, telephony, weights, working
+from moked import asgi, metrics, parts, processes, telephony, weights
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
@@ -186,6 +186,8 @@ async def serve(
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
             if work:
+                from moked import working  # an engine that other roles need not have in memory
+
                 await working.start(settings, stack, base_url=lambda: house.base_url)
         app = asgi.build(
             ready=lambda: house.missing,

@@ -168,8 +168,8 @@ def paths(site):
     return {
         "board": "/board", "leads": "/leads", "stages": "/leads/board", "lead": f"/leads/{site.leads[0]}",
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
-        "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit", "jobs": "/jobs",
-        "missing": "/leads/999999",
+        "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",
+        "jobs": "/jobs", "missing": "/leads/999999",
     }  # fmt: skip
 
 
