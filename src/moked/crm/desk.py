@@ -29,6 +29,7 @@ from moked.crm.models import (
     UserAccount,
 )
 from moked.crm.service import HEARTBEAT_LIMIT_S
+from moked.crm.tables_jobs import CallSummary
 from moked.records import Outcome
 
 Row = TypeVar("Row")
@@ -66,11 +67,14 @@ class LeadFilter:
 
 @dataclass(frozen=True, slots=True)
 class LeadPage:
+    """`next_step`: what the last call that was read says to do now; '' where none does."""
+
     lead: Lead
     contact: Contact
     owner: UserAccount | None
     calls: Sequence[Call]
     tasks: Sequence[Task]
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,14 @@ class Desk:
                     .order_by(Task.done_at.is_not(None), Task.due_at, Task.id)
                     .limit(_TIMELINE)
                 ).all(),
+                session.scalar(
+                    select(CallSummary.next_step)
+                    .join(Call, Call.id == CallSummary.call_id)
+                    .where(Call.lead_id == lead.id)
+                    .order_by(Call.started_at.desc())
+                    .limit(1)
+                )
+                or "",
             )
 
     # ---- contacts
