@@ -38,6 +38,8 @@ bench: dev ## latency, density, overload and moves against the emulators, accura
 	$(BIN)/python -m bench.density
 	$(BIN)/python -m bench.overload
 	$(BIN)/python -m bench.migration
+	$(BIN)/python -m bench.after_call
+	$(BIN)/python -m bench.after_call_kill
 	$(BIN)/python -m bench.whisper_fallback
 	$(BIN)/python -m bench.accuracy
 

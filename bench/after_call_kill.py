@@ -20,7 +20,6 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -127,9 +126,8 @@ def live(world: World) -> None:
                 stack.enter_context(slot(folder)),
                 after_call.work(records, parts),
                 store,
-                lanes=(Lane(CALLS, 4), Lane(LATER, 1)),
+                lanes=(Lane(CALLS, 4, poll_s=0.05), Lane(LATER, 1, poll_s=0.05)),
                 enqueue=lambda name, key: None,
-                poll_s=0.05,
                 probe=lambda key, step, when: die_at(key.removeprefix("call:"), step, when),
             )
         )
@@ -253,10 +251,11 @@ def main() -> None:
         return
     import tempfile
 
+    from bench.stage import RESULTS, machine, save
     from tests.databases import postgres_schema
 
     results: dict[str, Any] = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine("python -m bench.after_call_kill"),
         "places": len(PLACES),
         "workers": options.workers,
     }
@@ -266,8 +265,7 @@ def main() -> None:
             url = f"sqlite:///{folder}/moked.db" if kind == "sqlite" else stack.enter_context(postgres_schema())
             results[kind] = run(url, folder, PLACES, workers=options.workers)
             print(kind, results[kind])
-    path = Path(__file__).parent / "results" / "after_call_kill.json"
-    path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    print(save(RESULTS, "after_call_kill", results))
 
 
 if __name__ == "__main__":

@@ -41,12 +41,27 @@ PLACES = (
 WHEN = ("מחר", "היום", "השבוע", "בבוקר", "בערב", "בצהריים", "ביום ראשון", "ביום שני", "ביום שלישי", "ביום רביעי")
 
 
+READING = json.dumps(
+    {
+        "summary": "הפונה מבקשת עזרה עם מזגן בסלון שלא מקרר כבר יומיים ועושה רעש. סוכם שנחזור אליה מחר בבוקר.",
+        "next_step": "לחזור אל הפונה מחר בבוקר ולתאם ביקור של טכנאי",
+        "name": None,
+        "need": {"value": "מזגן שלא מקרר", "turn": 1, "quote": "המזגן", "confidence": 0.9},
+        "best_time": None,
+    },
+    ensure_ascii=False,
+)
+"""What a model makes of any call afterwards, in some fifty tokens; the quote may be in none of its turns."""
+
+
 def answers() -> Any:
     """A brain: two sentences of about 60 letters together; 13,824 first sentences before one comes again."""
     things, states, places = THINGS.split(), STATES.split(), PLACES.split()
     turn = itertools.count(1)
 
     def brain(body: dict[str, Any]) -> Answer:
+        if "response_format" in body:
+            return Answer(READING)
         number = next(turn) * 7919  # a prime, so that it goes through all of them and neighbours differ
         number, thing = divmod(number, len(things))
         number, state = divmod(number, len(states))

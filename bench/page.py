@@ -111,6 +111,21 @@ WHISPER_NOTES: Final = """
 """
 
 
+AFTER_CALL_NOTES: Final = """
+- `python -m bench.after_call`: role `all`, the worker in the process that has the calls. The clock starts when the
+  caller hangs up and stops when a real SMTP server has the whole message; in between are the end of the session, its
+  record, the outbox, the engine's queue, the emulated model's reading (some fifty tokens at 50 a second) and the mail.
+- Limits of these figures: loopback, no TLS, a model and a mail server that are always well.
+"""
+
+AFTER_CALL_KILL_NOTES: Final = """
+- `python -m bench.after_call_kill`: two workers at a time, each call with a place at which the worker that serves it
+  sends itself SIGKILL, before a step's effect and after it before that is on record. Then there are one lead, one task,
+  one mail (by Message-ID), one message and one webhook (by key) and one recording a call, and a day that counts each
+  call once; anything else fails the bench.
+"""
+
+
 def whisper_fallback(result: Row) -> str:
     lines = [
         "| | final p50 | p95 | worst | first partial p50 | partials | lost | CPU-s | memory, MB | loop lag, ms |",
@@ -293,6 +308,30 @@ def migration(result: Row) -> str:
     return "\n".join(rows)
 
 
+def after_call(result: Row) -> str:
+    setting = result["setting"]
+    lines = ["| s | p50 | p95 | worst | calls |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        _spread_row("from hang-up to the owner's mail", result["hang_up_to_mail_s"]),
+        "",
+        f"{setting['at_once']} calls at a time, {setting['database']}; {result['told']} of {setting['calls']} calls"
+        f" were told of, in {result['mails']} mails, {result['by_the_model']} with the model's own next step. With"
+        f" nobody on the line the server used {100 * result['idle_cores']:.1f} % of a core. Foreign processes kept"
+        f" {result['load']['other_work_cores']} cores busy.",
+    ]
+    return "\n".join(lines)
+
+
+def after_call_kill(result: Row) -> str:
+    rows = ["| | calls | workers killed | requests repeated with their key | seconds |", "|---|---:|---:|---:|---:|"]
+    rows += [
+        f"| {kind} | {row['calls']} | {row['killed']} | {row['sent_again_with_the_same_key']} | {row['seconds']} |"
+        for kind in ("sqlite", "postgresql")
+        if (row := result.get(kind))
+    ]
+    return "\n".join(rows)
+
+
 def overload(result: Row) -> str:
     crowd = result["crowd"]
     lines = ["| | calls | turns | added p50 | p95 | response p95 | holes | server cores | loop lag p95 | others |"]
@@ -385,6 +424,8 @@ def write() -> None:
         ("density", "Density", density, DENSITY_NOTES),
         ("migration", "Calls that move", migration, MIGRATION_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),
+        ("after_call", "After the call", after_call, AFTER_CALL_NOTES),
+        ("after_call_kill", "Workers that are killed", after_call_kill, AFTER_CALL_KILL_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),

@@ -21,7 +21,7 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine as Database
 
-from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights, working
+from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights
 from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower, Voices
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
@@ -255,6 +255,8 @@ async def serve(
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
             if work:
+                from moked import working  # an engine that other roles need not have in memory
+
                 await working.start(settings, stack, base_url=lambda: house.base_url)
             tasks.start_soon(_webhooks, house)
             lists = db.connect(settings.database)

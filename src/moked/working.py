@@ -26,7 +26,7 @@ from moked.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LANES: Final = (Lane(CALLS, at_once=4), Lane(LATER, at_once=1))
+LANES: Final = (Lane(CALLS, at_once=4), Lane(LATER, at_once=1, poll_s=2.0))
 HOUSEKEEPING: Final = "housekeeping"
 _AGAIN_S: Final = 10.0
 _NIGHTLY: Final = Cron(HOUSEKEEPING, "20 3 * * *")

@@ -10,7 +10,7 @@ from moked.crm.tables_jobs import JobState
 from moked.jobs import Lane, Patience, Step, Work, engine
 from moked.jobs.runner import Runner
 
-LANES = (Lane(CALLS, 4), Lane(LATER, 1))
+LANES = (Lane(CALLS, 4, poll_s=0.02), Lane(LATER, 1, poll_s=0.02))
 ONCE = Patience(tries=1)
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 
@@ -82,7 +82,6 @@ def working(database, folder, *, executor="here", clock=None, lanes=LANES, probe
                 store,
                 lanes=lanes,
                 enqueue=lambda name, key: store.enqueue(name, {}, key=key, lane=LATER),
-                poll_s=0.02,
                 **({"probe": probe} if probe else {}),
             )
         )

@@ -7,20 +7,19 @@ from dbos import DBOS
 from sqlalchemy import text
 
 from moked.crm.job_store import JobStore
-from moked.crm.outbox import CALLS, LATER
 from moked.crm.tables_jobs import JobState
 from moked.errors import Failure, ProviderError
 from moked.jobs import Lane, Patience
 from moked.jobs.engine import Cron
-from tests.jobs.house import NOW, Clock, Effects, working
+from tests.jobs.house import LANES, NOW, Clock, Effects, working
 
-LANES = (Lane(CALLS, 4), Lane(LATER, 1), Lane("messages", 4, a_partition=(1, 3600)))
+MESSAGES = Lane("messages", 4, a_partition=(1, 3600), poll_s=0.02)
 
 
 @pytest.fixture(scope="module")
 def _house(_prepared, tmp_path_factory):
     """One engine for all tests on a database: starting and stopping one takes seconds."""
-    with working(_prepared, tmp_path_factory.mktemp("worker"), lanes=LANES) as worker:
+    with working(_prepared, tmp_path_factory.mktemp("worker"), lanes=(*LANES, MESSAGES)) as worker:
         yield worker
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from moked.crm.after import AfterCalls
+from moked.crm.extraction import Extraction
 from moked.crm.outbox import call_key
 from moked.crm.permissions import UserRole
 from moked.crm.tables_jobs import JobState
@@ -79,3 +81,13 @@ def test_done_ones_and_nonsense(desk):
     assert "שום דבר לא נכשל" in desk.web.get("/jobs?show=failed").text
     assert "אין עבודות פתוחות" in desk.web.get("/jobs?show=nonsense&page=-4").text
     assert desk.web.client.post("/jobs/1/retry", data={}).status_code == 400, "without its token"
+
+
+def test_the_lead_says_what_to_do_next(desk):
+    path = f"/leads/{desk.crm.contact_by_phone('+972502345678').open_lead_id}"
+    assert "הצעד הבא" not in desk.web.get(path).text
+    after = AfterCalls(desk.engine, clock=lambda: desk.now)
+    after.learn("CA1", Extraction("m", "", "לחזור אל רותי <מחר>"))
+    page = desk.web.get(path).text
+    assert "הצעד הבא" in page
+    assert "לחזור אל רותי &lt;מחר&gt;" in page

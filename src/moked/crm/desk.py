@@ -35,6 +35,7 @@ from moked.crm.reads_contacts import ContactPage, ContactReads, Happening
 from moked.crm.reads_work import WorkReads
 from moked.crm.search import Kind
 from moked.crm.service import HEARTBEAT_LIMIT_S
+from moked.crm.tables_jobs import CallSummary
 from moked.records import Outcome
 
 __all__ = ["PAGE", "ContactPage", "Desk", "Happening", "LeadFilter", "Page"]
@@ -48,11 +49,14 @@ _SPOKEN = 3
 
 @dataclass(frozen=True, slots=True)
 class LeadPage:
+    """`next_step`: what the last call that was read says to do now; '' where none does."""
+
     lead: Lead
     contact: Contact
     owner: UserAccount | None
     calls: Sequence[Call]
     tasks: Sequence[Task]
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +188,14 @@ class Desk(ContactReads, WorkReads, Finder):
                     .order_by(Task.done_at.is_not(None), Task.due_at, Task.id)
                     .limit(_TIMELINE)
                 ).all(),
+                session.scalar(
+                    select(CallSummary.next_step)
+                    .join(Call, Call.id == CallSummary.call_id)
+                    .where(Call.lead_id == lead.id)
+                    .order_by(Call.started_at.desc())
+                    .limit(1)
+                )
+                or "",
             )
 
     # ---- calls

@@ -49,13 +49,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A queue of an engine. `at_once`: jobs of it in one process. `a_partition`: (jobs, seconds) that one partition may
-    start, such as the messages of one sender's number; every job of such a lane names its partition.
+    """A queue of an engine, looked at every `poll_s`. `at_once`: jobs of it in one process.
+
+    `a_partition`: (jobs, seconds) that one partition may start, such as the messages of one sender's number; every job
+    of such a lane names its partition.
     """
 
     name: str
     at_once: int
     a_partition: tuple[int, float] | None = None
+    poll_s: float = 0.5
 
 
 class Jobs(Protocol):

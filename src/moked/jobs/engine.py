@@ -37,7 +37,6 @@ from moked.jobs.attempt import FAILED, OK, attempt
 
 log = logging.getLogger(__name__)
 
-POLL_S: Final = 0.5
 _NAME: Final = "moked"
 _JOB: Final = "job"
 _CRON: Final = "cron"
@@ -161,7 +160,6 @@ def running(
     *,
     lanes: Sequence[Lane],
     enqueue: Callable[[str, str], object],
-    poll_s: float = POLL_S,
     probe: Probe = lambda key, step, when: None,
 ) -> Iterator[Engine]:
     """Run jobs until the end of the block; what is running then may finish, for a while.
@@ -190,7 +188,7 @@ def running(
         DBOS.listen_queues([lane.name for lane in lanes])
         DBOS.launch()
         for lane in lanes:
-            _open(lane, poll_s)
+            _open(lane)
         yield Engine(executor)
     finally:
         _stop(_running)
@@ -205,12 +203,12 @@ def _now() -> _Running:
     return _running
 
 
-def _open(lane: Lane, poll_s: float) -> None:
+def _open(lane: Lane) -> None:
     limits: dict[str, Any] = {"worker_concurrency": lane.at_once}
     if lane.a_partition is not None:
         count, seconds = lane.a_partition
         limits["partition_limiter"] = {"limit": count, "period": seconds}
-    DBOS.register_queue(lane.name, polling_interval_sec=poll_s, on_conflict="always_update", **limits)
+    DBOS.register_queue(lane.name, polling_interval_sec=lane.poll_s, on_conflict="always_update", **limits)
 
 
 def _stop(running: _Running) -> None:
