@@ -14,10 +14,11 @@ from sqlalchemy import Engine
 
 from moked.channels import Channel
 from moked.channels.email import Email
+from moked.channels.policy import ChannelRules
 from moked.crm.aftercall import FollowUps
 from moked.crm.dialling import Dialling, Placement
 from moked.crm.places import NodeReport
-from moked.crm.sending import Outbox
+from moked.crm.sending import Outbox, rules_of
 from moked.dialog.business import Business
 from moked.jobs.followups import follow_up
 from moked.jobs.outbound import dial_due
@@ -47,13 +48,19 @@ class Outreach:
 def build(
     engine: Engine, settings: Settings, business: Business, business_id: int, base_url: Callable[[], str]
 ) -> Outreach:
+    connected = channels(settings)
     return Outreach(
         Outbox(engine),
-        FollowUps(engine, base_url=base_url, about=business.address),
+        FollowUps(engine, base_url=base_url, about=business.address, rules=rules(connected)),
         Dialling(engine, business_id, male_voice=business.voice_gender == "male"),
-        channels(settings),
+        connected,
         settings.outbound_caller_id,
     )
+
+
+def rules(connected: Mapping[str, Channel]) -> dict[str, ChannelRules]:
+    """What the gate knows of the channels that are connected."""
+    return {family: rules_of(channel.caps) for family, channel in connected.items()}
 
 
 def channels(settings: Settings) -> dict[str, Channel]:

@@ -307,7 +307,8 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    leaving = Outreach(engine, calls_out=bool(house.rest and house.settings.outbound_caller_id))
+    calls_out = bool(house.rest and house.settings.outbound_caller_id)
+    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.out.channels))
     return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), outreach=leaving, setup=setup)
 
 

@@ -74,6 +74,14 @@ def _phone(value: str) -> str:
     return number
 
 
+def _smtp_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in ("smtp", "smtps", "smtp+plain") or not rest:
+            raise ValueError("it does not begin with smtps://, smtp:// or smtp+plain://")
+    return value
+
+
 def _redis_url(value: str) -> str:
     if value and not value.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("it does not begin with redis://, rediss:// or unix://")
@@ -242,7 +250,7 @@ class Settings(BaseSettings):
         "a telephone number such as +97235551234",
     )
 
-    smtp_url: SecretStr | None = _is(
+    smtp_url: Annotated[SecretStr | None, AfterValidator(_smtp_url)] = _is(
         None,
         "Mail server that notices go out by; `smtp://` is encrypted by STARTTLS. Empty: no e-mail is sent.",
         "smtps://user:password@host:465 or smtp://user:password@host:587",
@@ -454,7 +462,12 @@ def load_settings() -> Settings:
 def _without_effect(settings: Settings) -> list[str]:
     """Settings that do nothing beside the others."""
     v2_only = {"GCP_STT_LOCATION": settings.gcp_stt_location != "global", "GCP_PROJECT": bool(settings.gcp_project)}
-    return [
+    idle = []
+    if settings.outbound_caller_id and not (settings.twilio_account_sid and settings.twilio_auth_token):
+        idle.append("OUTBOUND_CALLER_ID: without TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN no calls are made.")
+    if (settings.smtp_url is None) != (not settings.mail_from):
+        idle.append("SMTP_URL and MAIL_FROM: e-mail is sent only with both.")
+    return idle + [
         f"{name}: it is for GCP_STT_API=v2; v1 has no locations and no projects, and ignores it."
         for name, is_set in v2_only.items()
         if is_set and settings.gcp_stt_api == "v1"

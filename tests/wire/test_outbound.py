@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from emulators.callee import Answer
 from emulators.second_leg import Manner
-from moked import telephony
+from moked import outreach, telephony
+from moked.channels import ChannelCaps, SendResult
 from moked.channels.policy import Purpose
-from moked.crm import db, dialling
+from moked.crm import consents, db, dialling
 from moked.crm.models import Contact
 from moked.crm.tables_policy import ConsentRow, Dial, DialKind, DialResult, DialState
 from moked.simulate.result import Ended
-from moked.simulate.scenario import Manners, Say
+from moked.simulate.scenario import HangUp, Manners, Say
 from tests.wire.house import house
 from tests.wire.voices import says
 
@@ -118,6 +119,37 @@ async def test_who_does_not_answer_leaves_no_call_and_is_tried_again(tmp_path, a
             while (dial := await book.done(dial_id, DialState.WAITING)).attempts == 0:
                 await anyio.sleep(0.05)
         assert (dial.result, home.crm.call_report(dial.call_sid)) == (DialResult.NO_ANSWER, None)
+
+
+class Sms:
+    """A channel that keeps what it is given."""
+
+    kind, caps = "sms.test", ChannelCaps()
+
+    def __init__(self):
+        self.sent = []
+
+    async def send(self, out):
+        self.sent.append(out)
+        return SendResult(f"SM{len(self.sent)}")
+
+
+async def test_the_owner_hears_of_a_call_within_seconds_of_its_end(tmp_path, monkeypatch):
+    sms = Sms()
+    monkeypatch.setattr(outreach, "channels", lambda settings: {"sms": sms})
+    url = f"sqlite:///{tmp_path}/wire.db"
+    async with house(tmp_path, database_url=url) as home:
+        with Session(db.connect(url)) as session, session.begin():
+            row = consents.settings_of(session, home.house.business_id, datetime.now(UTC))
+            row.notify = [{"channel": "sms", "to": MINE}]
+        placed = await home.place([Say(audio=says("יש לי נזילה במטבח")), HangUp("agent_done")], simulated=False)
+        with anyio.fail_after(10):
+            while not sms.sent:
+                await anyio.sleep(0.05)
+    (notice,) = sms.sent
+    assert notice.to.value == MINE
+    assert "יש לי נזילה במטבח" in notice.text
+    assert notice.text.splitlines()[-1] == f"{home.base_url}/leads/{placed.report['lead']['id']}"
 
 
 async def test_a_click_rings_the_person_first_and_connects(tmp_path, at):

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.channels.policy import Decision, Purpose
+from moked.channels.policy import ChannelRules, Decision, Purpose
 from moked.crm import audit, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
 from moked.crm.campaigns import Row
@@ -97,15 +97,22 @@ class NewSettings:
 
 
 class Outreach:
-    """On `engine`. `calls_out`: calls can be made at all. `clock` gives aware UTC."""
+    """On `engine`. `calls_out`: calls can be made at all. `rules` of the channels that are connected, by family.
+    `clock` gives aware UTC."""
 
     def __init__(
-        self, engine: Engine, *, calls_out: bool = False, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        engine: Engine,
+        *,
+        calls_out: bool = False,
+        rules: Mapping[str, ChannelRules] = sending.DEFAULT_RULES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
         self._clock = clock
+        self._rules = rules
         self.calls_out = calls_out
 
     # ---- what is seen
@@ -197,7 +204,7 @@ class Outreach:
 
     def approve(self, by: Actor, message_id: int) -> Decision:
         with self._writing() as session:
-            return sending.approve(session, by, message_id, self._clock())
+            return sending.approve(session, by, message_id, self._clock(), self._rules)
 
     def refuse(self, by: Actor, message_id: int) -> None:
         with self._writing() as session:

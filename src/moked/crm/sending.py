@@ -316,11 +316,13 @@ def reported(session: Session, business_id: int, provider_id: str, state: Messag
 # ---- what people do
 
 
-def approve(session: Session, by: Actor, message_id: int, now: datetime) -> Decision:
+def approve(
+    session: Session, by: Actor, message_id: int, now: datetime, rules: Mapping[str, ChannelRules] = DEFAULT_RULES
+) -> Decision:
     """Somebody looked at it. It goes through the gate again, which may make it wait, and may still block it."""
     row = _waiting(session, by, message_id)
     row.approved_by = by.name
-    decision = _decide_again(session, row, None, now)
+    decision = _decide_again(session, row, rules.get(row.channel), now)
     if decision.verdict in (Verdict.SEND, Verdict.TEMPLATE):
         row.due_at = now
     audit.note(session, by, "message.approved", f"message:{row.id}", now, verdict=decision.verdict.value)
