@@ -167,6 +167,16 @@ def test_the_daily_limit_of_a_person_counts_what_has_left(office):
     )  # fmt: skip
 
 
+def test_a_text_too_long_for_the_channel_is_cut_but_for_its_last_line(office):
+    sending.queue(
+        office.session, business_id=office.business, contact_id=None, channel="sms", to=PHONE,
+        text="א" * 500 + "\nhttps://desk/leads/7", purpose=Purpose.OWNER_NOTICE, key="n", now=NOW,
+    )  # fmt: skip
+    (claimed,) = office.claim(caps={"sms": ChannelCaps(max_text=160)})
+    assert len(claimed.out.text) <= 160
+    assert claimed.out.text.endswith("א…\nhttps://desk/leads/7")
+
+
 def test_an_owner_hears_of_a_lead_at_night_and_whatever_the_caller_refused(office):
     office.write("הסר")
     notice = sending.queue(

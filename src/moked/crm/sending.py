@@ -250,9 +250,19 @@ def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> l
         if decision.verdict is Verdict.TEMPLATE and not template:
             row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
             continue
-        out = Outbound(f"{row.business_id}:{row.key}", _address(row), row.text, row.subject, template)
+        text = _cut(row.text, caps[row.channel].max_text)
+        out = Outbound(f"{row.business_id}:{row.key}", _address(row), text, row.subject, template)
         found.append(Claimed(row.id, row.channel, out))
     return found
+
+
+def _cut(text: str, most: int) -> str:
+    """As much as the channel takes. The last line stays: it is the link, or how to be removed."""
+    if len(text) <= most:
+        return text
+    body, _, last = text.rpartition("\n")
+    room = most - len(last) - 2
+    return f"{body[:room].rstrip()}…\n{last}" if body and room > 0 else f"{text[: most - 1]}…"
 
 
 def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | None, now: datetime) -> Decision:

@@ -37,7 +37,9 @@ async def follow_up(calls: AfterCalls, *, every_s: float = EVERY_S) -> None:
                     await to_thread.run_sync(calls.follow_up, sid)
                 except Exception as error:  # the others are not to wait for it
                     failures[sid] += 1
-                    log.warning("a call could not be followed up", extra={"call_sid": sid, "error": str(error)})
+                    log.warning(
+                        "a call could not be followed up", extra={"call_sid": sid, "error": type(error).__name__}
+                    )
         except Exception as error:  # a database that is away
-            log.warning("ended calls could not be looked for", extra={"error": str(error)})
+            log.warning("ended calls could not be looked for", extra={"error": type(error).__name__})
         await anyio.sleep(every_s)
