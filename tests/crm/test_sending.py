@@ -1,5 +1,6 @@
 """The single door: what is queued, what the gate makes of it, what is claimed, and what a crash leaves."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -241,3 +242,27 @@ def test_a_registry_check_is_kept_by_its_day(office):
     )
     assert consents.last_check(office.session, office.business, PHONE, NOW) is None
     assert consents.suppressed(office.session, office.business, PHONE, NOW)
+
+
+def test_two_senders_never_claim_the_same_message(engine):
+    business = Crm(engine, clock=lambda: NOW).ensure_business("מזגנים בצפון")
+    with Session(engine) as session, session.begin():
+        for number in range(30):
+            sending.queue(
+                session, business_id=business, contact_id=None, channel="sms", to=PHONE, text="ליד",
+                purpose=Purpose.OWNER_NOTICE, key=f"n{number}", now=NOW,
+            )  # fmt: skip
+    claimed = []
+
+    def run():
+        box = sending.Outbox(engine, clock=lambda: NOW)
+        while found := box.claim(CAPS):
+            claimed.extend(one.id for one in found)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(run) for _ in range(4)]:
+            done.result(30)
+    assert sorted(claimed) == sorted(set(claimed))
+    with Session(engine) as session:
+        left = session.scalars(select(OutboundMessage.id).where(OutboundMessage.state == MessageState.QUEUED)).all()
+    assert len(claimed) + len(left) == 30

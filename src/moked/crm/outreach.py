@@ -117,22 +117,25 @@ class Outreach:
 
     # ---- what is seen
 
-    def messages(self, business_id: int, state: MessageState | None = None, page: int = 1) -> Page[OutboundMessage]:
-        """The latest first."""
+    def messages(
+        self, business_id: int, state: MessageState | None = None, page: int = 1
+    ) -> Page[tuple[OutboundMessage, str]]:
+        """The latest first, each with its contact's name; '' for a notice to the business."""
         rules = [OutboundMessage.business_id == business_id]
         if state is not None:
             rules.append(OutboundMessage.state == state)
         with self._read.begin() as session:
             total = session.scalar(select(func.count()).select_from(OutboundMessage).where(*rules)) or 0
             number = min(max(page, 1), max(1, -(-total // PAGE)))
-            rows = session.scalars(
-                select(OutboundMessage)
+            rows = session.execute(
+                select(OutboundMessage, Contact.name)
+                .outerjoin(Contact, Contact.id == OutboundMessage.contact_id)
                 .where(*rules)
                 .order_by(OutboundMessage.created_at.desc(), OutboundMessage.id.desc())
                 .limit(PAGE)
                 .offset((number - 1) * PAGE)
             ).all()
-        return Page(rows, total, number)
+        return Page([(row, name or "") for row, name in rows], total, number)
 
     def waiting(self, business_id: int) -> int:
         """Messages that a person must look at."""
