@@ -67,58 +67,8 @@ class Book:
             return session.scalars(select(table)).all()
 
 
-@pytest.fixture
-def at(tmp_path):
-    return {"rest": True, "outbound_caller_id": OURS, "database_url": f"sqlite:///{tmp_path}/wire.db"}
-
-
-async def test_the_agent_calls_says_who_and_why_and_the_talk_is_on_record(tmp_path, at):
-    async with house(tmp_path, **at) as home:
-        home.callee.setup = home.setup(manners=QUIET, simulated=False)
-        home.callee.steps = [Say(audio=says("מתי תוכלו להגיע")), Say(audio=says("אל תתקשרו אליי יותר"))]
-        book = Book(home, at["database_url"])
-        dial = await book.done(book.add(DialKind.CALLBACK))
-        report = await home.reported(dial.call_sid)
-        with anyio.fail_after(20):
-            while not (refusals := book.rows(ConsentRow)):  # the follow-up comes within a second or two
-                await anyio.sleep(0.05)
-    (form,) = home.callee.rung
-    assert (form["To"], form["From"], form["AsyncAmd"]) == (THEIRS, OURS, "true")
-    first = report["turns"][0]["heard"]
-    assert first.startswith("שלום רותי, מדבר העוזר הקולי של אורן אינסטלציה, סוכן וירטואלי.")
-    assert "טיפול שנתי למזגן" in first
-    assert (report["direction"], report["caller"], report["called"]) == ("outbound", THEIRS, OURS)
-    assert (home.callee.results[0].ended, report["detail"]) == (Ended.AGENT_HUNG_UP, "opted_out")
-    assert "הסרתי אתכם" in report["turns"][-1]["heard"]
-    assert dial.result is DialResult.OPTED_OUT
-    assert [row.given_at for row in refusals] == [None]
-    assert refusals[0].offset_ms is not None
-
-
-async def test_a_machine_is_hung_up_on_and_tried_again_later(tmp_path, at):
-    async with house(tmp_path, **at) as home:
-        home.callee.answers = [Answer.MACHINE]
-        home.callee.setup = home.setup(manners=QUIET)
-        book = Book(home, at["database_url"])
-        dial_id = book.add(DialKind.CALLBACK)
-        await book.done(dial_id, DialState.TALKING)
-        dial = await book.done(dial_id, DialState.WAITING)
-        report = await home.reported(dial.call_sid)
-    assert (dial.result, dial.attempts) == (DialResult.MACHINE, 1)
-    assert dial.due_at > book.now()
-    assert home.rest.calls[dial.call_sid] == "completed"  # by our word: the machine would have gone on
-    assert report["lead"] is None
-
-
-async def test_who_does_not_answer_leaves_no_call_and_is_tried_again(tmp_path, at):
-    async with house(tmp_path, **at) as home:
-        home.callee.answers = [Answer.NO_ANSWER]
-        book = Book(home, at["database_url"])
-        dial_id = book.add(DialKind.CALLBACK)
-        with anyio.fail_after(20):
-            while (dial := await book.done(dial_id, DialState.WAITING)).attempts == 0:
-                await anyio.sleep(0.05)
-        assert (dial.result, home.crm.call_report(dial.call_sid)) == (DialResult.NO_ANSWER, None)
+def at(folder):
+    return {"rest": True, "outbound_caller_id": OURS, "database_url": f"sqlite:///{folder}/wire.db"}
 
 
 class Sms:
@@ -152,9 +102,69 @@ async def test_the_owner_hears_of_a_call_within_seconds_of_its_end(tmp_path, mon
     assert notice.text.splitlines()[-1] == f"{home.base_url}/leads/{placed.report['lead']['id']}"
 
 
-async def test_a_click_rings_the_person_first_and_connects(tmp_path, at):
-    async with house(tmp_path, person=Manner.TAKES, **at) as home:
-        book = Book(home, at["database_url"])
+async def test_calls_that_we_make(tmp_path):
+    async with anyio.create_task_group() as tasks:  # side by side: a call takes its time
+        for scene in (the_agent_calls, a_machine, no_answer, a_click):
+            (tmp_path / scene.__name__).mkdir()
+            tasks.start_soon(scene, tmp_path / scene.__name__)
+
+
+async def the_agent_calls(folder):
+    """It says who and why, hears a refusal, and the talk is on record."""
+    async with house(folder, **at(folder)) as home:
+        home.callee.setup = home.setup(manners=QUIET, simulated=False)
+        home.callee.steps = [Say(audio=says("אל תתקשרו אליי יותר"))]
+        book = Book(home, at(folder)["database_url"])
+        dial = await book.done(book.add(DialKind.CALLBACK))
+        report = await home.reported(dial.call_sid)
+        with anyio.fail_after(20):
+            while not (refusals := book.rows(ConsentRow)):  # the follow-up comes within a second or two
+                await anyio.sleep(0.05)
+    (form,) = home.callee.rung
+    assert (form["To"], form["From"], form["AsyncAmd"]) == (THEIRS, OURS, "true")
+    first = report["turns"][0]["heard"]
+    assert first.startswith("שלום רותי, מדבר העוזר הקולי של אורן אינסטלציה, סוכן וירטואלי.")
+    assert "טיפול שנתי למזגן" in first
+    assert (report["direction"], report["caller"], report["called"]) == ("outbound", THEIRS, OURS)
+    assert (home.callee.results[0].ended, report["detail"]) == (Ended.AGENT_HUNG_UP, "opted_out")
+    assert "הסרתי אתכם" in report["turns"][-1]["heard"]
+    assert dial.result is DialResult.OPTED_OUT
+    assert [row.given_at for row in refusals] == [None]
+    assert refusals[0].offset_ms is not None
+
+
+async def a_machine(folder):
+    """It is hung up on, and tried again later."""
+    async with house(folder, **at(folder)) as home:
+        home.callee.answers = [Answer.MACHINE]
+        home.callee.setup = home.setup(manners=QUIET)
+        book = Book(home, at(folder)["database_url"])
+        dial_id = book.add(DialKind.CALLBACK)
+        await book.done(dial_id, DialState.TALKING)
+        dial = await book.done(dial_id, DialState.WAITING)
+        report = await home.reported(dial.call_sid)
+    assert (dial.result, dial.attempts) == (DialResult.MACHINE, 1)
+    assert dial.due_at > book.now()
+    assert home.rest.calls[dial.call_sid] == "completed"  # by our word: the machine would have gone on
+    assert report["lead"] is None
+
+
+async def no_answer(folder):
+    """There is no call on record, and another try."""
+    async with house(folder, **at(folder)) as home:
+        home.callee.answers = [Answer.NO_ANSWER]
+        book = Book(home, at(folder)["database_url"])
+        dial_id = book.add(DialKind.CALLBACK)
+        with anyio.fail_after(20):
+            while (dial := await book.done(dial_id, DialState.WAITING)).attempts == 0:
+                await anyio.sleep(0.05)
+        assert (dial.result, home.crm.call_report(dial.call_sid)) == (DialResult.NO_ANSWER, None)
+
+
+async def a_click(folder):
+    """The person is rung first, and then connected."""
+    async with house(folder, person=Manner.TAKES, **at(folder)) as home:
+        book = Book(home, at(folder)["database_url"])
         dial = await book.done(book.add(ring_first=MINE))
     (form,) = home.person.rung
     assert (form["To"], form["From"], "AsyncAmd" in form) == (MINE, OURS, False)
