@@ -146,7 +146,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "pyotp": {"crm/passwords.py"},
     "redis": {"bus.py"},
-    "smtplib": {"jobs/mail.py"},
+    "smtplib": {"channels/smtp.py"},
     "segno": {"crm/passwords.py"},
     "twilio": {"telephony.py"},
     "xlsxwriter": {"crm/exporting.py"},

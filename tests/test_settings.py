@@ -129,6 +129,20 @@ def test_good_forms_are_taken(monkeypatch):
     assert settings.openai_base_url.endswith("/openai")
 
 
+def test_what_is_needed_for_calls_and_mail_is_said(monkeypatch):
+    monkeypatch.setenv("OUTBOUND_CALLER_ID", "03-5551234")
+    monkeypatch.setenv("SMTP_HOST", "mail.example.com")
+    loaded = load_settings()
+    assert loaded.outbound_caller_id == "+97235551234"
+    assert [line.partition(":")[0] for line in loaded.warnings] == ["OUTBOUND_CALLER_ID", "SMTP_FROM"]
+    monkeypatch.setenv("OUTBOUND_CALLER_ID", "12")
+    monkeypatch.setenv("SMTP_FROM", "nobody")
+    with pytest.raises(SettingsError) as wrong:
+        load_settings()
+    assert "OUTBOUND_CALLER_ID" in str(wrong.value)
+    assert "SMTP_FROM" in str(wrong.value)
+
+
 def test_secrets_are_not_shown(monkeypatch):
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", "hush-hush")
     monkeypatch.setenv("DATABASE_URL", "postgresql://moked:hush-hush@db/moked")

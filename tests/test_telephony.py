@@ -299,3 +299,24 @@ async def test_wrong_credentials_and_nobody_there(twilio):
         with pytest.raises(ProviderError) as failed:
             await control.hang_up("CA1")
         assert failed.value.kind is Failure.UNAVAILABLE
+
+
+@pytest.mark.anyio
+async def test_a_call_is_placed_once_and_named(twilio):
+    emulator, control = twilio
+    sid = await control.place(
+        "+972541112233", "+97235551234", answer="https://x/a", status="https://x/s", machine="https://x/m"
+    )
+    assert emulator.calls[sid] == "queued"
+    emulator.faults.append(Fault(cut=True))
+    with pytest.raises(ProviderError) as failed:  # it may ring all the same: no second try
+        await control.place("+972541112233", "+97235551234", answer="https://x/a", status="https://x/s")
+    assert failed.value.kind is Failure.UNAVAILABLE
+    assert (emulator.counts["created"], emulator.counts["requests"]) == (1, 2)
+
+
+def test_a_bridge_tells_whom_they_get():
+    document = telephony.bridge("+972541112233", "+97235551234", "רותי", "https://x/done")
+    assert telephony.CONNECTING.format(name="רותי") in document
+    assert 'callerId="+97235551234"' in document
+    assert telephony.CONNECTING_SOMEBODY in telephony.bridge("+972541112233", "+97235551234", "", "https://x/done")

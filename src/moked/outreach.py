@@ -12,13 +12,14 @@ from typing import Protocol
 import anyio
 from sqlalchemy import Engine
 
+from moked import parts
 from moked.channels import Channel
 from moked.channels.email import Email
+from moked.channels.policy import ChannelRules
 from moked.crm.aftercall import FollowUps
 from moked.crm.dialling import Dialling, Placement
 from moked.crm.places import NodeReport
-from moked.crm.sending import Outbox
-from moked.jobs.followups import follow_up
+from moked.crm.sending import Outbox, rules_of
 from moked.jobs.outbound import dial_due
 from moked.jobs.sending import send_due
 from moked.practice import Practice
@@ -45,21 +46,26 @@ class Outreach:
 
 
 def build(engine: Engine, settings: Settings, practice: Practice, base_url: Callable[[], str]) -> Outreach:
-    business = practice.business
+    business, connected = practice.business, channels(settings)
     return Outreach(
         Outbox(engine),
-        FollowUps(engine, base_url=base_url, about=business.address),
+        FollowUps(engine, base_url=base_url, about=business.address, rules=rules(connected)),
         Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
-        channels(settings),
+        connected,
         settings.outbound_caller_id,
     )
+
+
+def rules(connected: Mapping[str, Channel]) -> dict[str, ChannelRules]:
+    """What the gate knows of the channels that are connected."""
+    return {family: rules_of(channel.caps) for family, channel in connected.items()}
 
 
 def channels(settings: Settings) -> dict[str, Channel]:
     """The channels that are connected, by family."""
     found: dict[str, Channel] = {}
-    if settings.smtp_url is not None and settings.mail_from:
-        found["email"] = Email(settings.smtp_url.get_secret_value(), settings.mail_from)
+    if (server := parts.mail_server(settings)) is not None:
+        found["email"] = Email(server)
     return found
 
 
@@ -73,7 +79,6 @@ async def run(
 ) -> None:
     """For ever."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follow_up, out.follow_ups)
         tasks.start_soon(send_due, out.outbox, out.channels)
         if control is not None and out.caller_id:
             place = partial(_place, control, out.caller_id, base_url)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from moked import weights
+from moked.channels.smtp import Server
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
 from moked.dialog.chat import Chat
@@ -309,6 +310,21 @@ def agents(settings: Settings, plan: AgentPlan, chat: Chat | None) -> tuple[Agen
 def unheard(plan: AgentPlan) -> UnheardAgents:
     """Who has a call that nobody can hear, whichever agent it has; the sentences are the script's."""
     return UnheardAgents(plan.business, plan.script)
+
+
+def mail_server(settings: Settings) -> Server | None:
+    """Where e-mail goes out; None where none is set."""
+    if not settings.smtp_host or not settings.mail_sender:
+        return None
+    password = settings.smtp_password
+    return Server(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.mail_sender,
+        settings.smtp_security,
+        settings.smtp_user,
+        password.get_secret_value() if password is not None else "",
+    )
 
 
 def recordings_store(settings: Settings) -> Store | None:

@@ -53,7 +53,7 @@ from moked.dialog.business import MOST_HINTS, Business
 from moked.dialog.published import AgentPlan, files_of, read_agent
 from moked.erasing import Leftovers
 from moked.errors import Failure, ModelError, ProfileError, ProviderError, RecordingError
-from moked.jobs import transcripts, webhooks
+from moked.jobs import after_call, transcripts, webhooks
 from moked.jobs.counting import count_days
 from moked.jobs.exports import write_exports
 from moked.jobs.purge import nightly
@@ -257,7 +257,12 @@ async def serve(
             if work:
                 from moked import working  # an engine that other roles need not have in memory
 
-                await working.start(settings, stack, base_url=lambda: house.base_url)
+                others = after_call.Parts(
+                    announce=lambda sid: _send_webhooks(house),
+                    follow_up=house.out.follow_ups.follow_up,
+                    store_recording=lambda sid: house.archive.keeper.round(),
+                )
+                await working.start(settings, stack, base_url=lambda: house.base_url, others=others)
             tasks.start_soon(_webhooks, house)
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)
@@ -455,10 +460,18 @@ def hooks(settings: Settings, engine: Database) -> Hooks:
     return Hooks(engine, sealer, private=settings.webhook_private_addresses)
 
 
+def _count_delivery(outcome: str) -> None:
+    metrics.webhook_deliveries.labels(outcome).inc()
+
+
 async def _webhooks(house: House) -> None:
     """Sends what waits, until the role ends."""
-    outbox = hooks(house.settings, house.engine)
-    await webhooks.deliver(outbox, count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc())
+    await webhooks.deliver(hooks(house.settings, house.engine), count=_count_delivery)
+
+
+def _send_webhooks(house: House) -> None:
+    """Now, and not in the next round."""
+    webhooks.deliver_due(hooks(house.settings, house.engine), count=_count_delivery)
 
 
 def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> tuple[DeskParts, ApiParts]:
@@ -482,7 +495,8 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    leaving = Outreach(engine, calls_out=bool(house.rest and house.settings.outbound_caller_id))
+    calls_out = bool(house.rest and house.settings.outbound_caller_id)
+    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.out.channels))
     pages = DeskParts(
         access=access,
         desk=desk,

@@ -141,7 +141,6 @@ _GROUPS: Final = {
     "log_level": "Logs",
     "business_profile": "The business and its agent",
     "twilio_account_sid": "Twilio",
-    "smtp_url": "Messages",
     "database_url": "Storage",
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
@@ -293,14 +292,6 @@ class Settings(BaseSettings):
         "The number that calls we make come from: one of yours at the carrier. Empty: no calls are made.",
         "a telephone number such as +97235551234",
     )
-
-    smtp_url: SecretStr | None = _is(
-        None,
-        "Mail server that notices go out by; `smtp://` is encrypted by STARTTLS. Empty: no e-mail is sent.",
-        "smtps://user:password@host:465 or smtp://user:password@host:587",
-    )
-    smtp_url_file: ExistingFile = _is(None, "A file that holds `SMTP_URL` instead.", _FILE)
-    mail_from: str = _is("", "Sender of e-mail.", "an address such as desk@example.com")
 
     database_url: Annotated[str, AfterValidator(_database_url)] = _is(
         "",
@@ -558,7 +549,6 @@ _SECRETS: Final = (
     "whisper_api_key",
     "openai_api_key",
     "smtp_password",
-    "smtp_url",
     "recordings_s3_secret",
 )
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
@@ -586,10 +576,12 @@ def load_settings() -> Settings:
 def _without_effect(settings: Settings) -> list[str]:
     """Settings that do nothing beside the others."""
     v2_only = {"GCP_STT_LOCATION": settings.gcp_stt_location != "global", "GCP_PROJECT": bool(settings.gcp_project)}
-    no_sender = settings.smtp_host and not settings.mail_sender
-    return [
-        *(["SMTP_FROM: it is empty, and SMTP_USER is no address: nobody is written to."] if no_sender else []),
-    ] + [
+    idle = []
+    if settings.outbound_caller_id and not (settings.twilio_account_sid and settings.twilio_auth_token):
+        idle.append("OUTBOUND_CALLER_ID: without TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN no calls are made.")
+    if settings.smtp_host and not settings.mail_sender:
+        idle.append("SMTP_FROM: it is empty, and SMTP_USER is no address: nobody is written to.")
+    return idle + [
         f"{name}: it is for GCP_STT_API=v2; v1 has no locations and no projects, and ignores it."
         for name, is_set in v2_only.items()
         if is_set and settings.gcp_stt_api == "v1"

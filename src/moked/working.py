@@ -1,12 +1,13 @@
 """The worker's parts, composed from the settings: what is done after calls, and by whom.
 
-Jobs run in threads of this process, with connections of their own, so that no call waits for them. Whoever adds a
-channel, webhooks or a store of recordings gives it to `after_call.Parts` here.
+Jobs run in threads of this process, with connections of their own, so that no call waits for them. What else
+follows a call (webhooks, messages, the store of recordings) is given to `start`.
 """
 
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -18,10 +19,11 @@ from moked.crm.job_store import JobStore
 from moked.crm.outbox import CALLS, LATER
 from moked.jobs import Lane, Step, Work, after_call, engine
 from moked.jobs.engine import Cron
-from moked.jobs.mail import MailNotice, Server
+from moked.jobs.mail import MailNotice
 from moked.jobs.runner import Runner
 from moked.jobs.slots import slot
 from moked.jobs.summarise import Reader
+from moked.parts import mail_server
 from moked.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,21 +34,24 @@ _AGAIN_S: Final = 10.0
 _NIGHTLY: Final = Cron(HOUSEKEEPING, "20 3 * * *")
 
 
-async def start(settings: Settings, stack: AsyncExitStack, *, base_url: Callable[[], str]) -> None:
-    """Work until `stack` ends; what runs then may finish. `base_url`: how people reach the desk.
+async def start(
+    settings: Settings, stack: AsyncExitStack, *, base_url: Callable[[], str], others: after_call.Parts
+) -> None:
+    """Work until `stack` ends; what runs then may finish. `base_url`: how people reach the desk; `others`: what else is
+    done after a call, beside the e-mail to its owners.
 
     Nobody waits for it to be ready: calls are served meanwhile, and what they leave waits in the outbox.
     """
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(_work, settings, base_url)
+    tasks.start_soon(_work, settings, base_url, others)
 
 
-async def _work(settings: Settings, base_url: Callable[[], str]) -> None:
+async def _work(settings: Settings, base_url: Callable[[], str], others: after_call.Parts) -> None:
     while True:
         held = ExitStack()
         try:
-            runner = await to_thread.run_sync(_open, settings, base_url, held)
+            runner = await to_thread.run_sync(_open, settings, base_url, others, held)
             await runner.run()
         except Exception as error:  # the engine's tables cannot be made or reached
             log.error("work after calls waits", extra={"error": type(error).__name__}, exc_info=error)
@@ -56,12 +61,13 @@ async def _work(settings: Settings, base_url: Callable[[], str]) -> None:
         await anyio.sleep(_AGAIN_S)
 
 
-def _open(settings: Settings, base_url: Callable[[], str], stack: ExitStack) -> Runner:
+def _open(settings: Settings, base_url: Callable[[], str], others: after_call.Parts, stack: ExitStack) -> Runner:
     """The rounds of a worker, which stand on what is put into `stack`. In a thread: it waits for the database."""
     connections = db.connect(settings.database)
     stack.callback(connections.dispose)
     store, records = JobStore(connections), AfterCalls(connections)
-    parts = after_call.Parts(**({"notice": mail} if (mail := _mail(settings, records, base_url)) else {}))
+    mail = _mail(settings, records, base_url)
+    parts = replace(others, notice=mail) if mail is not None else others
     runner: Runner
 
     def clean(given: object) -> None:
@@ -88,17 +94,9 @@ def _open(settings: Settings, base_url: Callable[[], str], stack: ExitStack) -> 
 
 
 def _mail(settings: Settings, records: AfterCalls, base_url: Callable[[], str]) -> MailNotice | None:
-    if not settings.smtp_host or not settings.mail_sender:
+    server = mail_server(settings)
+    if server is None:
         return None
-    password = settings.smtp_password
-    server = Server(
-        settings.smtp_host,
-        settings.smtp_port,
-        settings.mail_sender,
-        settings.smtp_security,
-        settings.smtp_user,
-        password.get_secret_value() if password is not None else "",
-    )
     to = tuple(address for address in settings.notice_email.split(",") if address)
     return MailNotice(records, server, base_url=base_url, to=to)
 

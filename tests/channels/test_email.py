@@ -9,6 +9,7 @@ import pytest
 
 from moked.channels import Address, Outbound
 from moked.channels.email import Email
+from moked.channels.smtp import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +51,7 @@ def smtp():
 
 
 def channel(smtp):
-    return Email(f"smtp+plain://127.0.0.1:{smtp.server_address[1]}", "מוקד <desk@example.com>")
+    return Email(Server("127.0.0.1", smtp.server_address[1], "desk@example.com", "none"))
 
 
 MAIL = Outbound("1:lead", Address("email", "dana@example.com"), "רותי לוי: המזגן מטפטף", subject="ליד חדש")
@@ -64,7 +65,9 @@ async def test_hebrew_arrives_as_it_was_written(smtp):
     assert (await channel(smtp).send(MAIL)).provider_id == result.provider_id  # one mail to a mailbox
 
 
-@pytest.mark.parametrize(("refuse", "error", "again"), [("451 later", "smtp_451", True), ("550 no", "smtp_550", False)])
+@pytest.mark.parametrize(
+    ("refuse", "error", "again"), [("451 later", "smtp_unavailable", True), ("550 no", "smtp_config", False)]
+)
 async def test_a_refusal_says_whether_to_try_again(smtp, refuse, error, again):
     smtp.refuse = refuse
     one = channel(smtp)
@@ -74,5 +77,5 @@ async def test_a_refusal_says_whether_to_try_again(smtp, refuse, error, again):
 
 
 async def test_a_server_that_is_away_is_tried_again():
-    result = await Email("smtp+plain://127.0.0.1:9", "desk@example.com").send(MAIL)
-    assert (result.error, result.again) == ("no_connection", True)
+    result = await Email(Server("127.0.0.1", 9, "desk@example.com", "none")).send(MAIL)
+    assert (result.error, result.again) == ("smtp_unavailable", True)

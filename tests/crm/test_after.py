@@ -1,6 +1,6 @@
 """What the work after a call reads and writes, on both databases."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -15,7 +15,7 @@ from moked.crm.models import Lead
 from moked.crm.outbox import call_key
 from moked.crm.permissions import UserRole
 from moked.crm.service import Crm
-from moked.crm.tables_jobs import CallSummary, DailyFigures, JobState
+from moked.crm.tables_jobs import CallSummary, JobState
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, Segment, TurnRecord, Waterfall
 
 NOW = datetime(2026, 11, 22, 21, 30, tzinfo=UTC)  # half past eleven at night in Jerusalem
@@ -131,7 +131,6 @@ def test_a_call_without_a_lead_tells_nobody(office):
     assert office.after.letter("CA404") is None
     assert office.after.material("CA404") is None
     assert not office.after.open_notice("CA404", "k", "email", "a@b")
-    office.after.add_up("CA404")
 
 
 def test_the_letter_has_the_lead_and_goes_to_the_owners(office):
@@ -157,20 +156,3 @@ def test_a_notice_is_sent_once(office):
     assert office.after.notice_sent("k") == timedelta(seconds=4)
     assert office.after.notice_sent("k") is None
     assert not office.after.open_notice("CA1", "k", "email", "a@b")
-
-
-def test_a_day_is_added_up_in_the_businesss_own_time(office):
-    office.call("CA1")
-    office.call("CA2", caller="+972523333333", outcome=Outcome.BROKEN)
-    office.now += timedelta(hours=1)  # after midnight there, before it in UTC
-    office.call("CA3", caller="anonymous", said="", outcome=Outcome.CALLER_HUNG_UP)
-    for sid in ("CA1", "CA2", "CA2", "CA3"):
-        office.after.add_up(sid)
-    with Session(office.engine) as session:
-        sunday, monday = session.scalars(select(DailyFigures).order_by(DailyFigures.day)).all()
-    assert (sunday.day, sunday.calls, sunday.leads, sunday.turns) == (date(2026, 11, 22), 2, 2, 2)
-    assert (sunday.talked_ms, sunday.response_ms) == (120_000, 600)
-    assert sunday.outcomes == {"completed": 1, "broken": 1}
-    assert sunday.origins == {"conversation": 1, "broken": 1}
-    assert (monday.day, monday.calls, monday.leads) == (date(2026, 11, 23), 1, 0)
-    assert monday.outcomes == {"caller_hung_up": 1, "no_lead.no_speech": 1}

@@ -163,7 +163,7 @@ def test_pace_parallel_calls_and_places_hold(office):
 def test_the_breaker_stops_a_campaign_whose_line_fails(office):
     campaign, _ = office.campaign(8, per_minute=60)
     office.attempt("failed")
-    office.book.claim(100)
+    assert office.book.claim(100) == []
     state = office.state(campaign)
     assert (state.state, state.stopped_why) == (CampaignState.PAUSED, "failures")
     office.now += timedelta(hours=2)
@@ -213,7 +213,8 @@ def test_what_the_agent_heard_counts(office, detail, result):
     assert office.dial(dial_id).result is result
 
 
-def test_a_promised_call_is_made_at_its_hour_where_the_business_wants_it(office):
+@pytest.mark.parametrize("told", ["", "צריך גם מסנן חדש"])
+def test_a_promised_call_is_made_at_its_hour_where_the_business_wants_it(office, told):
     at = NOW + timedelta(hours=2)
     office.crm.open_call(CallStart("CA1", "AC1", office.number(7), "+97235551234"), office.business)
     office.crm.redeem_ticket(office.crm.mint_ticket("CA1"), "CA1")
@@ -234,10 +235,13 @@ def test_a_promised_call_is_made_at_its_hour_where_the_business_wants_it(office)
     assert errand.opening.startswith("שלום רותי, מדבר העוזר הקולי של מזגנים בצפון, סוכן וירטואלי. אני חוזר אליכם")
     office.crm.open_call(CallStart("CA9", "AC1", errand.number, "+97235551234", "outbound"), office.business)
     office.crm.redeem_ticket(office.crm.mint_ticket("CA9"), "CA9")
-    office.crm.finish_call(CallEnd("CA9", Outcome.COMPLETED, "agent_hangup", 60_000, LeadDraft()))
+    office.crm.finish_call(CallEnd("CA9", Outcome.COMPLETED, "agent_hangup", 60_000, LeadDraft(need=told)))
     office.book.ended(one.dial_id, "CA9", "completed")
     with office.writing() as session:
-        assert session.scalars(select(Task.done_at)).one() == office.now
+        task = session.scalars(select(Task)).one()
+        assert task.done_at == (None if told else office.now)  # what they told now is the next thing to do
+        assert told in task.note
+    assert office.book.promise() == 0
 
 
 def test_a_lost_attempt_counts_and_comes_again(office):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels.policy import Purpose
+from moked.channels.policy import ChannelRules, Purpose
 from moked.channels.wishes import DETAILS, OPT_OUT, YES
 from moked.crm import consents
 from moked.crm.aftercall import FollowUps
@@ -185,6 +185,23 @@ def test_a_call_we_broke_is_answered_by_a_text_even_at_night(office):
     (missed,) = [one for one in office.rows(OutboundMessage) if one.contact_id is not None]
     assert (missed.state, missed.reasons, missed.due_at) == (MessageState.QUEUED, ["reply"], NOW)
     assert missed.text.startswith("שלום, כאן מזגנים בצפון.")
+
+
+@pytest.mark.parametrize(
+    ("rules", "channels"),
+    [
+        ({"sms": ChannelRules(), "whatsapp": ChannelRules(cold_ok=False)}, ["whatsapp", "sms"]),
+        ({"sms": ChannelRules()}, ["whatsapp", "sms"]),
+        ({"sms": ChannelRules(), "whatsapp": ChannelRules(templates=True)}, ["whatsapp"]),
+        ({"whatsapp": ChannelRules(cold_ok=False)}, ["whatsapp"]),
+    ],
+)
+def test_details_go_by_text_message_where_whatsapp_must_not_begin(office, rules, channels):
+    office.ups = FollowUps(office.engine, base_url=lambda: "", rules=rules, clock=lambda: office.now)
+    office.call(extra={DETAILS["whatsapp"]: YES}, words="כן, בוואטסאפ")
+    office.ups.follow_up("CA1")
+    office.ups.follow_up("CA1")
+    assert [one.channel for one in office.rows(OutboundMessage) if one.contact_id is not None] == channels
 
 
 def test_a_rehearsal_tells_nobody_outside(office):

@@ -1,5 +1,6 @@
 """The single door: what is queued, what the gate makes of it, what is claimed, and what a crash leaves."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -167,6 +168,16 @@ def test_the_daily_limit_of_a_person_counts_what_has_left(office):
     )  # fmt: skip
 
 
+def test_a_text_too_long_for_the_channel_is_cut_but_for_its_last_line(office):
+    sending.queue(
+        office.session, business_id=office.business, contact_id=None, channel="sms", to=PHONE,
+        text="א" * 500 + "\nhttps://desk/leads/7", purpose=Purpose.OWNER_NOTICE, key="n", now=NOW,
+    )  # fmt: skip
+    (claimed,) = office.claim(caps={"sms": ChannelCaps(max_text=160)})
+    assert len(claimed.out.text) <= 160
+    assert claimed.out.text.endswith("א…\nhttps://desk/leads/7")
+
+
 def test_an_owner_hears_of_a_lead_at_night_and_whatever_the_caller_refused(office):
     office.write("הסר")
     notice = sending.queue(
@@ -231,3 +242,27 @@ def test_a_registry_check_is_kept_by_its_day(office):
     )
     assert consents.last_check(office.session, office.business, PHONE, NOW) is None
     assert consents.suppressed(office.session, office.business, PHONE, NOW)
+
+
+def test_two_senders_never_claim_the_same_message(engine):
+    business = Crm(engine, clock=lambda: NOW).ensure_business("מזגנים בצפון")
+    with Session(engine) as session, session.begin():
+        for number in range(30):
+            sending.queue(
+                session, business_id=business, contact_id=None, channel="sms", to=PHONE, text="ליד",
+                purpose=Purpose.OWNER_NOTICE, key=f"n{number}", now=NOW,
+            )  # fmt: skip
+    claimed = []
+
+    def run():
+        box = sending.Outbox(engine, clock=lambda: NOW)
+        while found := box.claim(CAPS):
+            claimed.extend(one.id for one in found)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(run) for _ in range(4)]:
+            done.result(30)
+    assert sorted(claimed) == sorted(set(claimed))
+    with Session(engine) as session:
+        left = session.scalars(select(OutboundMessage.id).where(OutboundMessage.state == MessageState.QUEUED)).all()
+    assert len(claimed) + len(left) == 30

@@ -124,7 +124,7 @@ def test_everybody_is_told_of_the_call(engine):
     office, others = Office(engine), Parts()
     office.call()
     found = steps(office, others.parts())
-    assert list(found) == ["read", "notice", "announce", "follow_up", "figures", "recording"]
+    assert list(found) == ["read", "notice", "announce", "follow_up", "recording"]
     for step in found.values():
         step.run({"call": "CA1"})
     assert others.told == [(n, "CA1") for n in ("notice", "announce", "follow_up", "store_recording")]

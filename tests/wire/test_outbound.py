@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 
 from emulators.callee import Answer
 from emulators.second_leg import Manner
-from moked import telephony
+from moked import outreach, telephony
+from moked.channels import ChannelCaps, SendResult
 from moked.channels.policy import Purpose
-from moked.crm import db, dialling
+from moked.crm import consents, db, dialling
 from moked.crm.models import Contact
 from moked.crm.tables_policy import ConsentRow, Dial, DialKind, DialResult, DialState
 from moked.simulate.result import Ended
-from moked.simulate.scenario import Manners, Say
+from moked.simulate.scenario import HangUp, Manners, Say
 from tests.wire.house import house
 from tests.wire.voices import says
 
@@ -66,16 +67,54 @@ class Book:
             return session.scalars(select(table)).all()
 
 
-@pytest.fixture
-def at(tmp_path):
-    return {"rest": True, "outbound_caller_id": OURS, "database_url": f"sqlite:///{tmp_path}/wire.db"}
+def at(folder):
+    return {"rest": True, "outbound_caller_id": OURS, "database_url": f"sqlite:///{folder}/wire.db"}
 
 
-async def test_the_agent_calls_says_who_and_why_and_the_talk_is_on_record(tmp_path, at):
-    async with house(tmp_path, **at) as home:
+class Sms:
+    """A channel that keeps what it is given."""
+
+    kind, caps = "sms.test", ChannelCaps()
+
+    def __init__(self):
+        self.sent = []
+
+    async def send(self, out):
+        self.sent.append(out)
+        return SendResult(f"SM{len(self.sent)}")
+
+
+async def test_the_owner_hears_of_a_call_within_seconds_of_its_end(tmp_path, monkeypatch):
+    sms = Sms()
+    monkeypatch.setattr(outreach, "channels", lambda settings: {"sms": sms})
+    url = f"sqlite:///{tmp_path}/wire.db"
+    async with house(tmp_path, database_url=url) as home:
+        with Session(db.connect(url)) as session, session.begin():
+            row = consents.settings_of(session, home.house.business_id, datetime.now(UTC))
+            row.notify = [{"channel": "sms", "to": MINE}]
+        placed = await home.place([Say(audio=says("יש לי נזילה במטבח")), HangUp("agent_done")], simulated=False)
+        with anyio.fail_after(10):
+            while not sms.sent:
+                await anyio.sleep(0.05)
+    (notice,) = sms.sent
+    assert notice.to.value == MINE
+    assert "יש לי נזילה במטבח" in notice.text
+    assert notice.text.splitlines()[-1] == f"{home.base_url}/leads/{placed.report['lead']['id']}"
+
+
+async def test_calls_that_we_make(tmp_path):
+    async with anyio.create_task_group() as tasks:  # side by side: a call takes its time
+        for scene in (the_agent_calls, a_machine, no_answer, a_click):
+            (tmp_path / scene.__name__).mkdir()
+            tasks.start_soon(scene, tmp_path / scene.__name__)
+
+
+async def the_agent_calls(folder):
+    """It says who and why, hears a refusal, and the talk is on record."""
+    async with house(folder, **at(folder)) as home:
         home.callee.setup = home.setup(manners=QUIET, simulated=False)
-        home.callee.steps = [Say(audio=says("מתי תוכלו להגיע")), Say(audio=says("אל תתקשרו אליי יותר"))]
-        book = Book(home, at["database_url"])
+        home.callee.steps = [Say(audio=says("אל תתקשרו אליי יותר"))]
+        book = Book(home, at(folder)["database_url"])
         dial = await book.done(book.add(DialKind.CALLBACK))
         report = await home.reported(dial.call_sid)
         with anyio.fail_after(20):
@@ -94,11 +133,12 @@ async def test_the_agent_calls_says_who_and_why_and_the_talk_is_on_record(tmp_pa
     assert refusals[0].offset_ms is not None
 
 
-async def test_a_machine_is_hung_up_on_and_tried_again_later(tmp_path, at):
-    async with house(tmp_path, **at) as home:
+async def a_machine(folder):
+    """It is hung up on, and tried again later."""
+    async with house(folder, **at(folder)) as home:
         home.callee.answers = [Answer.MACHINE]
         home.callee.setup = home.setup(manners=QUIET)
-        book = Book(home, at["database_url"])
+        book = Book(home, at(folder)["database_url"])
         dial_id = book.add(DialKind.CALLBACK)
         await book.done(dial_id, DialState.TALKING)
         dial = await book.done(dial_id, DialState.WAITING)
@@ -109,10 +149,11 @@ async def test_a_machine_is_hung_up_on_and_tried_again_later(tmp_path, at):
     assert report["lead"] is None
 
 
-async def test_who_does_not_answer_leaves_no_call_and_is_tried_again(tmp_path, at):
-    async with house(tmp_path, **at) as home:
+async def no_answer(folder):
+    """There is no call on record, and another try."""
+    async with house(folder, **at(folder)) as home:
         home.callee.answers = [Answer.NO_ANSWER]
-        book = Book(home, at["database_url"])
+        book = Book(home, at(folder)["database_url"])
         dial_id = book.add(DialKind.CALLBACK)
         with anyio.fail_after(20):
             while (dial := await book.done(dial_id, DialState.WAITING)).attempts == 0:
@@ -120,9 +161,10 @@ async def test_who_does_not_answer_leaves_no_call_and_is_tried_again(tmp_path, a
         assert (dial.result, home.crm.call_report(dial.call_sid)) == (DialResult.NO_ANSWER, None)
 
 
-async def test_a_click_rings_the_person_first_and_connects(tmp_path, at):
-    async with house(tmp_path, person=Manner.TAKES, **at) as home:
-        book = Book(home, at["database_url"])
+async def a_click(folder):
+    """The person is rung first, and then connected."""
+    async with house(folder, person=Manner.TAKES, **at(folder)) as home:
+        book = Book(home, at(folder)["database_url"])
         dial = await book.done(book.add(ring_first=MINE))
     (form,) = home.person.rung
     assert (form["To"], form["From"], "AsyncAmd" in form) == (MINE, OURS, False)

@@ -2,29 +2,26 @@
 
 material -> (a model, or rules) -> learn     the summary, the next step, and the lead's empty fields
 letter -> open_notice -> (a channel) -> notice_sent
-add_up                                       a day of the business, from its rows
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from statistics import median_high
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import extraction
 from moked.crm.db import READ_ONLY
 from moked.crm.extraction import Extraction, Said
-from moked.crm.leads import LeadState, NoLead, Origin, caller_phone
+from moked.crm.leads import LeadState, Origin, caller_phone
 from moked.crm.models import Business, Call, CallEvent, Contact, Lead, TranscriptSegment, Turn, UserAccount
 from moked.crm.permissions import UserRole
 from moked.crm.settle import ANSWERED, DIAL_RESULT, VOICEMAIL, insert, state_of, write_state
-from moked.crm.tables_jobs import CallSummary, DailyFigures, Notice
+from moked.crm.tables_jobs import CallSummary, Notice
+from moked.crm.tables_policy import SendingPolicy
 from moked.records import Outcome
 
 
@@ -153,7 +150,8 @@ class AfterCalls:
     # ---- messages
 
     def letter(self, call_sid: str) -> Letter | None:
-        """None where nobody has to be told: the call left no lead, or is not on record any more."""
+        """None where nobody has to be told by this: the call left no lead, is not on record any more, or the business
+        has written down itself who is told by e-mail."""
         with self._read.begin() as session:
             call = _call(session, call_sid)
             if call is None or call.lead_id is None or call.ended_at is None or call.outcome is None:
@@ -161,6 +159,9 @@ class AfterCalls:
             lead, business = session.get(Lead, call.lead_id), session.get(Business, call.business_id)
             assert lead is not None, "the key holds"
             assert business is not None, "the key holds"
+            policy = session.get(SendingPolicy, business.id)
+            if policy is not None and any(one.get("channel") == "email" for one in policy.notify):
+                return None  # they have said themselves who is told by e-mail: `followups` does
             summary = session.get(CallSummary, call.id)
             owners = session.scalars(
                 select(UserAccount.email)
@@ -225,64 +226,10 @@ class AfterCalls:
             call = session.get(Call, call_id) if call_id is not None else None
             return now - call.ended_at if call is not None and call.ended_at is not None else None
 
-    # ---- figures
-
-    def add_up(self, call_sid: str) -> None:
-        """The day this call began on, with all its calls: counted anew, so that nothing is counted twice."""
-        with self._writing() as session:
-            call = _call(session, call_sid)
-            business = session.get(Business, call.business_id) if call is not None else None
-            if call is None or business is None:
-                return
-            zone = ZoneInfo(business.timezone)
-            day = call.started_at.astimezone(zone).date()
-            values = {**_figures(session, business.id, day, zone), "changed_at": self._clock()}
-            session.execute(
-                insert(session, DailyFigures)
-                .values(business_id=business.id, day=day, **values)
-                .on_conflict_do_update(index_elements=["business_id", "day"], set_=values)
-            )
-
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         with self._one_writer, self._write.begin() as session:
             yield session
-
-
-def _figures(session: Session, business_id: int, day: date, zone: ZoneInfo) -> dict[str, object]:
-    start = datetime.combine(day, time(), zone)
-    end = datetime.combine(day + timedelta(days=1), time(), zone)
-    that_day = (
-        Call.business_id == business_id,
-        Call.started_at >= start,
-        Call.started_at < end,
-        Call.ended_at.is_not(None),
-    )
-    calls = session.execute(select(Call.outcome, Call.duration_ms, Call.lead_missing_reason).where(*that_day)).all()
-    answers = session.scalars(
-        select(Turn.sent_ms - Turn.speech_end_ms)
-        .join(Call, Call.id == Turn.call_id)
-        .where(*that_day, Turn.sent_ms.is_not(None), Turn.speech_end_ms.is_not(None))
-    ).all()
-    turns = session.scalar(
-        select(func.count()).select_from(Turn).join(Call, Call.id == Turn.call_id).where(*that_day, Turn.number > 0)
-    )
-    leads = session.execute(
-        select(Lead.origin, func.count())
-        .where(Lead.business_id == business_id, Lead.created_at >= start, Lead.created_at < end)
-        .group_by(Lead.origin)
-    ).all()
-    reasons = Counter(reason.value for _, _, reason in calls if isinstance(reason, NoLead))
-    outcomes = Counter(outcome.value for outcome, _, _ in calls if outcome is not None)
-    return {
-        "calls": len(calls),
-        "talked_ms": sum(duration or 0 for _, duration, _ in calls),
-        "turns": turns or 0,
-        "response_ms": median_high([took for took in answers if took is not None]) if answers else None,
-        "leads": sum(count for _, count in leads),
-        "outcomes": {**outcomes, **{f"no_lead.{reason}": count for reason, count in reasons.items()}},
-        "origins": {origin.value: count for origin, count in leads},
-    }
 
 
 def _call(session: Session, call_sid: str) -> Call | None:

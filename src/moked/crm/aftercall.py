@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,15 +15,16 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.channels import optout, wishes
-from moked.channels.policy import Purpose
+from moked.channels.policy import ChannelRules, Purpose
 from moked.crm import consents, sending
 from moked.crm.db import READ_ONLY
-from moked.crm.followups import Ended, Target, plan
+from moked.crm.followups import Ended, Message, Target, plan
 from moked.crm.inbound import seen
 from moked.crm.leads import caller_phone
 from moked.crm.models import Business, Call, CallEvent, Lead, Task, Turn
 from moked.crm.sending import Queued
 from moked.crm.settle import insert
+from moked.crm.tables_policy import MessageState
 from moked.records import LeadDraft
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ FOLLOWED_UP = "followed_up"
 INBOUND = "inbound"
 _RECENT = timedelta(days=1)
 _BATCH = 20
+_CLOSED = frozenset({"cold", "window_closed"})
+"""The channel's own reasons, which another channel does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class FollowedUp:
 
 class FollowUps:
     """Writes to `engine`. `clock` gives aware UTC; `base_url` is where people reach the desk; `about` what a business
-    tells of itself in a message: address and hours."""
+    tells of itself in a message, its address say; `rules` of the channels that are connected, by family."""
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class FollowUps:
         *,
         base_url: Callable[[], str],
         about: str = "",
+        rules: Mapping[str, ChannelRules] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
@@ -61,6 +65,7 @@ class FollowUps:
         self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._base_url = base_url
         self._about = about
+        self._rules = sending.DEFAULT_RULES if rules is None else rules
         self._clock = clock
 
     def pending(self) -> list[str]:
@@ -92,24 +97,12 @@ class FollowUps:
             settings = consents.settings_of(session, call.business_id, now)
             notify = [Target(one["channel"], one["to"]) for one in settings.notify]
             ended = self._ended(session, call, opted_out=opted_out)
-            queued = {
-                message.key: sending.queue(
-                    session,
-                    business_id=call.business_id,
-                    contact_id=None if message.to_owner else call.contact_id,
-                    channel=message.channel,
-                    to=message.to,
-                    text=message.text,
-                    purpose=message.purpose,
-                    key=message.key,
-                    now=now,
-                    subject=message.subject,
-                    asked_at=message.asked_at,
-                    call_sid=call.sid,
-                )
-                for message in plan(ended, notify, settings.texts)
-                if message.to_owner or call.contact_id is not None
-            }
+            queued: dict[str, Queued] = {}
+            for message in plan(ended, notify, settings.texts):
+                if message.to_owner or call.contact_id is not None:
+                    queued[message.key] = done = self._queue(session, call, message, now)
+                    if (other := self._instead(message, done)) is not None:
+                        queued[other.key] = self._queue(session, call, other, now)
             session.execute(
                 insert(session, CallEvent)
                 .values(
@@ -126,6 +119,32 @@ class FollowUps:
         return FollowedUp(call_sid, queued, given, opted_out)
 
     # ---- inside
+
+    def _queue(self, session: Session, call: Call, message: Message, now: datetime) -> Queued:
+        return sending.queue(
+            session,
+            business_id=call.business_id,
+            contact_id=None if message.to_owner else call.contact_id,
+            channel=message.channel,
+            to=message.to,
+            text=message.text,
+            purpose=message.purpose,
+            key=message.key,
+            now=now,
+            subject=message.subject,
+            asked_at=message.asked_at,
+            call_sid=call.sid,
+            rules=self._rules.get(message.channel),
+        )
+
+    def _instead(self, message: Message, done: Queued) -> Message | None:
+        """Details that WhatsApp's own terms do not let us open a conversation with go as a text message: they asked."""
+        if message.to_owner or message.channel != "whatsapp" or "sms" not in self._rules:
+            return None
+        closed = done.state is MessageState.BLOCKED and not {*done.decision.reasons} - _CLOSED
+        if not closed and "whatsapp" in self._rules:
+            return None
+        return replace(message, channel="sms", key=f"{message.key}:sms")
 
     def _ledger(self, session: Session, call: Call, now: datetime) -> tuple[int, bool]:
         """Write down what was agreed to and refused. In doubt the refusal holds: it is written last."""

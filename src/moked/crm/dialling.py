@@ -147,8 +147,9 @@ class Dialling:
             free_places -= session.scalar(coming) or 0  # they hold no place before they are answered
             found: list[Placement] = []
             for campaign in self._running(session):
-                found += self._claim(session, campaign, _pace(campaign), free_places - len(found), now)
-                self._end_or_stop(session, campaign, now)
+                if not self._stopped(session, campaign):
+                    found += self._claim(session, campaign, _pace(campaign), free_places - len(found), now)
+                    self._end(session, campaign, now)
             return [*self._claim(session, None, _CALLBACK, free_places - len(found), now), *found]
 
     def placed(self, dial_id: int, call_sid: str) -> None:
@@ -344,11 +345,17 @@ class Dialling:
             return
         dial.state = DialState.DONE
         if result is DialResult.ANSWERED and dial.task_id is not None:
-            task = session.get(Task, dial.task_id, with_for_update=True)
-            if task is not None and task.done_at is None:
-                task.done_at = now
+            self._keep_promise(session, dial, now)
 
-    def _end_or_stop(self, session: Session, campaign: Campaign, now: datetime) -> None:
+    def _keep_promise(self, session: Session, dial: Dial, now: datetime) -> None:
+        """They were called back. Where the talk left something to follow up, the task is the next step, and stays."""
+        task = session.get(Task, dial.task_id, with_for_update=True)
+        left = session.scalar(select(Call.lead_id).where(Call.sid == dial.call_sid))
+        if task is not None and task.done_at is None and left is None:
+            task.done_at = now
+
+    def _stopped(self, session: Session, campaign: Campaign) -> bool:
+        """The breaker looks before the next call is begun."""
         since = campaign.resumed_at or campaign.created_at
         results = session.scalars(
             select(Dial.result)
@@ -358,7 +365,9 @@ class Dialling:
         ).all()
         if why := campaigns.breaker([result.value for result in results]):
             campaign.state, campaign.stopped_why = CampaignState.PAUSED, why
-            return
+        return bool(why)
+
+    def _end(self, session: Session, campaign: Campaign, now: datetime) -> None:
         left = select(Dial.id).where(
             Dial.campaign_id == campaign.id, Dial.state.in_((DialState.WAITING, DialState.APPROVAL, *_ON_THE_LINE))
         )

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.channels.policy import Decision, Purpose
+from moked.channels.policy import ChannelRules, Decision, Purpose
 from moked.crm import audit, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
 from moked.crm.campaigns import Row
@@ -97,35 +97,45 @@ class NewSettings:
 
 
 class Outreach:
-    """On `engine`. `calls_out`: calls can be made at all. `clock` gives aware UTC."""
+    """On `engine`. `calls_out`: calls can be made at all. `rules` of the channels that are connected, by family.
+    `clock` gives aware UTC."""
 
     def __init__(
-        self, engine: Engine, *, calls_out: bool = False, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        engine: Engine,
+        *,
+        calls_out: bool = False,
+        rules: Mapping[str, ChannelRules] = sending.DEFAULT_RULES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
         self._clock = clock
+        self._rules = rules
         self.calls_out = calls_out
 
     # ---- what is seen
 
-    def messages(self, business_id: int, state: MessageState | None = None, page: int = 1) -> Page[OutboundMessage]:
-        """The latest first."""
+    def messages(
+        self, business_id: int, state: MessageState | None = None, page: int = 1
+    ) -> Page[tuple[OutboundMessage, str]]:
+        """The latest first, each with its contact's name; '' for a notice to the business."""
         rules = [OutboundMessage.business_id == business_id]
         if state is not None:
             rules.append(OutboundMessage.state == state)
         with self._read.begin() as session:
             total = session.scalar(select(func.count()).select_from(OutboundMessage).where(*rules)) or 0
             number = min(max(page, 1), max(1, -(-total // PAGE)))
-            rows = session.scalars(
-                select(OutboundMessage)
+            rows = session.execute(
+                select(OutboundMessage, Contact.name)
+                .outerjoin(Contact, Contact.id == OutboundMessage.contact_id)
                 .where(*rules)
                 .order_by(OutboundMessage.created_at.desc(), OutboundMessage.id.desc())
                 .limit(PAGE)
                 .offset((number - 1) * PAGE)
             ).all()
-        return Page(rows, total, number)
+        return Page([(row, name or "") for row, name in rows], total, number)
 
     def waiting(self, business_id: int) -> int:
         """Messages that a person must look at."""
@@ -197,7 +207,7 @@ class Outreach:
 
     def approve(self, by: Actor, message_id: int) -> Decision:
         with self._writing() as session:
-            return sending.approve(session, by, message_id, self._clock())
+            return sending.approve(session, by, message_id, self._clock(), self._rules)
 
     def refuse(self, by: Actor, message_id: int) -> None:
         with self._writing() as session:

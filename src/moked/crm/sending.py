@@ -250,9 +250,19 @@ def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> l
         if decision.verdict is Verdict.TEMPLATE and not template:
             row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
             continue
-        out = Outbound(f"{row.business_id}:{row.key}", _address(row), row.text, row.subject, template)
+        text = _cut(row.text, caps[row.channel].max_text)
+        out = Outbound(f"{row.business_id}:{row.key}", _address(row), text, row.subject, template)
         found.append(Claimed(row.id, row.channel, out))
     return found
+
+
+def _cut(text: str, most: int) -> str:
+    """As much as the channel takes. The last line stays: it is the link, or how to be removed."""
+    if len(text) <= most:
+        return text
+    body, _, last = text.rpartition("\n")
+    room = most - len(last) - 2
+    return f"{body[:room].rstrip()}…\n{last}" if body and room > 0 else f"{text[: most - 1]}…"
 
 
 def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | None, now: datetime) -> Decision:
@@ -316,11 +326,13 @@ def reported(session: Session, business_id: int, provider_id: str, state: Messag
 # ---- what people do
 
 
-def approve(session: Session, by: Actor, message_id: int, now: datetime) -> Decision:
+def approve(
+    session: Session, by: Actor, message_id: int, now: datetime, rules: Mapping[str, ChannelRules] = DEFAULT_RULES
+) -> Decision:
     """Somebody looked at it. It goes through the gate again, which may make it wait, and may still block it."""
     row = _waiting(session, by, message_id)
     row.approved_by = by.name
-    decision = _decide_again(session, row, None, now)
+    decision = _decide_again(session, row, rules.get(row.channel), now)
     if decision.verdict in (Verdict.SEND, Verdict.TEMPLATE):
         row.due_at = now
     audit.note(session, by, "message.approved", f"message:{row.id}", now, verdict=decision.verdict.value)

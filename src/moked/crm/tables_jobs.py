@@ -7,11 +7,11 @@ notice         one message to the people of the business, by its key: said once
 daily_figures  a day of a business, added up
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Date, ForeignKey, Index
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from moked.crm.models import Base, SafeText
@@ -94,23 +94,3 @@ class Notice(Base):
     recipient: Mapped[str] = mapped_column(SafeText(200))
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
-
-
-class DailyFigures(Base):
-    """A day of the business's own time. `outcomes` counts calls by how they ended, `origins` leads by their kind.
-
-    `response_ms`: the middle answer of the day, from the caller's last sound to our first; None without answers.
-    """
-
-    __tablename__ = "daily_figures"
-
-    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"), primary_key=True)
-    day: Mapped[date] = mapped_column(Date(), primary_key=True)
-    calls: Mapped[int]
-    talked_ms: Mapped[int]
-    turns: Mapped[int]
-    response_ms: Mapped[int | None]
-    leads: Mapped[int]
-    outcomes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    origins: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    changed_at: Mapped[datetime]

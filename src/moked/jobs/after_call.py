@@ -2,10 +2,9 @@
 
     read      a model, or rules: summary, next step, the lead's empty fields        crm.extraction, crm.after
     notice    the people of the business are told, by the channels they have        injected
-    announce  webhooks                                                              injected
-    follow_up what the caller was promised, and whatever rules say                  injected
-    figures   the day is added up anew                                              crm.after
-    recording the audio is fetched and stored                                       injected
+    announce  webhooks that wait leave at once                                      injected
+    follow_up the ledger of consents, what the caller was promised, other notices   injected
+    recording what was recorded is completed, and goes to its store                 injected
 
 The lead itself is there already: it is made in the transaction that ends the call. Each step is found done, or undone,
 by records of its own: any of them may run twice.
@@ -35,10 +34,10 @@ class Parts:
     to the caller. `store_recording`: fetch and keep its audio.
     """
 
-    notice: Callable[[str], None] = _nothing
-    announce: Callable[[str], None] = _nothing
-    follow_up: Callable[[str], None] = _nothing
-    store_recording: Callable[[str], None] = _nothing
+    notice: Callable[[str], object] = _nothing
+    announce: Callable[[str], object] = _nothing
+    follow_up: Callable[[str], object] = _nothing
+    store_recording: Callable[[str], object] = _nothing
 
 
 class Reads(Protocol):
@@ -57,7 +56,7 @@ def work(records: AfterCalls, parts: Parts, reader: Reads | None = None) -> tupl
         found = _found(material, reader)
         return {"lead": records.learn(given["call"], found), "by": found.by}
 
-    def of_call(do: Callable[[str], None]) -> Callable[[Payload], None]:
+    def of_call(do: Callable[[str], object]) -> Callable[[Payload], None]:
         return lambda given: do(given["call"])
 
     reading = Step("read", read)
@@ -69,7 +68,6 @@ def work(records: AfterCalls, parts: Parts, reader: Reads | None = None) -> tupl
                 Step("notice", of_call(parts.notice)),
                 Step("announce", of_call(parts.announce)),
                 Step("follow_up", of_call(parts.follow_up)),
-                Step("figures", of_call(records.add_up)),
                 Step("recording", of_call(parts.store_recording), Patience(tries=4, first_s=1.0)),
             ),
         ),

@@ -7,40 +7,22 @@ programs know it for the same message; the other order would lose it.
 
 import hashlib
 import logging
-import smtplib
-import ssl
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Final, Literal
+from typing import Final
 
 from moked import metrics
+from moked.channels.smtp import Server, connected, send
 from moked.crm.after import AfterCalls, Letter
-from moked.errors import Failure, ProviderError
+from moked.errors import ProviderError
 from moked.jobs.letter import message
 
 log = logging.getLogger(__name__)
 
 CHANNEL: Final = "email"
-_PROVIDER: Final = "smtp"
-_TIMEOUT_S: Final = 15.0
-Security = Literal["starttls", "tls", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """An SMTP server. `sender` is the address messages come from. No `user`: it wants no login."""
-
-    host: str
-    port: int
-    sender: str
-    security: Security = "starttls"
-    user: str = ""
-    password: str = field(default="", repr=False)
 
 
 class MailNotice:
@@ -67,20 +49,16 @@ class MailNotice:
         if not waiting:
             return
         refused: ProviderError | None = None
-        smtp = _connected(self._server)
-        try:
+        with connected(self._server) as smtp:
             for key, recipient in waiting:
                 try:
-                    _send(smtp, self._mail(letter, key, recipient))
+                    send(smtp, self._mail(letter, key, recipient))
                 except ProviderError as error:  # the others are told all the same
                     refused = error
                     continue
                 after = self._records.notice_sent(key)
                 if after is not None:
                     metrics.notice_delay.observe(max(0.0, after.total_seconds()))
-        finally:
-            with suppress(smtplib.SMTPException, OSError):
-                smtp.quit()
         if refused is not None:
             raise refused
 
@@ -100,53 +78,3 @@ class MailNotice:
 
 def _key(call_sid: str, recipient: str) -> str:
     return f"{CHANNEL}:{call_sid}:{hashlib.sha256(recipient.lower().encode()).hexdigest()[:16]}"
-
-
-def _connected(server: Server) -> smtplib.SMTP:
-    """Connected and logged in. Raises `ProviderError`."""
-    try:
-        if server.security == "tls":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-                server.host, server.port, timeout=_TIMEOUT_S, context=ssl.create_default_context()
-            )
-        else:
-            smtp = smtplib.SMTP(server.host, server.port, timeout=_TIMEOUT_S)
-        try:
-            if server.security == "starttls":
-                smtp.starttls(context=ssl.create_default_context())
-            if server.user:
-                smtp.login(server.user, server.password)
-        except BaseException:
-            smtp.close()
-            raise
-    except (smtplib.SMTPException, OSError, UnicodeError) as error:
-        raise _failed(error) from error
-    return smtp
-
-
-def _send(smtp: smtplib.SMTP, mail: EmailMessage) -> None:
-    try:
-        smtp.send_message(mail)
-    except (smtplib.SMTPException, OSError, UnicodeError) as error:
-        raise _failed(error) from error
-
-
-def _failed(error: Exception) -> ProviderError:
-    """Servers' answers hold addresses: they are not passed on."""
-    return ProviderError(_PROVIDER, _kind(error), type(error).__name__)
-
-
-def _kind(error: Exception) -> Failure:
-    """By what is to be done about it."""
-    match error:
-        case smtplib.SMTPAuthenticationError():
-            return Failure.AUTH
-        case smtplib.SMTPRecipientsRefused(recipients=refused):
-            return Failure.QUOTA if all(400 <= code < 500 for code, _ in refused.values()) else Failure.CONFIG
-        case smtplib.SMTPResponseException(smtp_code=code):
-            return Failure.UNAVAILABLE if 400 <= code < 500 else Failure.CONFIG
-        case smtplib.SMTPNotSupportedError() | ssl.SSLCertVerificationError() | UnicodeError():
-            return Failure.CONFIG
-        case TimeoutError():
-            return Failure.TIMEOUT
-    return Failure.UNAVAILABLE

@@ -58,7 +58,7 @@ async def dial_due(
                     await place_one(book, place, one)
                     await anyio.sleep(every_s)
         except Exception as error:  # the next round may do
-            log.warning("calls could not be placed", extra={"error": str(error)})
+            log.warning("calls could not be placed", extra={"error": type(error).__name__})
         await anyio.sleep(every_s)
 
 

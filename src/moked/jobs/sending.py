@@ -52,7 +52,7 @@ async def send_due(
             while await once(outbox, channels, caps):
                 pass
         except Exception as error:  # the next round may do
-            log.warning("messages could not be sent", extra={"error": str(error)})
+            log.warning("messages could not be sent", extra={"error": type(error).__name__})
         await anyio.sleep(every_s)
 
 
@@ -72,7 +72,7 @@ async def _in_turn(outbox: Box, channel: Channel, messages: list[Claimed]) -> No
             with anyio.move_on_after(SEND_S):
                 result = await channel.send(message.out)
         except Exception as error:  # a channel says what failed as a value; this is a bug of its, and one message's
-            log.exception("a channel failed", extra={"channel": channel.kind, "error": str(error)})
+            log.error("a channel failed", extra={"channel": channel.kind, "error": type(error).__name__})
             result = SendResult(error="channel_failed", again=channel.caps.idempotent)
         metrics.messages.labels(channel.kind, "sent" if result.provider_id else result.error or "failed").inc()
         await to_thread.run_sync(outbox.settle, message.id, result)

@@ -84,23 +84,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_notice_business_id_created_at", "notice", ["business_id", "created_at"])
     op.create_index("ix_notice_call_id", "notice", ["call_id"])
-    op.create_table(
-        "daily_figures",
-        sa.Column("business_id", sa.Integer(), nullable=False),
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("calls", sa.Integer(), nullable=False),
-        sa.Column("talked_ms", sa.Integer(), nullable=False),
-        sa.Column("turns", sa.Integer(), nullable=False),
-        sa.Column("response_ms", sa.Integer(), nullable=True),
-        sa.Column("leads", sa.Integer(), nullable=False),
-        sa.Column("outcomes", json, nullable=False),
-        sa.Column("origins", json, nullable=False),
-        _moment("changed_at"),
-        _belongs("daily_figures", "business_id", "business"),
-        sa.PrimaryKeyConstraint("business_id", "day", name="pk_daily_figures"),
-    )
 
 
 def downgrade() -> None:
-    for table in ("daily_figures", "notice", "call_summary", "job_worker", "job"):
+    for table in ("notice", "call_summary", "job_worker", "job"):
         op.drop_table(table)
