@@ -169,6 +169,7 @@ def paths(site):
         "board": "/board", "leads": "/leads", "stages": "/leads/board", "lead": f"/leads/{site.leads[0]}",
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
         "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",
+        "privacy": "/privacy", "person": f"/contacts/{contact}/privacy",
         "missing": "/leads/999999",
     }  # fmt: skip
 

@@ -6,13 +6,20 @@ from datetime import UTC, datetime, timedelta
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.permissions import UserRole
+from moked.crm.privacy_desk import PrivacyDesk
+from moked.crm.retention import Retention
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
+from moked.erasing import Leftovers
+from moked.recording.archive import Archive
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
 from moked.setup_link import SetupLink
-from moked.web import DeskParts, WebParts, create_app
+from moked.web import DeskParts, PrivacyParts, WebParts, create_app
 
 BASE = "http://localhost"
+DATA_KEY = b"k" * 32
 PASSWORD = "סיסמה ארוכה מאוד"
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
 
@@ -23,14 +30,30 @@ class DeskOffice:
     def __init__(self, engine, data_dir, base=BASE):
         self.now = NOW
         self.engine = engine
-        self.crm = Crm(engine, clock=lambda: self.now)
+        self.crm = Crm(engine, clock=lambda: self.now, sealer=Sealer(DATA_KEY))
         self.access = Access(engine, clock=lambda: self.now)
         self.desk = Desk(engine, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
+        self.privacy = self.privacy_parts(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.base = base
         self.app = self.build()
+
+    def privacy_parts(self, data_dir):
+        sealer = Sealer(DATA_KEY)
+        self.archive = Archive(self.engine, sealer, data_dir / "recordings")
+        erasure = Erasure(
+            self.engine, DATA_KEY, source=self.archive.library, clock=lambda: self.now,
+            outside=Leftovers(data_dir, self.archive.keeper),
+        )  # fmt: skip
+        return PrivacyParts(
+            desk=PrivacyDesk(self.engine, sealer, records=True, clock=lambda: self.now),
+            erasure=erasure,
+            retention=Retention(self.engine),
+            recordings=self.archive.library,
+            business_greeting="שלום, מדבר העוזר הקולי של מזגנים בצפון. במה אפשר לעזור?",
+        )
 
     def build(self):
         parts = WebParts(
@@ -39,7 +62,9 @@ class DeskOffice:
             business_name="מזגנים בצפון",
             auth_token="secret",
             public_base_url=lambda: self.base,
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
+            desk=DeskParts(
+                access=self.access, desk=self.desk, edits=self.edits, setup=self.setup, privacy=self.privacy
+            ),
         )
         return create_app(parts)
 

@@ -24,7 +24,7 @@ from moked.crm import passwords
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import account, board, calls, contacts, entry, gate, leads, privacy, show, tasks, words
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -39,7 +39,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, contacts, calls, tasks, account, privacy):
         module.add(views, desk)
 
     @views.get("/static/<path:name>")
@@ -95,6 +95,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "theme": gate.theme(),
         "actor": actor,
         "may": lambda permission: actor is not None and may(actor.role, Permission(permission)),
+        "has_privacy": desk.privacy is not None,
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
