@@ -200,3 +200,23 @@ def test_a_broken_local_secret_says_what_to_do(tmp_path):
         ensure_local_secret(tmp_path)
     with pytest.raises(SettingsError, match="DATA_DIR"):
         ensure_local_secret(tmp_path / "local_auth_token")
+
+
+def test_the_data_key_is_made_once_and_never_replaced(tmp_path):
+    import base64
+
+    from moked.settings import ensure_data_key
+
+    made = ensure_data_key(Settings(_env_file=None, data_dir=tmp_path))
+    assert len(made) == 32
+    assert (tmp_path / "data_key").stat().st_mode & 0o777 == 0o600
+    assert ensure_data_key(Settings(_env_file=None, data_dir=tmp_path)) == made
+    given = base64.b64encode(b"x" * 32).decode()
+    assert ensure_data_key(Settings(_env_file=None, data_dir=tmp_path, data_key=given)) == b"x" * 32
+    for wrong in ("short", base64.b64encode(b"x" * 16).decode()):
+        with pytest.raises(SettingsError, match="DATA_KEY"):
+            ensure_data_key(Settings(_env_file=None, data_dir=tmp_path, data_key=wrong))
+    (tmp_path / "data_key").write_text("broken")
+    with pytest.raises(SettingsError, match="data_key"):
+        ensure_data_key(Settings(_env_file=None, data_dir=tmp_path))
+    assert (tmp_path / "data_key").read_text() == "broken"

@@ -256,3 +256,29 @@ async def test_wrong_credentials_and_nobody_there(twilio):
         with pytest.raises(ProviderError) as failed:
             await control.hang_up("CA1")
         assert failed.value.kind is Failure.UNAVAILABLE
+
+
+@pytest.mark.anyio
+async def test_the_providers_recordings_are_deleted_and_its_refusals_told():
+    from anyio import to_thread
+
+    from emulators.twilio_rest import Fault, TwilioRest
+    from moked.telephony import ProviderRecordings
+
+    account, sid = "AC" + "1" * 32, "RE" + "a" * 32
+    emulator = TwilioRest(account, "token")
+    emulator.recordings.add(sid)
+    async with emulator.running() as base:
+        ours, strangers = (ProviderRecordings(account, token, base) for token in ("token", "wrong"))
+        with pytest.raises(ProviderError) as refused:
+            await to_thread.run_sync(strangers.delete_recording, sid)
+        assert refused.value.kind is Failure.AUTH
+        emulator.faults.append(Fault(status=503))
+        with pytest.raises(ProviderError):
+            await to_thread.run_sync(ours.delete_recording, sid)
+        assert emulator.recordings == {sid}
+        await to_thread.run_sync(ours.delete_recording, sid)
+        await to_thread.run_sync(ours.delete_recording, sid)  # gone is gone
+        assert emulator.recordings == set()
+        ours.close()
+        strangers.close()
