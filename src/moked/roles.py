@@ -110,6 +110,7 @@ class House:
     media: MediaServer | None = None
     node: Node | None = None
     control: telephony.CallControl | None = None
+    provider: telephony.ProviderRecordings | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
@@ -195,7 +196,7 @@ async def serve(
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
-            retention = Retention(house.engine, parts.provider_recordings(settings))
+            retention = Retention(house.engine, house.provider)
             tasks.start_soon(nightly, retention, house.business_id, ZoneInfo(house.business.timezone))
         app = asgi.build(
             ready=lambda: house.missing,
@@ -316,6 +317,9 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         sealer,
         archive,
     )
+    house.provider = parts.provider_recordings(settings)
+    if house.provider is not None:
+        stack.callback(house.provider.close)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -336,7 +340,7 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
 
 def _privacy(house: House, engine: DatabaseEngine) -> PrivacyParts:
     settings, archive = house.settings, house.archive
-    provider = parts.provider_recordings(settings)
+    provider = house.provider
     records = settings.recordings == "on"
     place = "s3" if settings.recordings_s3_bucket else "disk"
     outside = Leftovers(settings.data_dir, archive.keeper)
