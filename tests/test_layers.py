@@ -61,6 +61,7 @@ PURE: dict[str, set[str]] = {
     "dialog/names.py": set(),
     "dialog/numbers.py": set(),
     "dialog/plate.py": set(),
+    "dialog/refusals.py": set(),
     "dialog/second_hearing.py": set(),
     "dialog/slots.py": set(),
     "dialog/spoken_digits.py": set(),

@@ -320,3 +320,29 @@ def test_a_bridge_tells_whom_they_get():
     assert telephony.CONNECTING.format(name="רותי") in document
     assert 'callerId="+97235551234"' in document
     assert telephony.CONNECTING_SOMEBODY in telephony.bridge("+972541112233", "+97235551234", "", "https://x/done")
+
+
+@pytest.mark.anyio
+async def test_the_providers_recordings_are_deleted_and_its_refusals_told():
+    from anyio import to_thread
+
+    from emulators.twilio_rest import Fault, TwilioRest
+    from moked.telephony import ProviderRecordings
+
+    account, sid = "AC" + "1" * 32, "RE" + "a" * 32
+    emulator = TwilioRest(account, "token")
+    emulator.recordings.add(sid)
+    async with emulator.running() as base:
+        ours, strangers = (ProviderRecordings(account, token, base) for token in ("token", "wrong"))
+        with pytest.raises(ProviderError) as refused:
+            await to_thread.run_sync(strangers.delete_recording, sid)
+        assert refused.value.kind is Failure.AUTH
+        emulator.faults.append(Fault(status=503))
+        with pytest.raises(ProviderError):
+            await to_thread.run_sync(ours.delete_recording, sid)
+        assert emulator.recordings == {sid}
+        await to_thread.run_sync(ours.delete_recording, sid)
+        await to_thread.run_sync(ours.delete_recording, sid)  # gone is gone
+        assert emulator.recordings == set()
+        ours.close()
+        strangers.close()

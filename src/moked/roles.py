@@ -132,6 +132,7 @@ class House:
     media: MediaServer | None = None
     node: Node | None = None
     control: telephony.CallControl | None = None
+    provider: telephony.ProviderRecordings | None = None
     rollout: Rollout | None = None
     follower: Follower | None = None  # of the first business
     choices: list[parts.Choice] = field(default_factory=list)
@@ -276,7 +277,7 @@ async def serve(
                 may=lambda: "draining" not in house.missing,
             )
             tasks.start_soon(leaves)
-            retention = Retention(house.engine, parts.provider_recordings(settings))
+            retention = Retention(house.engine, house.provider)
             for one in house.practices.values():
                 tasks.start_soon(nightly, retention, one.id, ZoneInfo(one.business.timezone))
             tasks.start_soon(count_days, house.analytics)
@@ -403,6 +404,9 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         archive,
         out,
     )
+    house.provider = parts.provider_recordings(settings)
+    if house.provider is not None:
+        stack.callback(house.provider.close)
     if house.rest:
         control = telephony.CallControl(settings.twilio_account_sid, secret, settings.twilio_api_base_url or None)
         house.control = await stack.enter_async_context(control)
@@ -516,7 +520,7 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
 
 def _privacy(house: House, engine: Database) -> PrivacyParts:
     settings, archive = house.settings, house.archive
-    provider = parts.provider_recordings(settings)
+    provider = house.provider
     records = settings.recordings == "on"
     place = "s3" if settings.recordings_s3_bucket else "disk"
     outside = Leftovers(settings.data_dir, archive.keeper)

@@ -171,6 +171,7 @@ def paths(site):
         "leads": "/leads", "stages": "/leads/board", "lead": f"/leads/{site.leads[0]}",
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
         "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",
+        "privacy": "/privacy", "person": f"/contacts/{contact}/privacy",
         "jobs": "/jobs",
         "missing": "/leads/999999", "search": "/search?q=מזגן", "merge": f"/contacts/{contact}/merge?q=מזרחי",
         "setup_leads": "/leads/setup", "imports": "/contacts/import", "exports": "/export?stage=new",

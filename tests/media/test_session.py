@@ -244,7 +244,9 @@ class Call:
         self.sent, self.dead, self.max_call_ms = [], False, 600_000
         self.player = None
         self.left = None  # what another stream of the call left
-        self.second = self.spool = self.machine = None
+        self.second = self.spool = self.record = self.machine = None
+        self.knows = {}  # of the caller's, more than the number
+        self.agent_answers_refusals = True
         self.transfer_number = self.machine_message = ""
         self.phrases = Phrases(
             "סליחה, אפשר לחזור?", "סליחה, יש לי תקלה.", "סליחה, הזמן נגמר.", "סליחה על ההפסקה.", "סליחה, מה אמרתם?"
@@ -319,7 +321,7 @@ class Call:
             return self.ear
 
         async def context(start):
-            return CallContext(start.call_sid, start.caller, datetime(2026, 11, 22, tzinfo=UTC))
+            return CallContext(start.call_sid, start.caller, datetime(2026, 11, 22, tzinfo=UTC), **self.knows)
 
         async def line():
             while True:
@@ -351,6 +353,8 @@ class Call:
             unheard=UnheardAgents(BUSINESS, SCRIPT),
             second=self.second,
             spool=self.spool,
+            record=self.record,
+            agent_answers_refusals=self.agent_answers_refusals,
             transfer_number=self.transfer_number,
             machine=self.machine,
             machine_message=self.machine_message,

@@ -229,3 +229,15 @@ def wait_for(condition):
             return
         pause.wait(0.005)
     raise AssertionError("it did not happen")
+
+
+def test_what_is_less_than_a_second_is_there_too(studio):
+    with studio.recorder.running():
+        call = studio.recorder.call(studio.open("CA1"), 0)
+        for at in range(0, 2540, 20):
+            call.feed(at + 20, CALLER * 160)
+        call.close()
+    assert studio.find("CA1").duration_ms == 2540
+    studio.archive.keeper.round()
+    assert studio.find("CA1").duration_ms == 2540
+    assert (heard(studio.find("CA1"))[0] == CALLER_PCM).all()

@@ -65,6 +65,29 @@ def test_a_backlog_does_not_move_the_call():
     assert len(caller) == 1400 * 8
 
 
+def test_both_sides_keep_their_distance_where_the_line_falls_behind():
+    """A carrier that stops for a second and does not catch up: what we say then is heard later on its line, too."""
+    timeline = Timeline()
+    hear(timeline, 2000)
+    for at in range(3000, 8000, 20):
+        timeline.hear(at + 20, b"c" * FRAME)
+        if at == 6000:
+            timeline.play(6500, b"a" * 80)
+    _, _, agent = recorded(timeline)
+    assert agent.index(b"a") // 8 == 5500
+
+
+def test_a_moment_of_jitter_moves_nothing():
+    timeline = Timeline()
+    hear(timeline, 2000)
+    for at in range(2000, 4000, 20):
+        timeline.hear(at + 20 + (300 if 2500 <= at < 2700 else 0), b"c" * FRAME)
+        if at == 2600:
+            timeline.play(3200, b"a" * 80)
+    _, _, agent = recorded(timeline)
+    assert agent.index(b"a") // 8 == 3200
+
+
 def test_a_stream_that_goes_on_with_a_call_begins_later():
     timeline = Timeline()
     hear(timeline, 1000, since=61_000)

@@ -11,6 +11,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
 from moked.crm.costs import Prices
 from moked.crm.edits import Edits
+from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
@@ -18,12 +19,16 @@ from moked.crm.listing import Listing
 from moked.crm.live import Live
 from moked.crm.outreach import Outreach
 from moked.crm.permissions import SCOPES, UserRole
+from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.rehearsals import Rehearsals
+from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
+from moked.erasing import Leftovers
+from moked.recording.archive import Archive
 from moked.records import (
     CallEnd,
     CallStart,
@@ -38,10 +43,11 @@ from moked.records import (
 )
 from moked.rollout.guard import Limits
 from moked.setup_link import SetupLink
-from moked.web import AgentParts, ApiParts, DeskParts, WebParts, create_app
+from moked.web import AgentParts, ApiParts, DeskParts, PrivacyParts, WebParts, create_app
 from moked.web.desk import wav
 
 BASE = "http://localhost"
+DATA_KEY = b"k" * 32
 PASSWORD = "סיסמה ארוכה מאוד"
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
 
@@ -93,8 +99,8 @@ class DeskOffice:
         self.a_minute = a_minute
         self.now = NOW
         self.engine = engine
-        self.crm = Crm(engine, clock=lambda: self.now)
-        self.sealer = Sealer(bytes(32))
+        self.crm = Crm(engine, clock=lambda: self.now, sealer=Sealer(DATA_KEY))
+        self.sealer = Sealer(DATA_KEY)
         self.access = Access(engine, sealer=self.sealer, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
@@ -104,6 +110,7 @@ class DeskOffice:
         self.jobs = JobStore(engine, clock=lambda: self.now)
         self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)
+        self.privacy = self.privacy_parts(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.rollouts = Rollouts(engine, self.business, clock=lambda: self.now)
         self.versions = AgentVersions(engine, files_of(None, None), clock=lambda: self.now)
@@ -118,6 +125,21 @@ class DeskOffice:
         )
         self.base = base
         self.app = self.build()
+
+    def privacy_parts(self, data_dir):
+        sealer = Sealer(DATA_KEY)
+        self.archive = Archive(self.engine, sealer, data_dir / "recordings")
+        erasure = Erasure(
+            self.engine, source=self.archive.library, clock=lambda: self.now,
+            outside=Leftovers(data_dir, self.archive.keeper),
+        )  # fmt: skip
+        return PrivacyParts(
+            desk=PrivacyDesk(self.engine, sealer, records=True, clock=lambda: self.now),
+            erasure=erasure,
+            retention=Retention(self.engine),
+            recordings=self.archive.library,
+            business_greeting="שלום, מדבר העוזר הקולי של מזגנים בצפון. במה אפשר לעזור?",
+        )
 
     def build(self):
         return create_app(self.parts())
@@ -151,6 +173,7 @@ class DeskOffice:
                 analytics=Analytics(self.engine, clock=lambda: self.now),
                 prices=Prices(0.02, 0.024, 16.0, 2.0),
                 recordings=self.recordings,
+                privacy=self.privacy,
             ),
         )
 

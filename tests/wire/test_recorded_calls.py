@@ -53,13 +53,12 @@ async def test_both_sides_are_on_the_recording_where_they_were_heard(tmp_path):
     at = from_pcm16(caller.tobytes()).find(spoken[800:4800])
     assert at > 0, "the caller's own samples are on the left"
     heard = placed.result.heard[0]
-    assert abs(recorded.duration_ms - placed.report["duration_ms"]) < 1500
-    # The first sound of ours, as the caller's end played it, and on the recording: the same sound, at the same time.
-    piece = heard.audio[:8000]
-    ours = from_pcm16(agent.tobytes()).find(piece[:4000])
+    # The sound as the caller's end played it, and on the recording: as far from the caller's own words.
+    ours = from_pcm16(agent.tobytes()).find(heard.audio[:4000])
     assert ours >= 0
-    lag_ms = ((at - ours) - (int(placed.result.said[0][0]) * 8 + 800 - heard.start_sample)) / 8
-    assert abs(lag_ms) < 250, "both sides keep their distance"
+    distance_ms = ((at - ours) - (int(placed.result.said[0][0]) * 8 + 800 - heard.start_sample)) / 8
+    assert abs(distance_ms) < 250 + placed.result.late_ms, placed.result.late_ms
+    assert recorded.duration_ms >= (at + len(spoken)) / 8
     everything = b"".join(path.read_bytes() for path in (tmp_path / "data" / "recordings").rglob("*.rec"))
     assert everything
     assert spoken[800:864] not in everything

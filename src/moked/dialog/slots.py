@@ -12,6 +12,7 @@ from typing import Final
 
 from moked.dialog.moments import Moment, moment
 from moked.dialog.names import SENTENCE_WORDS, find_name, name
+from moked.dialog.refusals import do_not_record
 from moked.dialog.spoken_phone import DIGIT_WORDS, PhoneHeard, amend, heard, join, phone, readback, slowly, spell
 from moked.dialog.words import find, fold, has, is_break, listed, phrases, tokens, words
 
@@ -452,18 +453,6 @@ def repeat_please(text: str) -> bool:
     if said in (("מה",), ("סליחה",), ("הא",), ("מה", "מה"), ("אה",)):
         return "?" in tokens(text) or said[0] == "מה"
     return has(text, _REPEAT_PLEASE)
-
-
-def do_not_record(text: str) -> bool:
-    """The caller does not want to be recorded."""
-    said = words(text)
-    recording = listed(
-        """
-        תקליט תקליטי תקליטו להקליט מקליט מקליטה מקליטים הקלטה ההקלטה להקלטה מוקלט מוקלטת שתקליטו שתקליט שיקליטו
-        """
-    )
-    refusing = listed("לא אל בלי תפסיק תפסיקי תפסיקו להפסיק מתנגד מתנגדת")
-    return bool(recording.intersection(said)) and bool(refusing.intersection(said))
 
 
 _WAIT: Final = listed(

@@ -865,11 +865,13 @@ class CallSession:
             return self._unheard.reply(turn, self._history.entries)
         if self._unheard is not None and self._welcome_back and turn.silent:
             return self._unheard.welcome_back(self._history.entries)
-        told = Say(f"{self._parts.phrases.not_recording} ")
+        told = self._parts.phrases.not_recording
         if self._owes_answer == "key" and turn.dtmf and not turn.text:
-            return FixedReply(told, Ask(self._expect))
+            return FixedReply(Say(told), Ask(self._expect))
         reply = self._agent.reply(turn, self._history.entries)
-        return Prefaced(told, reply) if self._owes_answer and not self._parts.agent_answers_refusals else reply
+        return (
+            Prefaced(Say(f"{told} "), reply) if self._owes_answer and not self._parts.agent_answers_refusals else reply
+        )
 
     @property
     def _is_last_minute(self) -> bool:

@@ -6,12 +6,15 @@ what was heard and not what was meant. A second is given out when the caller's s
 there any more, since the carrier plays in the present.
 """
 
+from collections import deque
 from typing import Final
 
 from moked.audio import SAMPLES_PER_MS, SILENCE
 
 BLOCK: Final = 1000 * SAMPLES_PER_MS
 """Samples of each side in a block."""
+_WINDOW_MS: Final = 500
+_WINDOWS: Final = 4
 _FARTHEST: Final = 60 * BLOCK  # of the agent's audio ahead of the caller's clock
 
 
@@ -24,6 +27,7 @@ class Timeline:
         self._agent = bytearray()  # the same stretch, and what will be played after it
         self._given = 0  # samples of this stream that were given out
         self._base: int | None = None  # call sample of this stream's first
+        self._behind: deque[tuple[int, int]] = deque()  # (window, the least the caller's clock was behind ours in it)
 
     @property
     def received(self) -> int:
@@ -31,15 +35,22 @@ class Timeline:
         return self._given + len(self._caller)
 
     def hear(self, now_ms: int, audio: bytes) -> None:
-        """The caller's audio arrived. A burst that waited shows by arriving sooner than it lasts: the earliest
-        counts."""
+        """The caller's audio arrived. Audio that waited arrives late; what was least late lately says how far the
+        caller's clock is behind ours."""
         self._caller += audio
-        began = max(0, now_ms * SAMPLES_PER_MS - self.received)
+        behind = max(0, now_ms * SAMPLES_PER_MS - self.received)
+        window = now_ms // _WINDOW_MS
+        if self._behind and self._behind[-1][0] == window:
+            self._behind[-1] = window, min(self._behind[-1][1], behind)
+        else:
+            self._behind.append((window, behind))
+            while self._behind[0][0] < window - _WINDOWS:
+                self._behind.popleft()
         if self._base is None:
-            self._base = began
-        elif began < self._base and not self._given:
-            self._agent[:0] = SILENCE * (self._base - began)  # stays where it was
-            self._base = began
+            self._base = behind
+        elif behind < self._base and not self._given:
+            self._agent[:0] = SILENCE * (self._base - behind)  # stays where it was
+            self._base = behind
 
     def play(self, at_ms: int, audio: bytes) -> None:
         """The carrier plays `audio` from call ms `at_ms` on."""
@@ -65,7 +76,8 @@ class Timeline:
         return self._give(len(self._caller)) if self._caller else None
 
     def _place(self, at_ms: int) -> int:
-        return at_ms * SAMPLES_PER_MS - (self._base or 0) - self._given
+        behind = min((least for _, least in self._behind), default=0)
+        return at_ms * SAMPLES_PER_MS - behind - self._given
 
     def _give(self, size: int) -> tuple[int, bytes]:
         caller, agent = self._caller[:size], self._agent[:size]

@@ -50,6 +50,7 @@ from moked.web.desk import (
     numbers_pages,
     outreach,
     phone,
+    privacy,
     rehearsal_pages,
     search,
     settings_nav,
@@ -77,7 +78,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         module.add(views, parts, desk)
     for module in (leads, lead_setup, contacts, files, calls, tasks, search, account):
         module.add(views, desk)
-    for module in (listening, jobs, outreach, campaigns):
+    for module in (listening, jobs, outreach, campaigns, privacy):
         module.add(views, desk)
     if desk.agent is not None:
         agent_pages.add(views, desk, desk.agent)
@@ -169,6 +170,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "theme": gate.theme(),
         "actor": actor,
         "may": lambda permission: actor is not None and actor.may(Permission(permission)),
+        "has_privacy": desk.privacy is not None,
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
