@@ -34,6 +34,7 @@ from moked.crm.listing import Listing
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
+from moked.crm.sending import Sending
 from moked.crm.service import Crm, NextStep, Step
 from moked.crm.tickets import TicketRefusal
 from moked.dialog import AgentFactory, CallContext
@@ -343,15 +344,10 @@ def _others(settings: Settings, engine: SqlEngine, first: Business) -> dict[int,
     return found
 
 
-def hooks(settings: Settings, engine: SqlEngine) -> Hooks:
-    """Events for other programs, with their secrets sealed."""
-    sealer = Sealer(*ensure_data_keys(settings))
-    return Hooks(engine, sealer, private=settings.webhook_private_addresses)
-
-
 async def _webhooks(house: House) -> None:
     """Sends what waits, until the role ends."""
-    outbox = hooks(house.settings, house.engine)
+    sealer = Sealer(*ensure_data_keys(house.settings))
+    outbox = Sending(house.engine, sealer, private=house.settings.webhook_private_addresses)
     await webhooks.deliver(outbox, count=lambda outcome: metrics.webhook_deliveries.labels(outcome).inc())
 
 
@@ -361,14 +357,15 @@ def _desk(house: House, stack: AsyncExitStack) -> tuple[DeskParts, ApiParts]:
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
     setup = SetupLink(house.settings.data_dir)
-    access = Access(engine, sealer=Sealer(*ensure_data_keys(house.settings)))
+    sealer = Sealer(*ensure_data_keys(house.settings))
+    access = Access(engine, sealer=sealer)
     access.seal_secrets()
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)
     api = ApiParts(
         keys=Keys(engine),
-        hooks=hooks(house.settings, engine),
+        hooks=Hooks(engine, sealer, private=house.settings.webhook_private_addresses),
         desk=desk,
         edits=edits,
         rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,

@@ -11,6 +11,7 @@ from moked.crm.listing import Listing
 from moked.crm.permissions import SCOPES, UserRole
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
+from moked.crm.sending import Sending
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
 from moked.setup_link import SetupLink
@@ -33,6 +34,7 @@ class DeskOffice:
         self.access = Access(engine, sealer=self.sealer, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
+        self.sending = Sending(engine, self.sealer, private=True)
         self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.setup = SetupLink(data_dir)

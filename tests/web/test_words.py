@@ -61,7 +61,7 @@ def test_styles_and_pages_use_no_left_and_right():
 def test_every_action_on_record_has_words():
     crm = DESK.parents[1] / "crm"
     actions = set()
-    for name in ("access.py", "edits.py", "hooks.py", "keys.py"):
+    for name in ("access.py", "edits.py", "hooks.py", "keys.py", "sending.py"):
         actions |= set(
             re.findall(r'"((?:user|session|lead|task|contact|key|webhook)\.[a-z_]+)"', (crm / name).read_text("utf-8"))
         )
