@@ -31,6 +31,7 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
 from moked.crm.businesses import Businesses
 from moked.crm.costs import Prices
+from moked.crm.delivering import Sending
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
@@ -458,10 +459,10 @@ def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database]
     )
 
 
-def hooks(settings: Settings, engine: Database) -> Hooks:
-    """Events for other programs, with their secrets sealed."""
+def deliveries(settings: Settings, engine: Database) -> Sending:
+    """The worker's half of the webhooks, with their secrets unsealed."""
     sealer = Sealer(*ensure_data_keys(settings))
-    return Hooks(engine, sealer, private=settings.webhook_private_addresses)
+    return Sending(engine, sealer, private=settings.webhook_private_addresses)
 
 
 def _count_delivery(outcome: str) -> None:
@@ -470,12 +471,12 @@ def _count_delivery(outcome: str) -> None:
 
 async def _webhooks(house: House) -> None:
     """Sends what waits, until the role ends."""
-    await webhooks.deliver(hooks(house.settings, house.engine), count=_count_delivery)
+    await webhooks.deliver(deliveries(house.settings, house.engine), count=_count_delivery)
 
 
 def _send_webhooks(house: House) -> None:
     """Now, and not in the next round."""
-    webhooks.deliver_due(hooks(house.settings, house.engine), count=_count_delivery)
+    webhooks.deliver_due(deliveries(house.settings, house.engine), count=_count_delivery)
 
 
 def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> tuple[DeskParts, ApiParts]:
@@ -484,14 +485,15 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
     setup = SetupLink(house.settings.data_dir)
-    access = Access(engine, sealer=Sealer(*ensure_data_keys(house.settings)))
+    sealer = Sealer(*ensure_data_keys(house.settings))
+    access = Access(engine, sealer=sealer)
     access.seal_secrets()
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)
     api = ApiParts(
         keys=Keys(engine),
-        hooks=hooks(house.settings, engine),
+        hooks=Hooks(engine, sealer, private=house.settings.webhook_private_addresses),
         desk=desk,
         edits=edits,
         rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from moked.crm.hooks import Result
+from moked.crm.delivering import Result
 from moked.crm.permissions import Permission
 
 pytestmark = pytest.mark.browser
@@ -34,8 +34,8 @@ def connected(furnished):
         (bad, Result(410, took_ms=60)),
     ):
         office.hooks.ping(me, hook.id)
-        for claimed in office.hooks.claim(office.now):
-            office.hooks.settle(claimed, result, office.now + timedelta(seconds=1), 0)
+        for claimed in office.sending.claim(office.now):
+            office.sending.settle(claimed, result, office.now + timedelta(seconds=1), 0)
     furnished.paths = {
         "keys": "/keys", "webhooks": "/webhooks", "webhook": f"/webhooks/{good.id}",
         "webhook-gone": f"/webhooks/{bad.id}",

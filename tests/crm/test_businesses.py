@@ -103,7 +103,7 @@ def test_the_same_people_call_several_businesses_and_each_has_its_own(engine, ca
 
 _NOT_OF_A_BUSINESS = {
     "Access.anybody", "Access.log_in", "Access.actor", "Access.board_of", "Access.invited", "Access.accept",  # who asks
-    "Desk.now", "Keys.actor", "Hooks.claim", "Hooks.settle", "Hooks.prune",  # the worker's, of all
+    "Desk.now", "Keys.actor",
     "Access.seal_secrets",  # at the start
 }  # fmt: skip
 

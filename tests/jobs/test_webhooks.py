@@ -11,8 +11,9 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
+from moked.crm.delivering import Claimed, Result
 from moked.crm.events import EVENTS
-from moked.crm.hooks import Claimed, Result, Unusable
+from moked.crm.hooks import Unusable
 from moked.crm.leads import Stage
 from moked.crm.service import Crm
 from moked.crm.signing import new_secret
@@ -71,7 +72,7 @@ def shop(engine, tmp_path, receiver):
     desk = DeskOffice(engine, tmp_path)
     desk.me = desk.owner()
     desk.hook = desk.hooks.add(desk.me, receiver.url, "CRM", EVENTS)
-    desk.send = lambda: deliver_due(desk.hooks, lambda: desk.now)
+    desk.send = lambda: deliver_due(desk.sending, lambda: desk.now)
     return desk
 
 
@@ -231,11 +232,11 @@ def test_whoever_says_gone_is_left_alone(shop, receiver):
 
 def test_a_worker_that_died_is_followed_by_another(shop, receiver):
     shop.hooks.ping(shop.me, shop.hook.id)
-    (first,) = shop.hooks.claim(shop.now)
-    assert shop.hooks.claim(shop.now) == []
+    (first,) = shop.sending.claim(shop.now)
+    assert shop.sending.claim(shop.now) == []
     shop.now += timedelta(minutes=3)
     assert shop.send() == 1
-    assert shop.hooks.settle(first, Result(500), shop.now, 0) is None  # it lives after all, and has nothing to say
+    assert shop.sending.settle(first, Result(500), shop.now, 0) is None  # it lives after all, and has nothing to say
     assert states(shop) == ["delivered"]
 
 
@@ -244,16 +245,16 @@ def test_a_slow_endpoint_does_not_keep_others_waiting(shop, receiver):
     for _ in range(30):
         shop.hooks.ping(shop.me, shop.hook.id)
     shop.hooks.ping(shop.me, second.id)
-    claimed = shop.hooks.claim(shop.now)
+    claimed = shop.sending.claim(shop.now)
     assert len(claimed) == 5
     assert sum(one.url.endswith("2") for one in claimed) == 1
 
 
 def test_removing_an_endpoint_forgets_its_deliveries(shop):
     shop.hooks.ping(shop.me, shop.hook.id)
-    (claimed,) = shop.hooks.claim(shop.now)
+    (claimed,) = shop.sending.claim(shop.now)
     shop.hooks.remove(shop.me, shop.hook.id)
-    assert shop.hooks.settle(claimed, Result(200), shop.now, 0) is None
+    assert shop.sending.settle(claimed, Result(200), shop.now, 0) is None
     with Session(shop.engine) as session:
         assert session.scalar(text("SELECT count(*) FROM webhook_delivery")) == 0
     with pytest.raises(LookupError):
@@ -262,9 +263,9 @@ def test_removing_an_endpoint_forgets_its_deliveries(shop):
 
 def test_old_deliveries_are_forgotten(shop):
     shop.hooks.ping(shop.me, shop.hook.id)
-    shop.hooks.prune(shop.now + timedelta(days=29))
+    shop.sending.prune(shop.now + timedelta(days=29))
     assert len(states(shop)) == 1
-    shop.hooks.prune(shop.now + timedelta(days=31))
+    shop.sending.prune(shop.now + timedelta(days=31))
     assert states(shop) == []
 
 

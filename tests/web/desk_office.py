@@ -10,6 +10,7 @@ from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
 from moked.crm.costs import Prices
+from moked.crm.delivering import Sending
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
@@ -104,6 +105,7 @@ class DeskOffice:
         self.access = Access(engine, sealer=self.sealer, clock=lambda: self.now)
         self.desk = Listing(engine, clock=lambda: self.now)
         self.keys = Keys(engine, clock=lambda: self.now)
+        self.sending = Sending(engine, self.sealer, private=True)
         self.hooks = Hooks(engine, self.sealer, private=True, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)

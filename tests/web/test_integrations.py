@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from moked.crm.hooks import Result
+from moked.crm.delivering import Result
 from moked.crm.permissions import Permission, UserRole
 from tests.web.desk_office import DeskOffice, draft
 
@@ -55,8 +55,8 @@ def test_a_webhook_is_added_changed_tried_and_removed(desk):
     changed = re.search(r'id="secret">(whsec_[\w+/=]+)<', desk.web.post(path, do="rotate").text)[1]
     assert changed != secret
     assert desk.web.post(path, do="ping").status_code == 302
-    (claimed,) = desk.hooks.claim(desk.now)
-    desk.hooks.settle(claimed, Result(500, response="<script>alert(1)</script>", took_ms=5), desk.now, 0)
+    (claimed,) = desk.sending.claim(desk.now)
+    desk.sending.settle(claimed, Result(500, response="<script>alert(1)</script>", took_ms=5), desk.now, 0)
     page = desk.web.get(path).text
     assert "HTTP 500" in page
     assert "<script>alert" not in page
@@ -77,8 +77,8 @@ def test_a_webhook_is_added_changed_tried_and_removed(desk):
 def test_what_was_given_up_is_sent_again(desk):
     found = desk.hooks.add(desk.me, "https://crm.example.com/", "CRM", ["lead.created"])
     desk.call("CA1", "+972502345678", draft())
-    (claimed,) = desk.hooks.claim(desk.now)
-    desk.hooks.settle(claimed, Result(410), desk.now, 0)
+    (claimed,) = desk.sending.claim(desk.now)
+    desk.sending.settle(claimed, Result(410), desk.now, 0)
     page = desk.web.get("/board").text
     assert "הפסקנו לשלוח אירועים" in page
     viewer = desk.browser(desk.person(UserRole.MANAGER, desk.me))
@@ -88,7 +88,7 @@ def test_what_was_given_up_is_sent_again(desk):
     assert desk.web.post(path, do="replay").status_code == 302
     assert desk.web.post(f"/webhooks/deliveries/{claimed.id}/replay").location.startswith(path)
     desk.web.post(path, do="save", name="CRM", url="https://crm.example.com/", event="lead.created", active="1")
-    assert [one.id for one in desk.hooks.claim(desk.now)] == [claimed.id]
+    assert [one.id for one in desk.sending.claim(desk.now)] == [claimed.id]
     assert "הפסקנו לשלוח" not in desk.web.get("/board").text
     assert desk.web.post("/webhooks/deliveries/999999/replay").status_code == 404
 

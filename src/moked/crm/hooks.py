@@ -1,78 +1,31 @@
-"""Webhooks out: where events go, what became of each, and sending again. Every public method is one transaction.
-
-    pending -> claimed (due again in a while, for the case that we die) -> delivered
-       ^                                                               '-> pending, later | failed: given up
-       '------------------ a person replays it ---------------------------'
-
-An endpoint that nothing reached for `GIVE_UP` is switched off, and its people are told; so is one that answers 410.
-Sending itself is `jobs.webhooks`: no transaction is open while it takes time.
+"""Webhooks out, for people: where events go, what became of each, and sending again. Every public method is one
+transaction. What the worker does is `delivering`.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import audit, signing
 from moked.crm.audit import Actor
 from moked.crm.db import READ_ONLY
 from moked.crm.events import EVENTS, PING, deliveries
-from moked.crm.models import AuditEntry
 from moked.crm.sealed import Sealer
 from moked.crm.tables_api import DeliveryState, WebhookDelivery, WebhookEndpoint
 from moked.crm.versions import check
 
-log = logging.getLogger(__name__)
-
-GIVE_UP = timedelta(days=3)
-KEPT = timedelta(days=30)
-"""So long what was delivered, or given up, can be looked at and replayed."""
 ROTATION = timedelta(days=1)
 """So long the old secret signs beside the new one."""
-_LEASE = timedelta(minutes=2)
-_AT_ONCE, _EACH = 24, 4
 _MOST = 20
-_LOG = 10
 _PAGE = 50
-_GONE = 410
 
 
 class Unusable(ValueError):
     """An endpoint cannot be like that. `str` is why: 'url', 'events', 'name', 'too_many', 'off'."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that is ours to send now. `secrets`: all that sign it."""
-
-    id: int
-    url: str
-    event_id: str
-    type: str
-    payload: dict[str, Any]
-    secrets: tuple[str, ...]
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of an attempt. `status` 0: no answer, `error` says why. `retry_after`: what the other side asks for."""
-
-    status: int = 0
-    error: str = ""
-    response: str = ""
-    took_ms: int = 0
-    retry_after: timedelta | None = None
-
-    @property
-    def good(self) -> bool:
-        return 200 <= self.status < 300
 
 
 class Hooks:
@@ -90,7 +43,7 @@ class Hooks:
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
         self._sealer = sealer
-        self.private = private
+        self._private = private
         self._clock = clock
 
     # ---- endpoints
@@ -166,7 +119,7 @@ class Hooks:
     def secret(self, business_id: int, endpoint_id: int) -> str:
         """What its events are signed with. Raises `LookupError`."""
         found = self.endpoint(business_id, endpoint_id)
-        return self._sealer.open(found.secret, _place(found)).decode()
+        return self._sealer.open(found.secret, place(found)).decode()
 
     def rotate(self, by: Actor, endpoint_id: int) -> None:
         """A new secret; the old one signs beside it for a day."""
@@ -239,119 +192,11 @@ class Hooks:
             audit.note(session, by, "webhook.replayed", f"webhook:{found.id}", self._clock(), count=len(rows))
             return len(rows)
 
-    # ---- for the worker
-
-    def claim(self, now: datetime) -> list[Claimed]:
-        """What is due, a few of each endpoint; ours for two minutes, then anybody's again."""
-        with self._writing() as session:
-            rank = func.row_number().over(partition_by=WebhookDelivery.endpoint_id, order_by=WebhookDelivery.due_at)
-            due = (
-                select(WebhookDelivery.id, rank.label("rank"))
-                .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-                .where(
-                    WebhookDelivery.state == DeliveryState.PENDING,
-                    WebhookDelivery.due_at <= now,
-                    WebhookEndpoint.active,
-                )
-                .subquery()
-            )
-            ids = select(due.c.id).where(due.c.rank <= _EACH).limit(_AT_ONCE)
-            rows = session.execute(
-                select(WebhookDelivery, WebhookEndpoint)
-                .join(WebhookEndpoint, WebhookEndpoint.id == WebhookDelivery.endpoint_id)
-                .where(
-                    WebhookDelivery.id.in_(ids),
-                    WebhookDelivery.state == DeliveryState.PENDING,
-                    WebhookDelivery.due_at <= now,
-                )
-                .order_by(WebhookDelivery.id)
-                .with_for_update(of=WebhookDelivery, skip_locked=True)
-            ).all()
-            claimed = []
-            for delivery, endpoint in rows:
-                delivery.attempts += 1
-                delivery.due_at = now + _LEASE
-                claimed.append(
-                    Claimed(
-                        delivery.id,
-                        endpoint.url,
-                        delivery.event_id,
-                        delivery.type,
-                        delivery.payload,
-                        self._secrets(endpoint, now),
-                        delivery.attempts,
-                    )
-                )
-            return claimed
-
-    def settle(self, claimed: Claimed, result: Result, now: datetime, spread: float) -> DeliveryState | None:
-        """Put the attempt on record and decide how it goes on. `spread`: 0..1, random. None: it is gone by now."""
-        with self._writing() as session:
-            delivery = session.get(WebhookDelivery, claimed.id, with_for_update=True)
-            if delivery is None or delivery.attempts != claimed.attempt:
-                return None  # removed, replayed, or somebody else's after all
-            endpoint = session.get(WebhookEndpoint, delivery.endpoint_id, with_for_update=True)
-            assert endpoint is not None, "the key holds"
-            entry = {
-                "at": now.isoformat(),
-                "status": result.status,
-                "ms": result.took_ms,
-                "error": result.error,
-                "response": result.response,
-            }
-            delivery.log = [*delivery.log, entry][-_LOG:]
-            if result.good:
-                delivery.state, delivery.delivered_at = DeliveryState.DELIVERED, now
-                endpoint.failing_since = None
-                return delivery.state
-            endpoint.failing_since = endpoint.failing_since or now
-            wait = signing.retry_after(delivery.attempts, spread, result.retry_after)
-            if wait is None:
-                delivery.state = DeliveryState.FAILED
-            else:
-                delivery.due_at = now + wait
-            if result.status == _GONE:
-                self._switch_off(session, endpoint, "gone", now)
-            elif now - endpoint.failing_since > GIVE_UP:
-                self._switch_off(session, endpoint, "failing", now)
-            return delivery.state
-
-    def prune(self, now: datetime) -> None:
-        """Forget old deliveries, and give up those of endpoints that are off."""
-        with self._writing() as session:
-            session.execute(
-                delete(WebhookDelivery)
-                .where(WebhookDelivery.created_at < now - KEPT)
-                .execution_options(synchronize_session=False)
-            )
-
     # ---- inside
-
-    def _switch_off(self, session: Session, endpoint: WebhookEndpoint, why: str, now: datetime) -> None:
-        if not endpoint.active:
-            return
-        endpoint.active, endpoint.disabled_why, endpoint.updated_at = False, why, now
-        session.execute(
-            update(WebhookDelivery)
-            .where(WebhookDelivery.endpoint_id == endpoint.id, WebhookDelivery.state == DeliveryState.PENDING)
-            .values(state=DeliveryState.FAILED)
-            .execution_options(synchronize_session="fetch")
-        )
-        session.add(
-            AuditEntry(
-                business_id=endpoint.business_id,
-                at=now,
-                who="Moked",
-                action="webhook.switched_off",
-                target=f"webhook:{endpoint.id}",
-                data={"why": why},
-            )
-        )
-        log.warning("a webhook was switched off", extra={"webhook": endpoint.id, "reason": why})
 
     def _usable(self, url: str, name: str, events: Collection[str]) -> tuple[str, str, list[str]]:
         url, name = url.strip(), " ".join(name.split())[:100]
-        if not signing.acceptable(url, private=self.private):
+        if not signing.acceptable(url, private=self._private):
             raise Unusable("url")
         if not name:
             raise Unusable("name")
@@ -359,14 +204,8 @@ class Hooks:
             raise Unusable("events")
         return url, name, sorted(set(events))
 
-    def _secrets(self, endpoint: WebhookEndpoint, now: datetime) -> tuple[str, ...]:
-        sealed = [endpoint.secret]
-        if endpoint.old_secret is not None and endpoint.old_until is not None and endpoint.old_until > now:
-            sealed.append(endpoint.old_secret)
-        return tuple(self._sealer.open(one, _place(endpoint)).decode() for one in sealed)
-
     def _seal(self, endpoint: WebhookEndpoint, secret: str) -> bytes:
-        return self._sealer.seal(secret.encode(), _place(endpoint))
+        return self._sealer.seal(secret.encode(), place(endpoint))
 
     @contextmanager
     def _mine(self, by: Actor, endpoint_id: int) -> Iterator[tuple[Session, WebhookEndpoint]]:
@@ -381,7 +220,8 @@ class Hooks:
             yield session
 
 
-def _place(endpoint: WebhookEndpoint) -> str:
+def place(endpoint: WebhookEndpoint) -> str:
+    """What its secrets are sealed for."""
     return f"webhook:{endpoint.id}"
 
 

@@ -18,7 +18,7 @@ import httpx2
 
 from moked import __version__
 from moked.crm import signing
-from moked.crm.hooks import Claimed, Result
+from moked.crm.delivering import Claimed, Result
 
 TIMEOUT_S: Final = 15.0
 _LARGEST: Final = 2048

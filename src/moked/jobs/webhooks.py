@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 from anyio import to_thread
 
-from moked.crm.hooks import Claimed, Result
+from moked.crm.delivering import Claimed, Result
 from moked.crm.tables_api import DeliveryState
 from moked.jobs.posting import post
 
