@@ -1,9 +1,12 @@
 """What of the browser's phone needs no call: its sound against Python's own, and what it says when it cannot call."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from moked import audio
 from moked.records import Outcome
@@ -11,6 +14,7 @@ from moked.records import Outcome
 pytestmark = pytest.mark.browser
 
 OWNER = "dana@example.com"
+SHOTS = os.environ.get("MOKED_SCREENSHOTS", "")
 RUN = """async ([name, from, to, samples]) => {
   const telephone = await import("/static/telephone.js");
   if (name === "encode") return [...telephone.encode(samples)];
@@ -130,3 +134,25 @@ def test_who_has_the_floor_is_told_on_every_board(furnished):
     page.locator("[data-call=CA92]").get_by_text("נועם <b> בשיחה במקום הסוכן.").wait_for()
     furnished.tell("CA92", "call.supervised", act="handed_back", who="נועם <b>")
     page.locator("[data-call=CA92]").get_by_text("במקום הסוכן").wait_for(state="hidden")
+
+
+def test_what_is_only_shown_during_a_call_is_good_too(furnished):
+    for size in ({"width": 1280, "height": 860}, {"width": 390, "height": 844}):
+        for theme in ("light", "dark"):
+            page = furnished.page(OWNER, viewport=size, bypass_csp=True, color_scheme=theme)
+            for path in ("/phone", "/board"):
+                page.goto(path)
+                page.evaluate(
+                    "for (const each of document.querySelectorAll('[data-when], [data-while]'))"
+                    " each.classList.remove('hidden');"
+                    "for (const each of document.querySelectorAll('details')) each.open = !each.closest('header');"
+                    "for (const each of document.querySelectorAll('[data-told]'))"
+                    " { each.textContent = 'הפונה שומע אותך עכשיו.'; each.dataset.kind = 'live'; }"
+                )
+                if SHOTS:
+                    name = f"shown-{path[1:]}-{size['width']}-{theme}.png"
+                    page.screenshot(path=Path(SHOTS) / name, full_page=True)
+                found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+                assert [(one["id"], one["nodes"][0]["html"][:160]) for one in found
+                        if one["impact"] in ("serious", "critical")] == []  # fmt: skip
+                assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
