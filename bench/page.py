@@ -198,6 +198,13 @@ def phone_numbers(result: Row) -> str:
     return "\n".join(lines)
 
 
+VIEWERS_NOTES: Final = """
+- **alone** and **watched** alternate. Watched: viewers of the live board, who get every event of every call; people
+  who listen to a call each; and one of both who never reads what is sent, which must cost nobody anything.
+- **event to viewer**: from when the event was made to its arrival, in the process that plays the callers too. A missed
+  event is one that another viewer got meanwhile.
+"""
+
 MIGRATION_NOTES: Final = """
 - **kept**: the call ended by its own two sides, with every turn once, one greeting, name and need in one lead, and at
   most one line of the caller missing. **gap**: ms without a media stream, as the carrier sees it: from the end of one
@@ -291,6 +298,34 @@ def density(result: Row) -> str:
     ]
     if result.get("profile"):
         lines += ["", "### Where the server's time goes", "", _profile(result["profile"])]
+    return "\n".join(lines)
+
+
+def viewers(result: Row) -> str:
+    """The same calls without and with people who watch them."""
+    lines = [
+        "| | calls | turns | added p50 | p95 | p99 | holes over 60 ms | failed | server cores | loop lag p95 |",
+        "|---|" + "---:|" * 9,
+    ]
+    for name in ("alone", "watched"):
+        for row in result[name]:
+            added = row["added"] or {}
+            lines.append(
+                f"| {name} | {row['calls']} | {added.get('count', 0)} | {added.get('p50', '-')} |"
+                f" **{added.get('p95', '-')}** | {added.get('p99', '-')} | {row['late_audio']['over_60']} |"
+                f" {row['failed'] + row['unanswered']} | {row['server_cores']} | {row['loop_lag_p95_ms']:g} |"
+            )
+    setting, seen, heard = result["setting"], result["viewers"], result["listeners"]
+    lines += [
+        "",
+        "| | p50 | p95 | max | n |",
+        "|---|---:|---:|---:|---:|",
+        _spread_row("event to viewer, ms", seen["delay"]),
+        _spread_row("a listener's audio, of what was spoken", heard["heard_share"]),
+        "",
+        f"{setting['viewers']} viewers, {setting['listeners']} listeners, {setting['never_read']} who never read."
+        f" Events missed: {seen['missed']}, resyncs: {seen['resyncs']}.",
+    ]
     return "\n".join(lines)
 
 
@@ -422,6 +457,7 @@ def write() -> None:
         ("barge_in", "Barge-in", barge_in, BARGE_IN_NOTES),
         ("pauses", "Callers who hesitate", pauses, PAUSES_NOTES),
         ("density", "Density", density, DENSITY_NOTES),
+        ("viewers", "People who watch", viewers, VIEWERS_NOTES),
         ("migration", "Calls that move", migration, MIGRATION_NOTES),
         ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("after_call", "After the call", after_call, AFTER_CALL_NOTES),

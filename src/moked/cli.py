@@ -451,7 +451,7 @@ class _Screen:
         elif house.settings.twilio_auth_token is None:
             lines += [
                 "",
-                "Try it now, in another terminal:",
+                "Try it now: talk to it from the browser, at [bold]/phone[/], or in another terminal:",
                 "  [bold].venv/bin/moked call[/]                      a whole rehearsal in Hebrew",
                 '  [bold].venv/bin/moked call "יש לי נזילה במטבח"[/]   with your own words',
                 "  [bold].venv/bin/moked call recording.wav[/]        or with a recording",

@@ -68,6 +68,17 @@ def test_migration(bench):
         assert result[scene]["moves"] == result[scene]["gap_ms"]["count"] > 0
 
 
+def test_viewers(bench):
+    result = bench("viewers")
+    for half in ("alone", "watched"):
+        (row,) = result[half]
+        assert row["failed"] == row["unanswered"] == 0
+        assert row["added"]["count"] > 0
+    assert result["viewers"]["events"] > 0
+    assert result["viewers"]["missed"] == result["viewers"]["resyncs"] == 0
+    assert result["listeners"]["messages"] > 0
+
+
 def test_partials(bench):
     result = bench("partials")
     assert [(row["debounce_ms"], row["calls"]) for row in result["rows"]] == [(180, 1), (180, 2), (0, 1), (0, 2)]

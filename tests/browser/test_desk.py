@@ -166,8 +166,7 @@ def test_a_style_or_script_from_elsewhere_does_not_run(furnished):
 def paths(site):
     contact = site.office.desk.lead(site.office.business, site.leads[0]).contact.id
     return {
-        "board": "/board",
-        "phone": "/phone", "wall": "/wall",
+        "board": "/board", "phone": "/phone", "wall": "/wall",
         "leads": "/leads", "stages": "/leads/board", "lead": f"/leads/{site.leads[0]}",
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
         "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",

@@ -5,6 +5,7 @@ plays a Hebrew sentence (our own voice has said it once; it is in `speech/`). On
 embedded one would render its phrases for minutes, on the cores that the recogniser needs.
 """
 
+import base64
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from tests.wire.processes import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
-SPEECH = Path(__file__).parent / "speech" / "boiler.ulaw"  # "שלום, אני מחפש מישהו שיתקן לי את הדוד"
+SPEECH = Path(__file__).parent / "speech" / "boiler.ulaw.txt"  # base64: "שלום, אני מחפש מישהו שיתקן לי את הדוד"
 QUIET_S, PAUSE_S = 6, 3  # while the greeting is heard; while the answer is
 START_S, ANSWER_S = 150, 60  # on a machine that does much else
 NUMBER = "050-234-5678"
@@ -68,7 +69,9 @@ def microphone(folder):
     path = folder / "microphone.wav"
     with wave.open(str(path), "wb") as out:
         out.setparams((1, 2, audio.SAMPLE_RATE, 0, "NONE", ""))
-        heard = audio.silence(QUIET_S * 1000) + SPEECH.read_bytes() + audio.silence(PAUSE_S * 1000)
+        heard = (
+            audio.silence(QUIET_S * 1000) + base64.b64decode(SPEECH.read_text("ascii")) + audio.silence(PAUSE_S * 1000)
+        )
         out.writeframes(audio.to_pcm16(heard))
     return path
 

@@ -170,7 +170,7 @@ async def test_who_goes_away_with_a_call_gives_it_back():
     ("messages", "closed"),
     [
         ([("start", {"call": "CA1", "token": "wrong"})], (1008, "ticket")),
-        ([("start", {"call": "CA2", "token": "ears"})], (1008, "no_call")),
+        ([("start", {"call": "CA2", "token": "ears"})], (1013, "elsewhere")),
         ([("take_over", {})], (1008, "ticket")),
         ([("nonsense", {}), ("start", {"call": "CA1", "token": "x" * 5000})], (1009, "oversized")),
     ],

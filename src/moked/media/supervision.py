@@ -4,6 +4,7 @@
           take_over                 the agent is silent; media {payload} is what the caller hears
           hand_back {note}          the agent has the call again; so too when the socket ends
                                     over: the call has ended, or goes on elsewhere
+                              closed with 'elsewhere': not served here; the ticket is as good as before
 
 Who listens never holds a call up: what a socket does not take is dropped, the oldest first. Messages are JSON text,
 audio in them base64 of mu-law. Tickets are single-use, for one call, and say whether their holder may speak.
@@ -167,17 +168,17 @@ class _Socket:
     # --- its life
 
     async def serve(self) -> None:
-        start, who = None, None
+        start, session, who = None, None, None
         with anyio.move_on_after(_START_S):
             start = await self._next()
             if isinstance(start, _Start):
-                who = await self._server.redeem(start.token, start.call)
-        if isinstance(start, _Start) and who is not None:
-            session = self._server.session(start.call)
-            if session is not None:
-                await self._supervise(start.call, who, session)
-            else:
-                self._end(_POLICY, "no_call")
+                session = self._server.session(start.call)
+                if session is not None:
+                    who = await self._server.redeem(start.token, start.call)
+        if isinstance(start, _Start) and session is not None and who is not None:
+            await self._supervise(start.call, who, session)
+        elif isinstance(start, _Start) and session is None:
+            self._end(_TRY_LATER, "elsewhere")
         elif start is not None:
             self._end(_POLICY, "ticket")
         await self._close()

@@ -167,10 +167,11 @@ class WebParts:
     Which media process gets a call is decided on record; `here` is this process's own report, if it is one. A caller
     nobody has a place for may ask to be called back, and becomes a lead. `transfer_number` is where a call goes that
     broke; `person` the same number while somebody is there, else ''.
-    `count(event, reason)` feeds the metrics: 'incoming_call' admitted|overload|draining|no_media|ended, 'resume'
-    resumed|wait|ended|unknown|nobody_serves|too_many_moves, 'handover' taken|sent_back|unanswered, 'callback_request'
-    this_number|other_number|person|not_a_number, 'outbound' admitted|unknown|<refusal>, 'outbound_amd'
-    machine|human|unknown, 'webhook_refused' <why>, 'webhook_failed' <endpoint>.
+    `count(event, reason)` feeds the metrics: 'incoming_call' and 'browser_call'
+    admitted|overload|draining|no_media|ended, 'resume' resumed|wait|ended|unknown|nobody_serves|too_many_moves,
+    'handover' taken|sent_back|unanswered, 'callback_request' this_number|other_number|person|not_a_number, 'outbound'
+    admitted|unknown|<refusal>, 'outbound_amd' machine|human|unknown, 'webhook_refused' <why>, 'webhook_failed'
+    <endpoint>.
 
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once, `guard` are the limits at

@@ -7,6 +7,7 @@ const panel = document.querySelector("#live-panel");
 const words = JSON.parse(panel.dataset.words);
 const csrf = document.querySelector('meta[name="csrf"]').content;
 
+const TRIES = 12;
 let desk = null; // the call that is heard
 
 const card = (node) => node.closest("[data-call]");
@@ -50,14 +51,18 @@ class Desk {
     }
   }
 
-  connect(url, token, talks) {
+  // Behind one address there may be several processes: whoever does not have the call says so, and we ask again.
+  connect(url, token, talks, tries = TRIES) {
     this.socket = new WebSocket(url);
     this.socket.onopen = () => {
       this.send({ event: "start", call: this.where.dataset.call, token });
       if (talks) this.send({ event: "take_over" });
     };
     this.socket.onmessage = ({ data }) => this.take(JSON.parse(data));
-    this.socket.onclose = () => this.closed();
+    this.socket.onclose = ({ reason }) => {
+      if (reason === "elsewhere" && tries > 1 && desk === this) this.connect(url, token, talks, tries - 1);
+      else this.closed();
+    };
   }
 
   send(message) {
