@@ -176,7 +176,7 @@ def test_a_refusal_in_the_call_ends_it_all(office, call):
     office.ups.follow_up("CA1")
     assert [row.given_at is None for row in office.rows(ConsentRow)] == [False, True]
     with Session(office.engine) as session, session.begin():
-        assert consents.suppressed(session, office.business, PHONE, NOW)
+        assert consents.suppressed(session, office.business, PHONE)
 
 
 def test_a_call_we_broke_is_answered_by_a_text_even_at_night(office):

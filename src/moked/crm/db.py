@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -78,10 +78,14 @@ def scrub(engine: Engine) -> bool:
     """After something was erased: nothing of it stays in the journal or in free pages. False where somebody still
     reads.
 
-    SQLite overwrites what is deleted (`secure_delete`), but its write-ahead log has former pages until it is emptied.
+    SQLite overwrites what is deleted (`secure_delete`), but its write-ahead log has former pages until it is emptied,
+    and the index of words has former words until it is written anew.
     On PostgreSQL `VACUUM` frees dead rows; their bytes are overwritten when the space is used again.
     """
     if engine.dialect.name == "sqlite":
+        with engine.begin() as connection:
+            if inspect(connection).has_table("search_fts"):
+                connection.execute(text("INSERT INTO search_fts(search_fts) VALUES ('optimize')"))
         raw = engine.raw_connection()
         try:
             busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

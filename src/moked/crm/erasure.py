@@ -1,9 +1,10 @@
 """One person's data: all of it handed out (`export`), or all of it deleted (`erase`).
 
-A person is a contact: their leads and tasks, the calls from their number and those that made their leads, with turns,
-transcripts, events and recordings. Erasing deletes the rows, and with them the keys of the recordings; it cleans the
-database's freed pages, takes what waits outside the database (`outside`), and has the provider delete its copies first:
-should it refuse, nothing is erased yet. What stays is a keyed hash of the number, so that nobody fills it in again.
+A person is a contact and who was merged into it: their leads and tasks, the calls from their numbers and those that
+made their leads, with turns, transcripts, events and recordings, and whatever else has a key to one of these or a copy
+of it (`traces`). Erasing deletes the rows, and with them the keys of the recordings; it cleans the database's freed
+pages, takes what waits outside the database (`outside`), and has the provider delete its copies first: should it
+refuse, nothing is erased yet. What stays is a keyed hash of the number, so that nobody fills it in again.
 """
 
 import json
@@ -19,10 +20,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import audit, consents, db, report
 from moked.crm.audit import Actor
-from moked.crm.models import AuditEntry, Call, Contact, Lead, Task
+from moked.crm.models import AuditEntry, Call, Contact, Lead
 from moked.crm.recordings_port import Recorded, RecordingSource
 from moked.crm.retention import SYSTEM, Provider, copies_of, delete_calls, delete_contacts, delete_leads
 from moked.crm.tables_privacy import PrivacyHold
+from moked.crm.traces import Person, belongings, forget_person, same_person
 from moked.crm.zipped import Entry, zipped
 
 _PIECE = 1 << 20
@@ -80,8 +82,8 @@ class Erasure:
 
     def suppressed(self, business_id: int, phone: str) -> bool:
         """This number was erased: no import may bring it back."""
-        with self._writing() as session:  # the list's salt may have to be made
-            return consents.suppressed(session, business_id, phone, self._clock())
+        with self._read.begin() as session:
+            return consents.suppressed(session, business_id, phone)
 
     def export(self, by: Actor | None, business_id: int, contact_id: int) -> Iterator[bytes]:
         """A ZIP, made as it is read: `data.json`, and a WAV a recorded call. Nothing of it is ever on a disk here.
@@ -109,18 +111,21 @@ class Erasure:
             contact = self._contact(session, business_id, contact_id, lock=True)
             self._may_go(session, contact)
             calls, leads = self._calls(session, contact), self._leads(session, contact)
-            if contact.phone:
+            ids, numbers = same_person(session, contact)
+            for number in numbers:
                 consents.suppress(
                     session,
                     business_id=business_id,
-                    number=contact.phone,
+                    number=number,
                     reason=consents.ERASED,
                     source="erasure",
                     now=self._clock(),
                 )
-            delete_leads(session, [lead.id for lead in leads])
+            lead_ids, sids = [lead.id for lead in leads], [call.sid for call in calls]
+            forget_person(session, Person(business_id, ids, lead_ids, sids, numbers))
+            delete_leads(session, lead_ids)
             delete_calls(session, [call.id for call in calls])
-            delete_contacts(session, [contact_id])
+            delete_contacts(session, ids)
             self._note(session, by, business_id, "contact.erased", contact_id, calls=len(calls), leads=len(leads))
         self._outside([call.sid for call in calls])
         db.scrub(self._engine)
@@ -139,13 +144,14 @@ class Erasure:
 
     def _data(self, session: Session, contact: Contact, calls: Sequence[Call]) -> dict[str, Any]:
         leads = self._leads(session, contact)
-        tasks = session.scalars(select(Task).where(Task.lead_id.in_([lead.id for lead in leads]))).all()
+        ids, _ = same_person(session, contact)
         return {
             "exported_at": self._clock().isoformat(),
             "contact": _row(contact),
+            "merged": [_row(session.get_one(Contact, one)) for one in ids if one != contact.id],
             "leads": [_row(lead) for lead in leads],
-            "tasks": [_row(task) for task in tasks],
             "calls": [report.call_report(session, call) for call in calls],
+            "records": belongings(session, ids, [lead.id for lead in leads], [call.id for call in calls]),
         }
 
     def _contact(self, session: Session, business_id: int, contact_id: int, *, lock: bool = False) -> Contact:
@@ -164,19 +170,18 @@ class Erasure:
 
     def _calls(self, session: Session, contact: Contact) -> Sequence[Call]:
         """From their number, about them, or what made one of their leads."""
-        leads = select(Lead.id).where(self._theirs(contact))
-        theirs = [Call.contact_id == contact.id, Call.lead_id.in_(leads)]
-        if contact.phone:
-            theirs.append(Call.caller == contact.phone)
+        ids, numbers = same_person(session, contact)
+        leads = select(Lead.id).where(self._theirs(session, contact))
+        theirs = [Call.contact_id.in_(ids), Call.lead_id.in_(leads), Call.caller.in_(numbers)]
         query = select(Call).where(Call.business_id == contact.business_id, or_(*theirs)).order_by(Call.id)
         return session.scalars(query).all()
 
     def _leads(self, session: Session, contact: Contact) -> Sequence[Lead]:
-        return session.scalars(select(Lead).where(self._theirs(contact)).order_by(Lead.id)).all()
+        return session.scalars(select(Lead).where(self._theirs(session, contact)).order_by(Lead.id)).all()
 
-    def _theirs(self, contact: Contact) -> Any:
-        same = [Lead.contact_id == contact.id, *([Lead.phone == contact.phone] if contact.phone else [])]
-        return (Lead.business_id == contact.business_id) & or_(*same)
+    def _theirs(self, session: Session, contact: Contact) -> Any:
+        ids, numbers = same_person(session, contact)
+        return (Lead.business_id == contact.business_id) & or_(Lead.contact_id.in_(ids), Lead.phone.in_(numbers))
 
     def _note(
         self, session: Session, by: Actor | None, business_id: int, action: str, contact_id: int, **data: Any

@@ -28,6 +28,7 @@ from moked.crm.privacy_rules import cutoffs
 from moked.crm.recordings import destroy
 from moked.crm.settle import VOICEMAIL
 from moked.crm.tables_privacy import PrivacyHold, PurgeRun, Recording
+from moked.crm.traces import forget_calls
 from moked.errors import ProviderError
 
 log = logging.getLogger(__name__)
@@ -215,6 +216,7 @@ def forget_copy(session: Session, call_id: int, event_id: int) -> None:
 
 def delete_calls(session: Session, call_ids: Sequence[int]) -> None:
     """With all that belongs to them; their recordings' files are the keeper's."""
+    forget_calls(session, call_ids)
     sids = select(Call.sid).where(Call.id.in_(call_ids))
     for table, which in ((StreamTicket, StreamTicket.call_sid.in_(sids)), (Call, Call.id.in_(call_ids))):
         session.execute(delete(table).where(which).execution_options(synchronize_session=False))
