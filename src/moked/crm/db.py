@@ -54,7 +54,12 @@ def connect(url: str) -> Engine:
         if target.get_backend_name() == "sqlite":
             return _sqlite(target)
         return create_engine(
-            target, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"connect_timeout": 5}
+            target,
+            pool_size=10,
+            max_overflow=30,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5},
+            hide_parameters=True,  # they are what people said
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
@@ -121,7 +126,7 @@ def _sqlite(url: URL) -> Engine:
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
         url = url.set(database=str(Path(url.database).expanduser()))
-    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:
