@@ -72,6 +72,7 @@ _MEANING = {
     "profile": "The business profile or the script cannot be used. The message names the place in the file.",
     "model": "Model weights are absent or do not match their published hash. Run `moked models install`.",
     "recording": "A recording cannot be read. The message names the file, why, and what to do.",
+    "seal": "A sealed value cannot be opened, or `DATA_KEY` is no key. With the key of before it can.",
     "provider": "An outside service failed; calls go on with the next engine where there is one.",
     "overloaded": "A bounded queue or the capacity for calls is full. Try again later.",
 }

@@ -9,6 +9,7 @@ the operator's to fix (`SettingsError`, `ModelError`), a provider's failure that
       ProfileError       the business profile or the script cannot be used; the message names the place
       ModelError         embedded weights are absent or do not match their published hash
       RecordingError     a recording cannot be read; the message says why, and what to do
+      SealError          a sealed value or its key cannot be used
       ProviderError      an outside service failed; `kind` says how
       Overloaded         a bounded queue or the call capacity is full
 """
@@ -39,6 +40,10 @@ class ModelError(MokedError):
 
 class RecordingError(MokedError):
     code = "recording"
+
+
+class SealError(MokedError):
+    code = "seal"
 
 
 class Overloaded(MokedError):

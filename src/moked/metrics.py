@@ -47,6 +47,12 @@ class Words(Counter):
 
 calls_active = Gauge("moked_calls_active", "Calls on the line now.", registry=REGISTRY)
 calls = Words("moked_calls", "Calls that ended, by outcome.", ["outcome"], registry=REGISTRY)
+messages = Words(
+    "moked_messages",
+    "Written messages: received, answered by the agent, and how far ours came, by channel.",
+    ["channel", "what"],
+    registry=REGISTRY,
+)
 turn_response = Histogram(
     "moked_turn_response_seconds",
     "From the caller's last sound to our first frame on the socket.",

@@ -252,8 +252,8 @@ def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:
     return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender)
 
 
-def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice]:
-    """The agent: a language model where one is configured, else the script."""
+def agents(settings: Settings, business: Business, *, written: bool = False) -> tuple[AgentFactory, Choice]:
+    """The agent: a language model where one is configured, else the script. `written`: for conversations in writing."""
     if settings.openai_api_key is None and not settings.openai_base_url:
         chosen = ScriptAgents(business, settings.agent_script)
         return chosen, Choice(
@@ -267,6 +267,7 @@ def agents(settings: Settings, business: Business) -> tuple[AgentFactory, Choice
         base_url=settings.openai_base_url,
         timeout_s=settings.llm_timeout_s,
         max_tools=settings.max_call_tools,
+        written=written,
     )
     rationed = RationedAgents(
         model,

@@ -52,6 +52,8 @@ _HISTORY_ENTRIES: Final = 40
 _CUT_NOTE: Final = " [נקטע]"
 _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
 
+_SPOKEN_TOKENS: Final = 400
+_WRITTEN_TOKENS: Final = 900
 _LETTERS_A_TOKEN: Final = 2  # of Hebrew; rather too many tokens than too few
 NO_MORE_TOOLS: Final = "Not done: no more tools in this call. Answer with what you know."
 
@@ -61,7 +63,10 @@ NOT_HEARD: Final = "סליחה, לא שמעתי טוב. אפשר לחזור על
 
 
 class LlmAgents:
-    """Makes an agent for each call. `base_url` empty means OpenAI itself; `timeout_s` is for the first word."""
+    """Makes an agent for each call. `base_url` empty means OpenAI itself; `timeout_s` is for the first word.
+
+    `written`: for conversations in writing, whose answers may be longer.
+    """
 
     name = "llm"
 
@@ -74,6 +79,7 @@ class LlmAgents:
         base_url: str = "",
         timeout_s: float = 6.0,
         max_tools: int = 1_000_000,
+        written: bool = False,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._business = business
@@ -87,7 +93,8 @@ class LlmAgents:
         if model.startswith(("gpt-5", "o1", "o3", "o4")):
             self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
         self._chat = Chat(base_url=base_url, api_key=api_key, timeout_s=timeout_s)
-        self._prompt = system_prompt(business)
+        self._prompt = system_prompt(business, "text.he.md" if written else "phone.he.md")
+        self._longest = _WRITTEN_TOKENS if written else _SPOKEN_TOKENS
         addresses.ready()
         self._tools = [tool.schema() for tool in TOOLS]  # made once: they are most of what is sent
 
@@ -111,7 +118,7 @@ class LlmAgents:
                 "model": self._model,
                 "messages": messages,
                 "stream": True,
-                "max_completion_tokens": 400,
+                "max_completion_tokens": self._longest,
                 "tools": self._tools,
                 **self._options,
             }
@@ -262,6 +269,7 @@ class LlmAgent:
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
             **lead.extra,
+            **self._context.notes,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 
@@ -453,8 +461,8 @@ def two_readings(turn: CallerTurn) -> str:
     return "\n".join(notes)
 
 
-def system_prompt(business: Business) -> str:
+def system_prompt(business: Business, name: str = "phone.he.md") -> str:
     """The fixed prompt: persona, rules and the business's facts, in the gender of its voice."""
-    template = files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
+    template = files("moked.dialog.prompts").joinpath(name).read_text(encoding="utf-8")
     text = gendered(template, business.voice_gender)
     return text.replace("{name}", business.name).replace("{facts}", business.facts_text())

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from moked.crm import tables_whatsapp  # noqa: F401  (its tables belong to the metadata)
 from moked.crm.models import Base
 
 connection = context.config.attributes["connection"]
