@@ -112,6 +112,7 @@ SDK_FILES: dict[str, set[str]] = {
     "pydantic_settings": {"settings.py"},
     "pyotp": {"crm/passwords.py"},
     "redis": {"bus.py"},
+    "segno": {"web/desk/inbox.py"},
     "twilio": {"telephony.py"},
     "websockets": {"channels/bridge_link.py", "media/frames.py", "simulate/media.py"},
 }

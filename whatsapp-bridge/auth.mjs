@@ -101,6 +101,11 @@ class Keys {
     return written;
   }
 
+  // When all that was written so far is stored.
+  flushed() {
+    return this.#last;
+  }
+
   #shed() {
     if (this.#kept.size > MOST_KEPT && !this.#unstored && !this.#heldBy.size) this.#kept.clear();
   }

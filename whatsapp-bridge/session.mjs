@@ -21,6 +21,7 @@ for (const name of ["trace", "debug", "info", "warn", "error", "fatal"]) quiet[n
 export class Session {
   #link;
   #sock = null;
+  #keys = null;
   #sent = new Map(); // id -> content
   #acks = new Map(); // id -> told when the server has answered
   #mediaHosts = new Set();
@@ -32,8 +33,10 @@ export class Session {
   // Begin; how it goes on is told as events. `version`: of WhatsApp Web, as [2, 3000, n]; without one, Baileys' own.
   async connect({ version, url, pair_phone: phone, keep_alive_ms: keepAliveMs, media_hosts: hosts }) {
     await this.disconnect();
+    await this.#keys?.flushed(); // a pairing's last word may be on its way
     this.#mediaHosts = new Set(hosts ?? []);
     const { creds, keys, save } = await loadAuth(this.#link);
+    this.#keys = keys;
     const stanzas = new WeakMap();
     const handed = new Set();
     const deliver = (told) => {

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__, rollout_cli, turns_cli
+from moked import __version__, rollout_cli, turns_cli, whatsapp_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -49,6 +49,7 @@ models_app = typer.Typer(help="The embedded models: install and look at them.", 
 app.add_typer(models_app, name="models")
 app.add_typer(rollout_cli.app, name="rollout")
 app.add_typer(turns_cli.app, name="turns")
+app.add_typer(whatsapp_cli.app, name="whatsapp")
 
 _Processes = Annotated[
     int | None, typer.Option(min=0, help="Media processes on this host; 0 is one a core. Default: MEDIA_PROCESSES.")

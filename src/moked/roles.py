@@ -20,13 +20,15 @@ from zoneinfo import ZoneInfo
 import anyio
 from anyio import to_thread
 
-from moked import asgi, metrics, parts, processes, telephony, weights
+from moked import asgi, metrics, parts, processes, telephony, weights, written
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
 from moked.crm import db
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.inbox_desk import InboxDesk
+from moked.crm.past import Past
 from moked.crm.phone import to_e164
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm, NextStep, Step
@@ -35,6 +37,7 @@ from moked.dialog import CallContext
 from moked.dialog.business import Business, load_business
 from moked.errors import ModelError, ProviderError
 from moked.jobs import transcripts
+from moked.jobs.messenger import Messenger
 from moked.jobs.sweeper import sweep
 from moked.media.ear import Ear
 from moked.media.filler import FillerPolicy
@@ -99,6 +102,7 @@ class House:
     control: telephony.CallControl | None = None
     rollout: Rollout | None = None
     choices: list[parts.Choice] = field(default_factory=list)
+    messenger: Messenger | None = None
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     def note_lag(self, now: float, lag_s: float) -> None:
@@ -178,10 +182,12 @@ async def serve(
             await _media(house, stack, watcher)
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
-            desk = await to_thread.run_sync(_desk, house, stack)
+            desk = await to_thread.run_sync(_desk, house, stack, _inbox_changed(house))
             flask, watched = create_app(_web_parts(house, desk)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
+            if written.on(settings):
+                await _written(house, stack)
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -286,7 +292,34 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     return house
 
 
-def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
+async def _written(house: House, stack: AsyncExitStack) -> None:
+    """Written conversations, on connections of their own."""
+    engine = await to_thread.run_sync(db.connect, house.settings.database)
+    stack.callback(engine.dispose)
+    messenger, agents, notes = written.build(house.settings, house.business, house.business_id, engine, house.bus)
+    await stack.enter_async_context(agents.running())
+    await _beside(stack, notes.run)
+    await _beside(stack, messenger.run)
+    house.messenger = messenger
+
+
+def _inbox_changed(house: House) -> Callable[[int], None]:
+    """For threads of the web plane: other pages show it, and what is to be sent is sent at once."""
+    loop = asyncio.get_running_loop()
+    tell = written.teller(house.bus, house.business_id, written.CHANGED)
+
+    def on_loop(conversation: int) -> None:
+        tell(conversation)
+        if house.messenger is not None:
+            house.messenger.nudge()
+
+    def changed(conversation: int) -> None:
+        loop.call_soon_threadsafe(on_loop, conversation)
+
+    return changed
+
+
+def _desk(house: House, stack: AsyncExitStack, changed: Callable[[int], None]) -> DeskParts:
     """The pages' own connections: a heavy list must not use up those that calls are stored on."""
     engine = db.connect(house.settings.database)
     stack.callback(engine.dispose)
@@ -294,7 +327,10 @@ def _desk(house: House, stack: AsyncExitStack) -> DeskParts:
     access = Access(engine)
     if not access.anybody():
         house.setup_token = setup.make()
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup)
+    inbox = None
+    if written.on(house.settings):
+        inbox = InboxDesk(engine, changed=lambda business, conversation: changed(conversation))
+    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup, inbox=inbox)
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -486,16 +522,19 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
 
 def _context(house: House) -> Callable[[CallStart], Awaitable[CallContext]]:
     zone = ZoneInfo(house.business.timezone)
+    past = Past(house.crm.engine)
 
     async def context(start: CallStart) -> CallContext:
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number) if number else None
+        notes = await to_thread.run_sync(past.of_contact, known.id) if known is not None else {}
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
             now=datetime.now(zone),
             known_name=known.name if known is not None else "",
             last_need=known.last_need if known is not None else "",
+            notes=notes,
         )
 
     return context

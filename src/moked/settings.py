@@ -101,6 +101,7 @@ _GROUPS: Final = {
     "log_level": "Logs",
     "business_profile": "The business and its agent",
     "twilio_account_sid": "Twilio",
+    "whatsapp": "WhatsApp",
     "database_url": "Storage",
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
@@ -227,6 +228,23 @@ class Settings(BaseSettings):
         "", "Another server for Twilio's REST API, for an emulator.", "a URL such as http://localhost:4010"
     )
 
+    whatsapp: Annotated[Literal["off", "baileys"], _folded("lower")] = _is(
+        "off",
+        "`baileys`: the agent answers by WhatsApp through a linked device (`moked whatsapp install`, then the desk).",
+        "off or baileys",
+    )
+    whatsapp_version: str = _is(
+        "",
+        "Version of WhatsApp Web to say we are. Empty: the last that was let in; a newer one where that is refused.",
+        "three numbers such as 2.3000.1043857760",
+        pattern=r"^(\d{1,9}\.\d{1,9}\.\d{1,11})?$",
+    )
+    whatsapp_web_url: str = _is(
+        "",
+        "Another server for WhatsApp, for an emulator.",
+        "a URL such as ws://localhost:4020/ws/chat",
+        pattern=r"^(wss?://.+)?$",
+    )
     database_url: Annotated[str, AfterValidator(_database_url)] = _is(
         "",
         "SQLite or PostgreSQL. Empty: `moked.db` in `DATA_DIR`.",
@@ -236,6 +254,13 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(_redis_url)] = _is(
         "", "Redis for live events between processes. Empty: within one process.", "redis://host:6379/0", repr=False
     )
+
+    data_key: SecretStr | None = _is(
+        None,
+        "Seals what must not be read from the database. Empty: a key in `DATA_DIR/data.key`, made at the first start.",
+        "32 random bytes in base64 (`openssl rand -base64 32`)",
+    )
+    data_key_file: ExistingFile = _is(None, "A file that holds `DATA_KEY` instead.", _FILE)
 
     enable_streaming_stt: bool = _is(
         True,
@@ -405,7 +430,7 @@ class Settings(BaseSettings):
         return self.models_dir or default_root()
 
 
-_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key")
+_SECRETS: Final = ("twilio_auth_token", "whisper_api_key", "openai_api_key", "data_key")
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 
 

@@ -3,9 +3,12 @@
 import re
 from datetime import UTC, datetime, timedelta
 
+from moked.channels import BAILEYS, Address, Inbound, Kind, Report, SendResult, SendState
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.inbox import Inbox
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.permissions import UserRole
 from moked.crm.service import Crm
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, ToolUse, TurnRecord, Waterfall
@@ -27,6 +30,11 @@ class DeskOffice:
         self.access = Access(engine, clock=lambda: self.now)
         self.desk = Desk(engine, clock=lambda: self.now)
         self.edits = Edits(engine, clock=lambda: self.now)
+        self.inbox = Inbox(engine, clock=lambda: self.now)
+        self.changed = []
+        self.inbox_desk = InboxDesk(
+            engine, clock=lambda: self.now, changed=lambda business, conversation: self.changed.append(conversation)
+        )
         self.setup = SetupLink(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.base = base
@@ -39,7 +47,9 @@ class DeskOffice:
             business_name="מזגנים בצפון",
             auth_token="secret",
             public_base_url=lambda: self.base,
-            desk=DeskParts(access=self.access, desk=self.desk, edits=self.edits, setup=self.setup),
+            desk=DeskParts(
+                access=self.access, desk=self.desk, edits=self.edits, setup=self.setup, inbox=self.inbox_desk
+            ),
         )
         return create_app(parts)
 
@@ -65,6 +75,24 @@ class DeskOffice:
         if email:
             client.client.set_cookie("moked_session", self.token(email))
         return client
+
+    def writes(self, text, phone="+972502345678", name="רותי לוי", *, id=None, business=None, ago=timedelta(0), **more):
+        """A message that came `ago`; returns its conversation's id."""
+        later, self.now = self.now, self.now - ago
+        self.written = getattr(self, "written", 0) + 1
+        came = Inbound(
+            BAILEYS, "", id or f"3A{self.written}", Address("pn", phone), self.now, name=name, text=text, **more
+        )
+        stored = self.inbox.receive(business or self.business, came)
+        self.now = later
+        return stored.conversation_id
+
+    def answers(self, *texts, agent=None, draft=None, person=False, ago=timedelta(0)):
+        """What the agent writes to whoever waits."""
+        later, self.now = self.now, self.now - ago
+        for wanted in self.inbox.waiting(self.business, quiet_for=timedelta(0)):
+            assert self.inbox.answered(wanted, texts, agent, draft, person)
+        self.now = later
 
     def call(self, sid, caller, draft=None, *, outcome=Outcome.COMPLETED, turns=(), business=None, ago=timedelta(0)):
         """A whole call that ended `ago`; returns what it left."""
@@ -127,6 +155,31 @@ def furnish(office):
     office.crm.open_call(CallStart("CA92", "AC1", "+972505550000", "+97235551234"), office.business)
     office.crm.redeem_ticket(office.crm.mint_ticket("CA92"), "CA92")
     return ids
+
+
+def chatter(office):
+    """Conversations of all kinds; returns the id of the one with most in it."""
+    office.writes("שלחו לי הצעת מחיר בבקשה", "+972541112233", "סבטלנה גורביץ׳", ago=timedelta(days=1, hours=2))
+    office.answers("שלום סבטלנה, באיזו עיר ההתקנה?", ago=timedelta(days=1, hours=2))
+    office.writes("אפשר לדבר עם מישהו?", "+972587776655", "יעל בן־דוד", ago=timedelta(hours=5))
+    office.answers("בשמחה, מישהו ימשיך כאן.", person=True, ago=timedelta(hours=5))
+    talk = office.writes("היי", ago=timedelta(minutes=9))
+    office.answers("שלום, הגעתם למזגנים בצפון, מדבר העוזר הדיגיטלי. במה אפשר לעזור?", ago=timedelta(minutes=9))
+    office.writes("המזגן בסלון מטפטף כבר יומיים, ואין לי מושג מה לעשות 😕", ago=timedelta(minutes=8), kind=Kind.VOICE)
+    office.answers(
+        "מצטער לשמוע. אפשר לשלוח טכנאי:\n• היום אחרי 16:00\n• מחר בבוקר\nמה מתאים?",
+        ago=timedelta(minutes=7),
+        draft=draft(),
+    )
+    for told in (SendState.SENT, SendState.READ):
+        for message in office.inbox.to_send(office.business, [BAILEYS]):
+            office.inbox.sent(message, SendResult(SendState.SENT, message.out.key))
+            office.inbox.reported(office.business, Report(BAILEYS, message.out.key, told))
+    office.writes("מחר בבוקר, תודה!", ago=timedelta(minutes=2))
+    office.answers("רשמתי. נתראה מחר.", draft=draft())
+    (message,) = office.inbox.to_send(office.business, [BAILEYS])
+    office.inbox.sent(message, SendResult(SendState.FAILED, error="reachout_limited"))
+    return talk
 
 
 class Browser:

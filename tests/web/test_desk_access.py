@@ -304,7 +304,7 @@ def test_a_role_reaches_what_its_table_says_and_nothing_else(desk, role):
     other = desk.access.invite(owner, "x@example.com", "x", UserRole.VIEWER) and desk.access.users(desk.business)[-1].id
     page = desk.desk.lead(desk.business, lead)
     values = {"lead_id": lead, "contact_id": page.contact.id, "task_id": page.tasks[0].id, "sid": "CA0",
-              "user_id": other, "name": "desk.css"}  # fmt: skip
+              "user_id": other, "name": "desk.css", "conversation_id": desk.writes("שלום")}  # fmt: skip
     asked, web = 0, desk.browser(email)
     for rule, method in _routes(desk.app):
         if rule.endpoint in ("desk.log_out", "desk.revoke_sessions"):

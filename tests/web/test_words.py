@@ -61,7 +61,9 @@ def test_styles_and_pages_use_no_left_and_right():
 def test_every_action_on_record_has_words():
     crm = DESK.parents[1] / "crm"
     actions = set()
-    for name in ("access.py", "edits.py"):
-        actions |= set(re.findall(r'"((?:user|session|lead|task|contact)\.[a-z_]+)"', (crm / name).read_text("utf-8")))
+    for name in ("access.py", "edits.py", "inbox_desk.py"):
+        actions |= set(
+            re.findall(r'"((?:user|session|lead|task|contact|inbox)\.[a-z_]+)"', (crm / name).read_text("utf-8"))
+        )
     assert len(actions) > 15
     assert {f"audit.{action}" for action in actions} <= set(words.catalogue("he"))

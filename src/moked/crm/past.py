@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm.db import READ_ONLY
-from moked.crm.models import Call, Contact, Lead, Turn
+from moked.crm.models import Call, Lead, Turn
 from moked.crm.tables_whatsapp import Conversation, Message
 
 _LINES = 8
@@ -40,13 +40,6 @@ class Past:
                 or "",
             }
         return {heading: words[-_LETTERS:] for heading, words in found.items() if words}
-
-    def of_caller(self, business_id: int, phone: str) -> dict[str, str]:
-        with self._read.begin() as session:
-            contact = session.scalar(
-                select(Contact.id).where(Contact.business_id == business_id, Contact.phone == phone)
-            )
-        return {} if contact is None else self.of_contact(contact)
 
 
 def _call(session: Session, contact_id: int) -> str:

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     VIEW = "view"  # leads, contacts, calls, tasks
     EDIT = "edit"  # fields, stages, notes, tasks, names
     ASSIGN = "assign"  # who takes care of a lead
+    CHANNELS = "channels"  # the accounts that messages go through
     AUDIT = "audit"  # what everybody did
     USERS = "users"  # who may come in, and as what
     SELF = "self"  # one's own password, second factor and sessions
@@ -27,7 +28,7 @@ class Permission(StrEnum):
 
 _VIEWER = frozenset({Permission.VIEW, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT}
-_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT}
+_MANAGER = _AGENT | {Permission.ASSIGN, Permission.AUDIT, Permission.CHANNELS}
 
 ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,

@@ -120,6 +120,7 @@ class Crm:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         next_opening: Callable[[datetime], datetime] | None = None,
     ) -> None:
+        self.engine = engine
         self._write = sessionmaker(engine, expire_on_commit=False)
         # SQLite's own waiting is polling, and unfair: under load a thread waited for seconds. A lock is a queue.
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()

@@ -20,6 +20,13 @@ _HELLO: Final = re.compile(
     re.IGNORECASE,
 )
 _PARTS: Final = re.compile(r"[^\w ]+")  # marks, lines, faces
+_SPACES: Final = re.compile(r" {2,}")
+_IN_WRITING: Final = (
+    ("העוזר הקולי", "העוזר הדיגיטלי"),
+    ("העוזרת הקולית", "העוזרת הדיגיטלית"),
+    ("שממנו התקשרתם", "שממנו כתבתם"),
+    ("לא שמעתי", "לא הבנתי"),
+)
 VOICE_MARK: Final = "[הודעה קולית]"
 FILE_MARK: Final = "[קובץ]"
 
@@ -80,6 +87,15 @@ def without_question(greeting: str) -> str:
     while len(sentences) > 1 and sentences[-1].endswith("?"):
         sentences.pop()
     return " ".join(sentences)
+
+
+def in_writing(text: str, unsaid: Sequence[str] = ()) -> str:
+    """What an agent of the telephone says, as it is put in a message."""
+    for sentence in filter(None, unsaid):
+        text = text.replace(sentence, "")
+    for spoken, written in _IN_WRITING:
+        text = text.replace(spoken, written)
+    return _SPACES.sub(" ", text).strip()
 
 
 def pieces(text: str, longest: int) -> list[str]:

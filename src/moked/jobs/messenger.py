@@ -21,7 +21,7 @@ from moked import metrics
 from moked.channels import Channel, Inbound, Kind, Report, SendResult, SendState
 from moked.crm.inbox import Inbox, Line, ToSend, Unheard, Waiting
 from moked.dialog import AgentFactory, CallContext, Entry, Speaker
-from moked.dialog.texting import FILE_MARK, VOICE_MARK, Written, pieces, write
+from moked.dialog.texting import FILE_MARK, VOICE_MARK, Written, in_writing, pieces, write
 from moked.errors import Failure, ProviderError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class Messenger:
     """Of one business. `past(contact, conversation)` is what else is known of somebody, as notes for the agent.
 
     `tell(conversation_id)` is called when something people see has changed. `spacing_s`: between two messages of a
-    channel that is watched for automation; half to one and a half times that.
+    channel that is watched for automation; half to one and a half times that. `unsaid`: sentences that are for the
+    telephone alone, such as that the call is transcribed.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Messenger:
         tell: Callable[[int], None] = lambda conversation: None,
         quiet_for: timedelta = QUIET_FOR,
         spacing_s: float = 1.2,
+        unsaid: Sequence[str] = (),
     ) -> None:
         self._inbox = inbox
         self._channels: Mapping[str, Channel] = {channel.kind: channel for channel in channels}
@@ -69,6 +71,7 @@ class Messenger:
         self._tell = tell
         self._quiet_for = quiet_for
         self._spacing_s = spacing_s
+        self._unsaid = unsaid
         self._news = anyio.Event()
         self._failed: dict[int, datetime] = {}  # answers that did not work: when to try again
 
@@ -168,7 +171,7 @@ class Messenger:
             self._failed[wanted.id] = self._clock() + timedelta(seconds=30)
             return
         longest = channel.caps.max_text if channel is not None else 4096
-        texts = [piece for text in made.texts for piece in pieces(text, longest)]
+        texts = [piece for text in made.texts for piece in pieces(in_writing(text, self._unsaid), longest)]
         kept = {"state": made.agent, "turns": _turns(wanted) + 1}
         if await to_thread.run_sync(self._inbox.answered, wanted, texts, kept, made.lead, made.person):
             metrics.messages.labels(wanted.channel, "answered").inc()

@@ -7,6 +7,7 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -57,6 +58,7 @@ class DeskParts:
     desk: Desk
     edits: Edits
     setup: Setup
+    inbox: InboxDesk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

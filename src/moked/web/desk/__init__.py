@@ -3,7 +3,7 @@ and the live board.
 
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
-    account  one's own, everybody's, the audit log      leads contacts calls tasks
+    account  one's own, everybody's, the audit log      leads inbox contacts calls tasks
     show     values for people (pure)
 
 A view parses, calls one function of `crm`, and renders.
@@ -24,7 +24,7 @@ from moked.crm import passwords
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole, may
 from moked.records import Outcome
-from moked.web.desk import account, board, calls, contacts, entry, gate, leads, show, tasks, words
+from moked.web.desk import account, board, calls, contacts, entry, gate, inbox, leads, show, tasks, words
 from moked.web.parts import DeskParts, WebParts
 
 __all__ = ["blueprint", "error_page", "is_page"]
@@ -39,7 +39,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     views = Blueprint("desk", __name__, template_folder="templates")
     gate.guard(views, parts, desk)
     entry.add(views, parts, desk)
-    for module in (board, leads, contacts, calls, tasks, account):
+    for module in (board, leads, inbox, contacts, calls, tasks, account):
         module.add(views, desk)
 
     @views.get("/static/<path:name>")
@@ -110,6 +110,8 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "shortest_password": passwords.SHORTEST,
         "here": request.full_path.rstrip("?"),
         "changed": _changed,
+        "inbox": desk.inbox,
+        "unread": lambda: desk.inbox.unread(actor.business_id) if desk.inbox is not None and actor is not None else 0,
     }
 
 
