@@ -24,6 +24,7 @@ PURE: dict[str, set[str]] = {
     "records.py": set(),
     "channels/bridge_wire.py": set(),
     "channels/disconnects.py": set(),
+    "channels/official_webhooks.py": set(),
     "channels/orders.py": set(),
     "crm/finding.py": set(),
     "crm/leads.py": set(),

@@ -330,7 +330,14 @@ def _desk(house: House, stack: AsyncExitStack, changed: Callable[[int], None]) -
     inbox = None
     if written.on(house.settings):
         inbox = InboxDesk(engine, changed=lambda business, conversation: changed(conversation))
-    return DeskParts(access=access, desk=Desk(engine), edits=Edits(engine), setup=setup, inbox=inbox)
+    return DeskParts(
+        access=access,
+        desk=Desk(engine),
+        edits=Edits(engine),
+        setup=setup,
+        inbox=inbox,
+        linked=house.settings.whatsapp == "baileys",
+    )
 
 
 async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
@@ -611,6 +618,8 @@ def _web_parts(house: House, desk: DeskParts) -> WebParts:
         redirect_call=_redirector(house),
         count=lambda event, reason: metrics.webhooks.labels(event, reason).inc(),
         desk=desk,
+        messages=written.webhooks(house.settings, house.crm.engine),
+        message_came=_inbox_changed(house),
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),

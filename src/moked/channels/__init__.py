@@ -136,7 +136,8 @@ class Report:
 class ChannelCaps:
     """What a channel can do. `free_window_s`: free text only so long after their last message; None = any time.
 
-    `cold_ok`: may write to somebody who never wrote to us without risking the account.
+    `cold_ok`: may write to somebody who never wrote to us without risking the account. `same_id_once`: a message sent
+    again under its id is the same message; without it, one whose sender was killed is not sent again.
     """
 
     voice_notes: bool = False
@@ -145,6 +146,7 @@ class ChannelCaps:
     templates: bool = False
     free_window_s: int | None = None
     cold_ok: bool = True
+    same_id_once: bool = False
     max_text: int = 4096
 
 

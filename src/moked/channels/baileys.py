@@ -89,7 +89,7 @@ class BaileysChannel:
     """See `channels.Channel`."""
 
     kind = BAILEYS
-    caps = ChannelCaps(voice_notes=True, typing=True, read=True, cold_ok=False, max_text=4096)
+    caps = ChannelCaps(voice_notes=True, typing=True, read=True, cold_ok=False, same_id_once=True, max_text=4096)
 
     def __init__(self, bridge: Bridge, store: Store) -> None:
         self._bridge = bridge

@@ -272,9 +272,9 @@ class Inbox:
 
     # ---- what goes
 
-    def to_send(self, business_id: int, channels: Sequence[str]) -> list[ToSend]:
+    def to_send(self, business_id: int, channels: Sequence[str], *, same_id_once: bool = True) -> list[ToSend]:
         """Messages whose time has come, in order, now being sent by whoever asked: a conversation's one after
-        another, so that none overtakes the one before it."""
+        another, so that none overtakes the one before it. `same_id_once`: of the channel; see `ChannelCaps`."""
         now = self._clock()
         with self._writing() as session:
             rows = session.scalars(
@@ -294,6 +294,9 @@ class Inbox:
                     continue
                 behind.add((row.channel, row.to))
                 if row.not_before > now:
+                    continue
+                if row.state is SendState.SENDING and not same_id_once:  # its sender was killed: it may have arrived
+                    row.state, row.reason = SendState.FAILED, "outcome_unknown"
                     continue
                 if now - row.created_at > _TOO_OLD:
                     row.state, row.reason = SendState.FAILED, "too_old"

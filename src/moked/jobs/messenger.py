@@ -201,7 +201,8 @@ class Messenger:
     # ---- sending
 
     async def _send(self, kind: str) -> None:
-        for message in await to_thread.run_sync(self._inbox.to_send, self._business, [kind]):
+        once = self._channels[kind].caps.same_id_once
+        for message in await to_thread.run_sync(lambda: self._inbox.to_send(self._business, [kind], same_id_once=once)):
             result = await self._attempt(self._channels[kind], message)
             await to_thread.run_sync(self._inbox.sent, message, result)
             metrics.messages.labels(kind, result.state.value).inc()

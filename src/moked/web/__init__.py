@@ -6,11 +6,11 @@ It meets the media plane only in `crm.service`. Views are short and finite: they
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from moked.web import calls, desk, home, rollout, twilio
-from moked.web.parts import DeskParts, WebParts
+from moked.web import calls, desk, home, messages, rollout, twilio
+from moked.web.parts import DeskParts, MessageParts, WebParts
 from moked.web.signed import plain
 
-__all__ = ["DeskParts", "WebParts", "create_app"]
+__all__ = ["DeskParts", "MessageParts", "WebParts", "create_app"]
 
 _LARGEST_BODY = 64 * 1024  # Twilio's own requests are a few kilobytes
 
@@ -25,6 +25,8 @@ def create_app(parts: WebParts) -> Flask:
     app.register_blueprint(calls.blueprint(parts))
     if parts.rollouts is not None:
         app.register_blueprint(rollout.blueprint(parts))
+    if parts.messages is not None:
+        app.register_blueprint(messages.blueprint(parts, parts.messages))
     if parts.desk is not None:
         app.register_blueprint(desk.blueprint(parts, parts.desk))
     app.register_blueprint(home.blueprint(parts))

@@ -7,6 +7,7 @@ from typing import Protocol
 from moked.crm.access import Access
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.inbox import Inbox
 from moked.crm.inbox_desk import InboxDesk
 from moked.crm.places import NodeReport
 from moked.crm.rollouts import Rollouts
@@ -42,6 +43,10 @@ def _nowhere(event: str, reason: str) -> None:
     """Nobody counts."""
 
 
+def _no_message(conversation_id: int) -> None:
+    """Nobody is told."""
+
+
 class Setup(Protocol):
     """The one-time link of the first run; see `moked.setup_link`."""
 
@@ -59,6 +64,18 @@ class DeskParts:
     edits: Edits
     setup: Setup
     inbox: InboxDesk | None = None
+    linked: bool = True  # WhatsApp is a linked device, which people link here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageParts:
+    """`cloud_phone_id` '' : Meta's webhook is not there. `kinds`: the channels of Twilio that are served."""
+
+    inbox: Inbox
+    kinds: frozenset[str] = frozenset()
+    cloud_phone_id: str = ""
+    cloud_secret: str = ""
+    cloud_verify: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +99,8 @@ class WebParts:
     `rollouts`: how calls are heard, for `/api/rollout`; `streaming_default` is ENABLE_STREAMING_STT, `streaming_means`
     whether there is something to switch, `rollout_changed` tells the other processes at once.
 
-    `desk`: the pages people work at; None = only the carrier is answered.
+    `desk`: the pages people work at; None = only the carrier is answered. `messages`: webhooks of written messages;
+    `message_came(conversation_id)` is told what they stored.
     """
 
     crm: Crm
@@ -103,3 +121,5 @@ class WebParts:
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
     desk: DeskParts | None = None
+    messages: MessageParts | None = None
+    message_came: Callable[[int], None] = _no_message

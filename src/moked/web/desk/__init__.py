@@ -111,6 +111,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "here": request.full_path.rstrip("?"),
         "changed": _changed,
         "inbox": desk.inbox,
+        "linked": desk.linked,
         "unread": lambda: desk.inbox.unread(actor.business_id) if desk.inbox is not None and actor is not None else 0,
     }
 
