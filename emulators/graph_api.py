@@ -4,7 +4,7 @@
     GET  /{media_id}               where a medium lies     GET /lookaside/{media_id}   the medium itself
 
 The bearer token is checked (401, code 190). Free text to somebody who is not in `window` fails with 131047, as Meta
-says of who wrote last more than a day ago; a template reaches them. `webhook` and `sign` make what Meta would post to us.
+says of who wrote last more than a day ago; a template reaches them. `webhook` and `sign` make what Meta would post.
 
     emulator = GraphApi("100", "token", secret="s")
     async with emulator.running() as base_url: ...

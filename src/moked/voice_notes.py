@@ -37,20 +37,21 @@ class VoiceNotes:
 
     async def run(self) -> None:
         """Until cancelled."""
-        first = await self._asked.receive()
-        while True:
-            try:
-                who = transcribe.listener(self._settings, "", _OPTIONS)
-                vad = SileroVad(weights.path("silero-vad", root=self._settings.models_root))
-                async with who.running():
-                    while True:
-                        await _serve(first, who, vad)
-                        first = await self._asked.receive()
-            except (ModelError, ProviderError) as error:  # no engine: that note is not heard, perhaps the next
-                _, done, answer = first
-                answer.append(ProviderError("voice_notes", Failure.UNAVAILABLE, str(error)))
-                done.set()
-                first = await self._asked.receive()
+        with self._ask, self._asked:
+            asked = await self._asked.receive()
+            while True:
+                try:
+                    who = transcribe.listener(self._settings, "", _OPTIONS)
+                    vad = SileroVad(weights.path("silero-vad", root=self._settings.models_root))
+                    async with who.running():
+                        while True:
+                            await _serve(asked, who, vad)
+                            asked = await self._asked.receive()
+                except (ModelError, ProviderError) as error:  # no engine: that note is not heard, perhaps the next
+                    _, done, answer = asked
+                    answer.append(ProviderError("voice_notes", Failure.UNAVAILABLE, str(error)))
+                    done.set()
+                    asked = await self._asked.receive()
 
 
 async def _serve(

@@ -95,7 +95,7 @@ def in_writing(text: str, unsaid: Sequence[str] = ()) -> str:
         text = text.replace(sentence, "")
     for spoken, written in _IN_WRITING:
         text = text.replace(spoken, written)
-    return _SPACES.sub(" ", text).strip()
+    return "\n".join(_SPACES.sub(" ", line).strip() for line in text.splitlines()).strip()
 
 
 def pieces(text: str, longest: int) -> list[str]:
