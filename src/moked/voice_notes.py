@@ -3,6 +3,7 @@
 The engine is loaded with the first note, not before: many who are written to never get one.
 """
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,8 @@ from moked import transcribe, weights
 from moked.errors import Failure, ModelError, ProviderError, RecordingError
 from moked.media.vad import SileroVad
 from moked.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _LONGEST_S: Final = 120.0  # of our time, for one note
 _OPTIONS: Final = transcribe.Options(mix=True)
@@ -70,5 +73,8 @@ async def _serve(
         answer.append(ProviderError("voice_notes", Failure.PROTOCOL, type(error).__name__))
     except ProviderError as error:
         answer.append(error)
+    except Exception as error:  # whatever a stranger's file does to a decoder, the next one is heard
+        log.exception("a voice note could not be read")
+        answer.append(ProviderError("voice_notes", Failure.PROTOCOL, type(error).__name__))
     finally:
         done.set()
