@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from moked.channels import BAILEYS, Address, Inbound, Kind, MessageState, Report, SendResult
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
@@ -14,6 +15,8 @@ from moked.crm.delivering import Sending
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
+from moked.crm.inbox import Inbox
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
@@ -111,6 +114,11 @@ class DeskOffice:
         self.live = Live(engine, clock=lambda: self.now)
         self.jobs = JobStore(engine, clock=lambda: self.now)
         self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
+        self.inbox = Inbox(engine, clock=lambda: self.now)
+        self.changed = []
+        self.inbox_desk = InboxDesk(
+            engine, clock=lambda: self.now, changed=lambda business, conversation: self.changed.append(conversation)
+        )
         self.setup = SetupLink(data_dir)
         self.privacy = self.privacy_parts(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
@@ -176,6 +184,7 @@ class DeskOffice:
                 prices=Prices(0.02, 0.024, 16.0, 2.0),
                 recordings=self.recordings,
                 privacy=self.privacy,
+                inbox=self.inbox_desk,
             ),
         )
 
@@ -205,6 +214,24 @@ class DeskOffice:
     def program(self, by, scopes=SCOPES, days=None):
         """A client with a key that `by` made for those of `scopes` they have."""
         return Program(self.app, self.keys.make(by, "CRM", {one for one in scopes if by.may(one)}, days))
+
+    def writes(self, text, phone="+972502345678", name="רותי לוי", *, id=None, business=None, ago=timedelta(0), **more):
+        """A message that came `ago`; returns its conversation's id."""
+        later, self.now = self.now, self.now - ago
+        self.written = getattr(self, "written", 0) + 1
+        came = Inbound(
+            BAILEYS, "", id or f"3A{self.written}", Address("pn", phone), self.now, name=name, text=text, **more
+        )
+        stored = self.inbox.receive(business or self.business, came)
+        self.now = later
+        return stored.conversation_id
+
+    def answers(self, *texts, agent=None, draft=None, person=False, ago=timedelta(0)):
+        """What the agent writes to whoever waits."""
+        later, self.now = self.now, self.now - ago
+        for wanted in self.inbox.waiting(self.business, quiet_for=timedelta(0)):
+            assert self.inbox.answered(wanted, texts, agent, draft, person)
+        self.now = later
 
     def call(self, sid, caller, draft=None, *, outcome=Outcome.COMPLETED, turns=(), business=None, ago=timedelta(0)):
         """A whole call that ended `ago`; returns what it left."""
@@ -268,6 +295,31 @@ def furnish(office):
     office.crm.open_call(CallStart("CA92", "AC1", "+972505550000", "+97235551234"), office.business)
     office.crm.redeem_ticket(office.crm.mint_ticket("CA92"), "CA92")
     return ids
+
+
+def chatter(office):
+    """Conversations of all kinds; returns the id of the one with most in it."""
+    office.writes("שלחו לי הצעת מחיר בבקשה", "+972541112233", "סבטלנה גורביץ׳", ago=timedelta(days=1, hours=2))
+    office.answers("שלום סבטלנה, באיזו עיר ההתקנה?", ago=timedelta(days=1, hours=2))
+    office.writes("אפשר לדבר עם מישהו?", "+972587776655", "יעל בן־דוד", ago=timedelta(hours=5))
+    office.answers("בשמחה, מישהו ימשיך כאן.", person=True, ago=timedelta(hours=5))
+    talk = office.writes("היי", ago=timedelta(minutes=9))
+    office.answers("שלום, הגעתם למזגנים בצפון, מדבר העוזר הדיגיטלי. במה אפשר לעזור?", ago=timedelta(minutes=9))
+    office.writes("המזגן בסלון מטפטף כבר יומיים, ואין לי מושג מה לעשות 😕", ago=timedelta(minutes=8), kind=Kind.VOICE)
+    office.answers(
+        "מצטער לשמוע. אפשר לשלוח טכנאי:\n• היום אחרי 16:00\n• מחר בבוקר\nמה מתאים?",
+        ago=timedelta(minutes=7),
+        draft=draft(),
+    )
+    for told in (MessageState.SENT, MessageState.READ):
+        for message in office.inbox.to_send(office.business, [BAILEYS]):
+            office.inbox.sent(message, SendResult(MessageState.SENT, message.out.key))
+            office.inbox.reported(office.business, Report(BAILEYS, message.out.key, told))
+    office.writes("מחר בבוקר, תודה!", ago=timedelta(minutes=2))
+    office.answers("רשמתי. נתראה מחר.", draft=draft())
+    (message,) = office.inbox.to_send(office.business, [BAILEYS])
+    office.inbox.sent(message, SendResult(MessageState.FAILED, error="reachout_limited"))
+    return talk
 
 
 class Browser:
