@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from moked.crm.after import AfterCalls
+from moked.crm.inbox_desk import Order
 from moked.crm.leads import NoLead, Origin, Stage
 from moked.crm.permissions import UserRole
 from moked.crm.retries import CODES

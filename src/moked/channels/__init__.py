@@ -35,6 +35,12 @@ TWILIO_SMS = "sms.twilio"
 NOT_CONNECTED = "not_connected"
 """An error of `SendResult`: the channel is away, and nothing was tried."""
 
+NOT_CONNECTED = "not_connected"
+"""An error of `SendResult`: the channel is away, and nothing was tried."""
+
+NOT_CONNECTED = "not_connected"
+"""An error of `SendResult`: the channel is away, and nothing was tried."""
+
 
 def family(kind: str) -> str:
     """'whatsapp' of 'whatsapp.cloud'."""

@@ -1,4 +1,4 @@
-"""Two conversations of one family when their people become one: what is folded by a merge, and unfolded when it is undone.
+"""Conversations of two people who become one: folded by the merge, unfolded when it is undone.
 
 A person has one conversation a family, so the messages of who goes move into the conversation of who stays. The emptied
 conversation stays with the signpost, where pages pass it over, and takes its messages back when the merge is undone.

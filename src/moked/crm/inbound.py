@@ -32,7 +32,7 @@ def received(
 ) -> Queued | None:
     """Note it; where they asked to be removed: that is done, confirmed once by what is returned, and no agent answers.
 
-    `channel` is the family, `to` where they wrote from, `key` the provider's id of the message, `at` when they wrote it.
+    `channel` is the family, `to` where they wrote from, `key` the provider's id of it, `at` when it was written.
     """
     seen(session, contact_id, channel, at or now)
     if not optout.in_message(text):

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from moked.channels import MessageState
 from moked.channels.policy import ChannelRules, Decision, Purpose
 from moked.crm import audit, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
@@ -34,7 +35,6 @@ from moked.crm.tables_policy import (
     Dial,
     DialKind,
     DialState,
-    MessageState,
     OutboundMessage,
     SendingPolicy,
     UserPhone,

@@ -63,7 +63,7 @@ def at_number(session: Session, business_id: int, number: str, now: datetime) ->
 
 
 def at_addresses(session: Session, business_id: int, addresses: Sequence[Address], name: str, now: datetime) -> Contact:
-    """The one person behind `addresses`, made where nobody knows any of them; locked. The first is where they wrote from.
+    """The one person behind `addresses`, made where nobody knows any of them; locked.
 
     WhatsApp may tell a number, an identity of its own, or both. Who was known by the identity alone is merged into who
     has the number as soon as both are told together; two numbers are two people, whoever's telephone they use.

@@ -18,7 +18,8 @@ from moked.crm.models import Base, SafeText, _words
 
 
 class Conversation(Base):
-    """What is written with a contact over a family of channels ('whatsapp', 'sms'). `address`: where they last wrote from, and are answered.
+    """What is written with a contact over a family of channels ('whatsapp', 'sms'). `address`: where they last wrote
+    from, and are answered.
 
     `taken_by`: the person who answers; NULL = the agent does. `wants_person`: they asked for one. `answered_id`: the
     newest message of theirs that needs no answer any more. `agent`: where the agent stands (`Agent.keep`) in talk

@@ -78,8 +78,8 @@ def packaged_prompt() -> str:
 
 
 def written_prompt(prompt: str) -> str:
-    """What the model is told for conversations in writing: the packaged text, or the owner's own words with the rules of
-    writing behind them."""
+    """What the model is told for conversations in writing: the packaged text, or the owner's own with the rules of
+    writing behind it."""
     packaged = files("moked.dialog.prompts").joinpath("text.he.md").read_text(encoding="utf-8")
     if not prompt or prompt == packaged_prompt():
         return packaged
