@@ -19,7 +19,7 @@ def linked(whatsapp, bridge, tmp_path):
 
 
 def out(text, number=1):
-    return Outbound(f"{KEY}{number:02}", Address("pn", f"+{RUTI}"), text)
+    return Outbound(f"{KEY}{number:02}", Address("tel", f"+{RUTI}"), text)
 
 
 async def test_it_pairs_hears_and_answers(linked, whatsapp, tmp_path):
@@ -31,7 +31,7 @@ async def test_it_pairs_hears_and_answers(linked, whatsapp, tmp_path):
         assert (heard.text, heard.name, heard.address) == (
             "שלום, המזגן מטפטף 💧",
             "רותי לוי",
-            Address("pn", f"+{RUTI}"),
+            Address("tel", f"+{RUTI}"),
         )
         sent = await linked.channel.send(out("שלום רותי, מתי נוח שנגיע?"))
         assert sent.state is MessageState.SENT
@@ -54,7 +54,7 @@ async def test_somebody_whose_number_is_not_told_is_answered(linked, whatsapp):
         await until(lambda: len(linked.got) == 2)
         first, second = linked.got
         assert (first.address, first.also) == (Address("lid", "77001"), ())
-        assert (second.address, second.also) == (Address("lid", "77001"), (Address("pn", f"+{RUTI}"),))
+        assert (second.address, second.also) == (Address("lid", "77001"), (Address("tel", f"+{RUTI}"),))
         assert (await linked.channel.send(Outbound(f"{KEY}01", first.address, "שלום גם לך"))).state is MessageState.SENT
         assert whatsapp.got(RUTI) == ["שלום גם לך"]
 

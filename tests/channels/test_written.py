@@ -10,10 +10,13 @@ from sqlalchemy.orm import Session
 from moked.channels import Link, MessageState
 from moked.crm.inbox import Inbox
 from moked.crm.models import Lead
-from moked.crm.tables_whatsapp import Message, OutboundMessage
+from moked.crm.sending import Outbox
+from moked.crm.tables_policy import OutboundMessage
+from moked.crm.tables_whatsapp import Message
 from moked.dialog.business import load_business
 from moked.dialog.script import ScriptAgents
 from moked.jobs.messenger import Messenger
+from moked.jobs.sending import send_due
 from tests.channels.linked import Linked, until
 
 RUTI = "972502345678"
@@ -36,8 +39,7 @@ def office(whatsapp, bridge, tmp_path):
         clock=lambda: datetime.now(UTC),
         hear=hear,
         quiet_for=timedelta(milliseconds=50),
-        spacing_s=0.01,
-        unsaid=(business.recording_notice,),
+        unsaid=lambda: (business.recording_notice,),
     )
     return linked
 
@@ -50,6 +52,7 @@ def rows(office, table):
 async def test_a_conversation_from_hello_to_the_lead(office, whatsapp):
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(office.messenger.run)
+        tasks.start_soon(lambda: send_due(Outbox(office.engine), {"whatsapp": office.channel}, every_s=0.05))
         office.order()
         await office.is_(Link.PAIRING)
         whatsapp.scan(office.channel.health().qr)

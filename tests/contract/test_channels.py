@@ -6,11 +6,11 @@ import pytest
 
 from emulators.graph_api import GraphApi
 from emulators.twilio_rest import Fault, TwilioRest
-from moked.channels import CLOUD, SMS, TWILIO_WHATSAPP, Address, Link, MessageState, Outbound, Template
+from moked.channels import CLOUD, TWILIO_SMS, TWILIO_WHATSAPP, Address, Link, MessageState, Outbound, Template
 from moked.channels.official import CloudChannel, TwilioChannel
 from moked.errors import ProviderError
 
-RUTI = Address("pn", "+972502345678")
+RUTI = Address("tel", "+972502345678")
 SID, TOKEN = "AC" + "1" * 32, "token"
 
 
@@ -67,7 +67,7 @@ class Twilio:
         self.server.faults.append(Fault(400, 63016))
 
 
-@pytest.fixture(params=[CLOUD, TWILIO_WHATSAPP, SMS])
+@pytest.fixture(params=[CLOUD, TWILIO_WHATSAPP, TWILIO_SMS])
 def carrier(request):
     return Cloud() if request.param == CLOUD else Twilio(request.param)
 
@@ -125,8 +125,8 @@ async def test_a_wrong_token_waits_and_shows(carrier):
 
 
 async def test_after_a_day_only_a_template_reaches_them(carrier):
-    if carrier.kind == SMS:
-        pytest.skip("SMS has no such window")
+    if carrier.kind == TWILIO_SMS:
+        pytest.skip("TWILIO_SMS has no such window")
     async with served(carrier) as channel:
         assert channel.caps.free_window_s == 24 * 3600
         carrier.close_window()

@@ -6,19 +6,28 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import BAILEYS, LID, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
-from moked.crm.inbox import TALK_ENDS, Inbox
+from moked.channels import BAILEYS, LID, NOT_CONNECTED, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
+from moked.channels.baileys import BaileysChannel
+from moked.channels.policy import ChannelRules
+from moked.crm import people, sending
+from moked.crm.inbound import REMOVED
+from moked.crm.inbox import TALK_ENDS, Inbox, write
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.leads import Stage
 from moked.crm.models import Contact, Lead, Task
 from moked.crm.past import CALL, CHAT, Past
+from moked.crm.sending import BEHIND, Outbox
 from moked.crm.service import Crm
-from moked.crm.tables_whatsapp import ContactIdentity, Conversation, Message, OutboundMessage
+from moked.crm.tables_crm import ChannelIdentity, ContactMerge
+from moked.crm.tables_policy import ChannelSeen, OutboundMessage, Reply, Suppression
+from moked.crm.tables_whatsapp import Conversation, Message
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, TurnRecord
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)
 RUTI = Address(PHONE, "+972502345678")
 HIDDEN = Address(LID, "77001")
 QUIET = timedelta(seconds=2)
+CAPS = {"whatsapp": BaileysChannel.caps}
 
 
 class Room:
@@ -28,6 +37,7 @@ class Room:
         self.crm = Crm(engine, clock=lambda: self.now)
         self.business = self.crm.ensure_business("מזגנים בצפון")
         self.inbox = Inbox(engine, clock=lambda: self.now)
+        self.outbox = Outbox(engine, clock=lambda: self.now)
         self.number = 0
 
     def comes(self, text="שלום", who=RUTI, also=(), *, id=None, name="רותי", **more):
@@ -47,8 +57,13 @@ class Room:
         with Session(self.engine) as session:
             return session.scalars(select(table).order_by(table.id)).all()
 
-    def to_send(self):
-        return self.inbox.to_send(self.business, [BAILEYS])
+    def claim(self):
+        return self.outbox.claim(CAPS)
+
+    def answered(self, *texts):
+        self.later(seconds=5)
+        (wanted,) = self.waiting()
+        assert self.inbox.answered(wanted, texts, None, None)
 
 
 @pytest.fixture
@@ -84,13 +99,39 @@ def test_an_identity_without_a_number_joins_its_person_when_the_number_is_learnt
     hidden = room.rows(Contact)[1]
     assert hidden.phone is None
     room.comes("זה אני", HIDDEN, also=(RUTI,))
-    (contact,) = room.rows(Contact)
-    assert contact.phone == RUTI.value
-    (talked,) = room.rows(Conversation)
+    contact, gone = room.rows(Contact)
+    assert (contact.phone, gone.merged_into_id) == (RUTI.value, contact.id)
+    talked, emptied = room.rows(Conversation)
     assert [row.text for row in room.rows(Message)] == ["מי שם", "שלום", "זה אני"]
     assert {row.conversation_id for row in room.rows(Message)} == {talked.id}
     assert (talked.unread, talked.address) == (3, str(HIDDEN))  # answered where they wrote from
-    assert {(row.scheme, row.value) for row in room.rows(ContactIdentity)} == {("pn", RUTI.value), ("lid", "77001")}
+    assert emptied.contact_id == gone.id
+    known = {(row.scheme, row.value, row.contact_id) for row in room.rows(ChannelIdentity)}
+    assert known == {("tel", RUTI.value, contact.id), ("lid", "77001", contact.id)}
+    assert len(InboxDesk(room.engine).conversations(room.business).rows) == 1
+
+
+def test_a_merge_of_two_who_write_can_be_undone(room):
+    room.comes("מי שם", RUTI)
+    room.later(minutes=1)
+    room.comes("שלום", HIDDEN, name="")
+    hidden_at = room.now
+    room.comes("זה אני", HIDDEN, also=(RUTI,))
+    room.later(minutes=1)
+    room.comes("כן, אני")
+    with Session(room.engine) as session, session.begin():
+        people.unmerge(session, session.scalars(select(ContactMerge)).one(), now=room.now)
+    ours, theirs = room.rows(Conversation)
+    said = {row.text: row.conversation_id for row in room.rows(Message)}
+    assert said == {"מי שם": ours.id, "שלום": theirs.id, "זה אני": ours.id, "כן, אני": ours.id}  # what came since stays
+    contact, gone = room.rows(Contact)
+    assert (ours.contact_id, theirs.contact_id, gone.merged_into_id) == (contact.id, gone.id, None)
+    assert {(row.value, row.contact_id) for row in room.rows(ChannelIdentity)} == {
+        (RUTI.value, contact.id), ("77001", gone.id),
+    }  # fmt: skip
+    with Session(room.engine) as session:
+        seen = {row.contact_id: row.last_inbound_at for row in session.scalars(select(ChannelSeen))}
+    assert seen == {contact.id: room.now, gone.id: hidden_at}
 
 
 def test_a_number_learnt_by_an_identity_nobody_knew_under_it_is_kept(room):
@@ -112,7 +153,7 @@ def test_the_agent_answers_when_they_have_finished_writing(room):
     assert [line.text for line in wanted.new] == ["שלום", "המזגן מטפטף"]
     assert room.inbox.answered(wanted, ["מתי נוח?"], {"state": 1}, draft())
     assert room.waiting() == []
-    (out,) = room.to_send()
+    (out,) = room.claim()
     assert (out.out.text, out.out.to) == ("מתי נוח?", RUTI)
     (lead,) = room.rows(Lead)
     assert (lead.need, lead.phone, lead.stage, lead.source_call_sid) == (
@@ -163,31 +204,89 @@ def test_a_voice_note_is_written_down_before_it_is_answered(room):
     assert [line.text for line in room.waiting()[0].new] == ["המזגן מטפטף"]
 
 
-def test_a_message_is_tried_until_it_is_sent_and_never_twice_at_once(room):
+def test_answers_go_in_order_and_none_overtakes_one_that_was_put_off(room):
     room.comes()
-    room.later(seconds=5)
-    room.inbox.answered(room.waiting()[0], ["אחת", "שתיים"], None, None)
-    (message,) = room.to_send()
-    assert room.to_send() == []  # the second waits for the first, and nobody else takes the first
-    room.inbox.sent(message, SendResult(MessageState.QUEUED, error="connection_lost"))
-    assert room.to_send() == []
+    room.answered("אחת", "שתיים")
+    first, second = room.claim()
+    assert (first.line, first.out.to, room.claim()) == ("whatsapp", RUTI, [])
+    room.outbox.settle(first.id, SendResult(MessageState.QUEUED, error="connection_lost"))
+    room.outbox.settle(second.id, SendResult(MessageState.QUEUED, error=BEHIND))
+    assert room.claim() == []  # the second could go at once, and waits for the first
     room.later(seconds=3)
-    (again,) = room.to_send()
-    assert (again.out.key, again.attempts) == (message.out.key, 2)
-    room.inbox.sent(again, SendResult(MessageState.SENT, again.out.key))
-    (second,) = room.to_send()
-    assert second.out.text == "שתיים"
-    room.later(seconds=61)  # whoever was sending it was killed
-    assert [one.out.key for one in room.to_send()] == [second.out.key]
+    assert [one.out.key for one in room.claim()] == [first.out.key]
+    room.outbox.settle(first.id, SendResult(MessageState.SENT, first.out.key))
+    assert [one.out.text for one in room.claim()] == ["שתיים"]
+    assert [row.attempts for row in room.rows(OutboundMessage)] == [2, 1]
 
 
-def test_a_message_nobody_could_send_for_a_day_is_not_sent(room):
+def test_an_answer_waits_for_the_connection_a_day_and_no_longer(room):
     room.comes()
-    room.later(seconds=5)
-    room.inbox.answered(room.waiting()[0], ["שלום"], None, None)
+    room.answered("שלום")
+    for _ in range(7):
+        (message,) = room.claim()
+        room.outbox.settle(message.id, SendResult(MessageState.QUEUED, error=NOT_CONNECTED))
+        room.later(seconds=2)
+    assert room.rows(OutboundMessage)[0].attempts == 0
     room.later(hours=25)
-    assert room.to_send() == []
+    assert room.claim() == []
     assert [(row.state, row.reason) for row in room.rows(OutboundMessage)] == [(MessageState.FAILED, "too_old")]
+
+
+def test_a_report_that_comes_before_the_channels_answer_finds_its_message(room):
+    room.comes()
+    room.answered("שלום")
+    (message,) = room.claim()
+    assert room.inbox.reported(room.business, Report(BAILEYS, message.out.key, MessageState.DELIVERED))
+    room.outbox.settle(message.id, SendResult(MessageState.QUEUED, error="timeout"))
+    (row,) = room.rows(OutboundMessage)
+    assert (row.state, row.sent_at is not None) == (MessageState.DELIVERED, True)
+
+
+def test_answers_in_a_conversation_are_no_approach_that_is_counted(room):
+    for number in range(5):
+        room.comes(f"שאלה {number}")
+        room.answered(f"תשובה {number}")
+        room.outbox.settle(room.claim()[0].id, SendResult(MessageState.SENT, f"id{number}"))
+    with Session(room.engine) as session:
+        facts = sending.facts_of(session, room.business, room.rows(Contact)[0].id, "whatsapp", RUTI.value, room.now)
+        assert set(facts.sent_to_contact.values()) == {0}
+        assert set(facts.sent_by_channel.values()) == {0}
+
+
+def test_who_wants_to_be_left_alone_is_removed_at_once_and_told_so_once(room):
+    room.comes("המזגן מטפטף")
+    room.comes("הסר")
+    room.comes("הסר", id="3A2")
+    room.later(seconds=5)
+    assert room.waiting() == []
+    (told,) = room.claim()
+    assert told.out.text == REMOVED
+    assert [row.text for row in room.rows(Message)] == ["המזגן מטפטף", "הסר", REMOVED]
+    assert room.rows(Suppression)[0].reason == "opt_out"
+    room.comes("בעצם יש לי שאלה")
+    room.later(seconds=5)
+    (wanted,) = room.waiting()
+    assert room.inbox.answered(wanted, ["בבקשה"], None, None)
+    assert room.claim() == []
+    assert "suppressed" in room.rows(OutboundMessage)[-1].reasons
+
+
+def test_words_of_removal_in_a_voice_note_hold_when_they_are_written_down(room):
+    room.comes("", kind=Kind.VOICE, raw="cmF3")
+    room.inbox.heard(room.business, room.inbox.unheard(room.business)[0].message_id, "תסירו אותי מהרשימה")
+    room.later(seconds=5)
+    assert room.waiting() == []
+    assert [one.out.text for one in room.claim()] == [REMOVED]
+
+
+def test_outside_the_free_window_an_answer_is_blocked_with_its_reason(room):
+    closed = {"whatsapp": ChannelRules(timedelta(hours=24), cold_ok=True, templates=True)}
+    stored = room.comes()
+    room.later(hours=25)
+    with Session(room.engine) as session, session.begin():
+        talked = session.get_one(Conversation, stored.conversation_id)
+        queued = write(session, talked, "שלום", author="דנה", key="k", now=room.now, reply=Reply.PERSON, rules=closed)
+    assert (queued.state, queued.decision.reasons) == (MessageState.BLOCKED, ("window_closed",))
 
 
 @pytest.mark.parametrize(
@@ -202,10 +301,8 @@ def test_a_message_nobody_could_send_for_a_day_is_not_sent(room):
 )
 def test_reports_come_in_any_order(room, told, state):
     room.comes()
-    room.later(seconds=5)
-    room.inbox.answered(room.waiting()[0], ["שלום"], None, None)
-    (message,) = room.to_send()
-    room.inbox.sent(message, SendResult(MessageState.SENT, "wamid.1"))
+    room.answered("שלום")
+    room.outbox.settle(room.claim()[0].id, SendResult(MessageState.SENT, "wamid.1"))
     for one in told:
         assert room.inbox.reported(room.business, Report(BAILEYS, "wamid.1", MessageState(one), "x"))
     assert room.rows(OutboundMessage)[0].state == state

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from moked.channels import BAILEYS, Address, Inbound, Kind, MessageState, Report, SendResult
+from moked.channels import BAILEYS, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
+from moked.channels.baileys import BaileysChannel
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
@@ -28,6 +29,7 @@ from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
+from moked.crm.sending import Outbox
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
@@ -220,11 +222,25 @@ class DeskOffice:
         later, self.now = self.now, self.now - ago
         self.written = getattr(self, "written", 0) + 1
         came = Inbound(
-            BAILEYS, "", id or f"3A{self.written}", Address("pn", phone), self.now, name=name, text=text, **more
+            BAILEYS, "", id or f"3A{self.written}", Address(PHONE, phone), self.now, name=name, text=text, **more
         )
         stored = self.inbox.receive(business or self.business, came)
         self.now = later
         return stored.conversation_id
+
+    def leaves(self, result=None, reports=()):
+        """The sender's round: what is due by WhatsApp is sent, with this result; then what is reported of it."""
+        box, sent = Outbox(self.engine, clock=lambda: self.now), []
+        while claimed := box.claim({"whatsapp": BaileysChannel.caps}):
+            for one in claimed:
+                box.settle(one.id, result or SendResult(MessageState.SENT, one.out.key))
+                sent.append(one)
+            if result is not None:
+                break
+        for one in sent:
+            for told in reports:
+                self.inbox.reported(one.business_id, Report(BAILEYS, one.out.key, told))
+        return sent
 
     def answers(self, *texts, agent=None, draft=None, person=False, ago=timedelta(0)):
         """What the agent writes to whoever waits."""
@@ -311,14 +327,10 @@ def chatter(office):
         ago=timedelta(minutes=7),
         draft=draft(),
     )
-    for told in (MessageState.SENT, MessageState.READ):
-        for message in office.inbox.to_send(office.business, [BAILEYS]):
-            office.inbox.sent(message, SendResult(MessageState.SENT, message.out.key))
-            office.inbox.reported(office.business, Report(BAILEYS, message.out.key, told))
+    office.leaves(reports=[MessageState.READ])
     office.writes("מחר בבוקר, תודה!", ago=timedelta(minutes=2))
     office.answers("רשמתי. נתראה מחר.", draft=draft())
-    (message,) = office.inbox.to_send(office.business, [BAILEYS])
-    office.inbox.sent(message, SendResult(MessageState.FAILED, error="reachout_limited"))
+    office.leaves(SendResult(MessageState.FAILED, error="reachout_limited"))
     return talk
 
 

@@ -7,11 +7,12 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import BAILEYS, ChannelHealth, Kind, Link, MessageState, SendResult
+from moked.channels import ChannelHealth, Kind, Link, MessageState, SendResult
 from moked.crm.models import AuditEntry
 from moked.crm.permissions import UserRole
 from moked.crm.sealed import Sealer
-from moked.crm.tables_whatsapp import Conversation, OutboundMessage
+from moked.crm.tables_policy import OutboundMessage
+from moked.crm.tables_whatsapp import Conversation
 from moked.crm.whatsapp_store import WhatsAppStore
 from tests.web.desk_office import DeskOffice, draft
 
@@ -55,12 +56,13 @@ def test_the_list_shows_who_wrote_last_and_what_nobody_saw(office, browser):
 def test_a_conversation_shows_states_and_reasons(office, browser):
     talk = office.writes("המזגן מטפטף")
     office.answers("מתי נוח?", "ואיפה?", draft=draft())
-    (message,) = office.inbox.to_send(office.business, [BAILEYS])
-    office.inbox.sent(message, SendResult(MessageState.FAILED, error="reachout_limited"))
+    office.writes("במטבח", "+972524445566", "אבי")
+    assert len(office.leaves(SendResult(MessageState.FAILED, error="reachout_limited"))) == 2
+    office.answers("רשמתי")
     page = browser.get(f"/inbox/{talk}").text
     assert "לא נשלחה" in page
     assert "וואטסאפ לא מאפשרת" in page
-    assert "ממתינה לשליחה" in page
+    assert "ממתינה לשליחה" in browser.get(f"/inbox/{talk + 1}").text
     assert "הסוכן עונה כאן" in page
     lead = re.search(r"/leads/(\d+)", page)[1]
     assert f"/inbox/{talk}" in browser.get(f"/leads/{lead}").text
@@ -93,7 +95,7 @@ def test_who_writes_takes_over_and_the_same_form_is_one_message(office, browser)
     for _ in range(2):
         browser.post(f"/inbox/{talk}/send", page=f"/inbox/{talk}", text="מדברת דנה.\r\nמתי נוח?", key="k1")
     (out,) = rows(office, OutboundMessage)
-    assert (out.text, out.to) == ("מדברת דנה.\nמתי נוח?", "pn:+972502345678")
+    assert (out.text, out.to) == ("מדברת דנה.\nמתי נוח?", "+972502345678")
     (row,) = rows(office, Conversation)
     assert (row.taken_by, row.unread) == (office.me.user_id, 0)
     assert talk in office.changed

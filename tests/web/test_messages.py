@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from emulators.graph_api import GraphApi
-from moked.channels import SMS, TWILIO_WHATSAPP, Kind
+from moked.channels import TWILIO_SMS, TWILIO_WHATSAPP, Kind
 from moked.crm.inbox import Inbox
 from moked.crm.tables_whatsapp import Message
 from moked.telephony import sign
@@ -22,8 +22,8 @@ def site(office):
     office.told = []
     office.options = {
         "messages": MessageParts(
-            inbox=Inbox(office.crm.engine),
-            kinds=frozenset({SMS, TWILIO_WHATSAPP}),
+            inbox=Inbox(office.engine),
+            kinds=frozenset({TWILIO_SMS, TWILIO_WHATSAPP}),
             cloud_phone_id="100",
             cloud_secret="app secret",
             cloud_verify="verify",
@@ -34,7 +34,7 @@ def site(office):
 
 
 def rows(site):
-    with Session(site.crm.engine) as session:
+    with Session(site.engine) as session:
         return session.scalars(select(Message).order_by(Message.id)).all()
 
 
@@ -94,7 +94,7 @@ def test_what_twilio_tells_twice_is_stored_once(site, who):
     for _ in range(2):
         assert twilio(site, From=who + "+972502345678", ProfileName="רותי").status_code == 200
     (row,) = rows(site)
-    assert (row.text, row.channel) == ("המזגן מטפטף", TWILIO_WHATSAPP if who else SMS)
+    assert (row.text, row.channel) == ("המזגן מטפטף", "whatsapp" if who else "sms")
 
 
 def test_what_is_not_signed_by_twilio_is_refused(site):
@@ -103,7 +103,7 @@ def test_what_is_not_signed_by_twilio_is_refused(site):
 
 
 def test_a_channel_that_is_not_served_stores_nothing(site):
-    site.options["messages"] = MessageParts(inbox=Inbox(site.crm.engine))
+    site.options["messages"] = MessageParts(inbox=Inbox(site.engine))
     assert twilio(site).status_code == 200
     assert meta(site, text()).status_code == 403
     assert rows(site) == []

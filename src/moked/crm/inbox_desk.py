@@ -253,4 +253,4 @@ class InboxDesk:
 def _theirs_still() -> ColumnElement[bool]:
     """Of nobody who was merged into somebody: that conversation is empty."""
     gone = select(Contact.id).where(Contact.id == Conversation.contact_id, Contact.merged_into_id.is_not(None))
-    return ~gone.exists()
+    return ~gone.correlate(Conversation).exists()

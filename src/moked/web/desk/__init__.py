@@ -175,6 +175,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
+        "now": desk.desk.now,
         "field_value": lambda moment: show.field_value(moment, zone),
         "number": show.number,
         "length": show.length,
