@@ -78,12 +78,15 @@ def scrub(engine: Engine) -> bool:
     """After something was erased: nothing of it stays in the journal or in free pages. False where somebody still
     reads.
 
-    SQLite overwrites what is deleted (`secure_delete`), but its write-ahead log has former pages until it is emptied.
+    SQLite overwrites what is deleted (`secure_delete`), but its index of words keeps what was taken out until it is put
+    in order, and its write-ahead log has former pages until it is emptied.
     On PostgreSQL `VACUUM` frees dead rows; their bytes are overwritten when the space is used again.
     """
     if engine.dialect.name == "sqlite":
         raw = engine.raw_connection()
         try:
+            raw.cursor().execute("INSERT INTO search_fts(search_fts) VALUES ('optimize')")
+            raw.commit()
             busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
             raw.close()
