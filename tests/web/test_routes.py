@@ -30,6 +30,10 @@ view         GET /board /leads /leads/board /leads/<int:lead_id> /contacts /cont
 view         GET /calls /calls/<sid> /tasks
 edit         POST /leads/<int:lead_id>/move /leads/<int:lead_id>/field /leads/<int:lead_id>/notes
 edit         POST /leads/<int:lead_id>/tasks /contacts/<int:contact_id>/name /tasks/<int:task_id>/done
+view         GET /inbox /inbox/<int:conversation_id>
+edit         POST /inbox/<int:conversation_id>/seen /inbox/<int:conversation_id>/take
+edit         POST /inbox/<int:conversation_id>/hand_back /inbox/<int:conversation_id>/send
+channels     GET /channels | POST /channels/whatsapp
 assign       POST /leads/<int:lead_id>/owner
 audit        GET /audit
 users        GET POST /users | POST /users/<int:user_id> /users/<int:user_id>/link
@@ -89,6 +93,7 @@ class Server:
             "task_id": self.desk.desk.task_list(self.desk.business).rows[0].id, "sid": "CA0", "name": "desk.css",
             "user_id": next(one.id for one in self.desk.access.users(self.desk.business) if one.name == "x"),
             "endpoint_id": hook.id, "delivery_id": self.desk.hooks.ping(self.owner, hook.id),
+            "conversation_id": self.desk.writes("שלום"),
             "key_id": self.desk.keys.all(self.desk.business)[0][0].id, "number": "+972501234567",
         }  # fmt: skip
 

@@ -4,9 +4,9 @@ A person is a contact, with those that were merged into it: their leads and task
 those that made their leads, with turns, transcripts, events and recordings; what was written with them and sent to
 them, the addresses they are known by, and what they agreed to.
 
-Erasing deletes the rows, and with them the keys of the recordings; it cleans the database's freed pages, takes what
-waits outside the database (`outside`), and has the provider delete its copies first: should it refuse, nothing is erased
-yet. What stays is a keyed hash of each number, so that nobody fills it in again.
+Erasing deletes the rows, and with them the keys of the recordings; it cleans the pages that the database freed, takes
+what waits outside the database (`outside`), and has the provider delete its copies first: should it refuse, nothing is
+erased yet. What stays is a keyed hash of each number, so that nobody fills it in again.
 """
 
 import json
