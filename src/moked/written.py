@@ -114,7 +114,7 @@ def build(
         channels = _channels(settings, store, first=place == 0)
         made.lines.update({own_line(family(channel.kind), practice.id): channel for channel in channels})
         made.messengers[practice.id] = Messenger(
-            Inbox(engine, next_opening=practice.opening, rules=rules),
+            Inbox(engine, next_opening=practice.opening, rules=rules, sealer=sealer),
             channels,
             _agents(settings, practice, chat),
             business_id=practice.id,

@@ -10,6 +10,7 @@ from moked.channels import BAILEYS, LID, NOT_CONNECTED, PHONE, Address, Inbound,
 from moked.channels.baileys import BaileysChannel
 from moked.channels.policy import ChannelRules
 from moked.crm import people, sending
+from moked.crm.desk import Desk
 from moked.crm.inbound import REMOVED
 from moked.crm.inbox import TALK_ENDS, Inbox, write
 from moked.crm.inbox_desk import InboxDesk
@@ -320,3 +321,46 @@ def test_calls_and_writing_know_of_one_another(room):
     assert past.of_contact(contact, stored.conversation_id)[CALL] == "הפונה: הדוד לא מחמם / אנחנו: נשלח טכנאי מחר."
     assert CHAT not in past.of_contact(contact, stored.conversation_id)
     assert past.of_contact(contact)[CHAT] == "הפונה: מתי הוא מגיע?"
+
+
+def test_numbers_that_nobody_should_keep_are_hidden(room):
+    room.comes("הכרטיס 4580 4580 4580 4580")
+    room.comes("תעודת זהות 123456782")
+    assert "4580" not in room.rows(Message)[0].text
+    room.later(seconds=5)
+    (wanted,) = room.waiting()
+    assert "123456782" in wanted.lines[1].text  # the agent has asked for it
+    known = draft(extra={"תעודת זהות": "123456782"})
+    assert room.inbox.answered(wanted, ["תודה"], None, known)
+    assert "123456782" not in room.rows(Message)[1].text
+    assert "123456782" not in str(room.rows(Lead)[0].extra)
+
+
+def test_a_contact_without_a_number_is_on_lists_and_found(room):
+    room.comes("המזגן מטפטף", HIDDEN, name="רותי לוי")
+    room.later(seconds=5)
+    assert room.inbox.answered(room.waiting()[0], ["מתי נוח?"], None, draft())
+    desk, (contact,) = Desk(room.engine, clock=lambda: room.now), room.rows(Contact)
+    assert contact.phone is None
+    assert [row.id for row in desk.contacts(room.business, "רותי").rows] == [contact.id]
+    page = desk.contact(room.business, contact.id)
+    assert [one.value for one in page.identities] == ["77001"]
+    (talk,) = [one.row for one in page.timeline if one.kind == "talk"]
+    assert (talk.count, talk.text, talk.channel) == (2, "מתי נוח?", "whatsapp")
+    assert [lead.need for lead in page.leads] == ["המזגן מטפטף"]
+
+
+def test_a_business_sends_by_its_own_account(room):
+    other = room.crm.ensure_business("השכנים", key="other")
+    room.comes()
+    room.answered("שלום")
+    lines = {sending.own_line("whatsapp", other): CAPS["whatsapp"]}
+    assert room.outbox.claim(lines, sending.own_line("whatsapp", other)) == []
+    assert room.rows(OutboundMessage)[0].state is MessageState.QUEUED
+    mine = sending.own_line("whatsapp", room.business)
+    (claimed,) = room.outbox.claim({**lines, mine: CAPS["whatsapp"]}, mine)
+    assert (claimed.line, claimed.business_id) == (mine, room.business)
+    room.comes("עוד")
+    room.answered("עוד אחת")
+    assert room.outbox.strand(lines) == 1
+    assert room.rows(OutboundMessage)[1].reason == "no_channel"

@@ -11,10 +11,11 @@ message they answer, sends by their own key (`sending.queue`). Rows name the fam
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -26,9 +27,11 @@ from moked.channels import (
     family,
 )
 from moked.channels.policy import ChannelRules, Purpose
-from moked.crm import chat_leads, inbound, people, sending
+from moked.crm import chat_leads, hiding, inbound, people, sending
 from moked.crm.db import READ_ONLY
 from moked.crm.models import Contact
+from moked.crm.redaction import NUMBERISH, hide
+from moked.crm.sealed import Sealer
 from moked.crm.sending import DEFAULT_RULES, Queued
 from moked.crm.settle import insert
 from moked.crm.tables_policy import Reply
@@ -97,7 +100,7 @@ class Stored:
 
 class Inbox:
     """On `engine`. `clock` gives aware UTC; `next_opening` when the business is next open, for call-backs; `rules` are
-    those of the channels that are connected, by family."""
+    those of the channels that are connected, by family; `sealer` seals identity numbers that the business asked for."""
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Inbox:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         next_opening: Callable[[datetime], datetime] | None = None,
         rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
+        sealer: Sealer | None = None,
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
@@ -113,6 +117,7 @@ class Inbox:
         self._clock = clock
         self._next_opening = next_opening
         self._rules = rules
+        self._sealer = sealer
 
     # ---- what comes
 
@@ -140,7 +145,7 @@ class Inbox:
                     inbound=True,
                     author="contact",
                     kind=came.kind,
-                    text=came.text,
+                    text=_without_cards(session, contact, came.text),
                     raw=came.raw,
                     talk=talked.talk,
                     at=min(came.at, now),
@@ -194,8 +199,9 @@ class Inbox:
         with self._writing() as session:
             row = session.get_one(Message, message_id)
             assert row.business_id == business_id
-            row.text, row.raw = text, ""
             talked = session.get_one(Conversation, row.conversation_id, with_for_update=True)
+            contact = session.get_one(Contact, talked.contact_id)
+            row.text, row.raw = _without_cards(session, contact, text), ""
             self._meant(session, talked, row.id, text, row.provider_id, row.at, self._clock())
             return talked.id
 
@@ -272,13 +278,30 @@ class Inbox:
             for number, text in enumerate(texts):
                 key = f"chat:{talked.id}:{wanted.upto}:{number}"
                 write(session, talked, text, author="agent", key=key, now=now, rules=self._rules)
+            self._hide(session, wanted)
             talked.answered_id, talked.agent = wanted.upto, agent
             talked.wants_person = talked.wants_person or person
             if draft is not None:
+                draft = self._kept(session, wanted, draft)
                 said = " ".join(line.text for line in wanted.lines if line.inbound)
                 opening = self._next_opening(now) if self._next_opening else None
                 chat_leads.settle(session, talked, draft, said, now=now, opening=opening)
             return True
+
+    def _hide(self, session: Session, wanted: Waiting) -> None:
+        """Identity numbers are there for the agent that asked for them, until it has answered."""
+        for line in wanted.new:
+            text = hiding.hide_text(session, wanted.business_id, line.text, wanted.phone)
+            if text != line.text:
+                session.get_one(Message, line.id).text = text
+
+    def _kept(self, session: Session, wanted: Waiting, draft: LeadDraft) -> LeadDraft:
+        """The lead as it may be stored."""
+        found = msgspec.to_builtins(draft)
+        if not hiding.draft_has_numbers(found):
+            return draft
+        policy = hiding.policy_of(session, wanted.business_id, (wanted.phone, draft.phone))
+        return msgspec.convert(hiding.hide_draft(found, policy, self._sealer, wanted.business_id), LeadDraft)
 
     # ---- what goes
 
@@ -291,6 +314,14 @@ class Inbox:
     def _writing(self) -> Iterator[Session]:
         with self._one_writer, self._write.begin() as session:
             yield session
+
+
+def _without_cards(session: Session, contact: Contact, text: str) -> str:
+    """Nobody needs these, so they are never written down."""
+    if not NUMBERISH.search(text):
+        return text
+    policy = replace(hiding.policy_of(session, contact.business_id, (contact.phone or "",)), ids=False)
+    return hide(text, policy)
 
 
 def conversation_of(
