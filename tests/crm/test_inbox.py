@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from moked.channels import BAILEYS, LID, NOT_CONNECTED, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
 from moked.channels.baileys import BaileysChannel
 from moked.channels.policy import ChannelRules
+from moked.channels.wishes import OPT_OUT, YES
 from moked.crm import people, sending
 from moked.crm.desk import Desk
 from moked.crm.inbound import REMOVED
@@ -270,6 +271,19 @@ def test_who_wants_to_be_left_alone_is_removed_at_once_and_told_so_once(room):
     assert room.inbox.answered(wanted, ["בבקשה"], None, None)
     assert room.claim() == []
     assert "suppressed" in room.rows(OutboundMessage)[-1].reasons
+
+
+def test_who_tells_the_agent_to_leave_them_alone_is_left_alone(room):
+    room.comes("די, לא מעוניין שתפנו אליי")
+    room.later(seconds=5)
+    known = LeadDraft(extra={OPT_OUT: YES})
+    assert room.inbox.answered(room.waiting()[0], ["בסדר, לא נפנה"], {"state": 1}, known)
+    room.comes("תודה")
+    room.later(seconds=5)
+    assert room.inbox.answered(room.waiting()[0], ["להתראות"], {"state": 2}, known)
+    assert [one.out.text for one in room.claim()] == [REMOVED]
+    assert [row.text for row in room.rows(OutboundMessage)] == [REMOVED]
+    assert len(room.rows(Suppression)) == 1
 
 
 def test_words_of_removal_in_a_voice_note_hold_when_they_are_written_down(room):

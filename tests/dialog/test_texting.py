@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moked.dialog import CallContext, Entry, Speaker
 from moked.dialog.business import load_business
-from moked.dialog.llm import system_prompt
+from moked.dialog.published import packaged_prompt, system_prompt, written_prompt
 from moked.dialog.script import ScriptAgents
 from moked.dialog.texting import in_writing, is_hello, pieces, without_question, write
 
@@ -84,8 +84,16 @@ def test_pieces_lose_nothing_and_fit(text, longest):
 
 
 def test_the_prompt_in_writing_refuses_other_matters_and_does_not_speak():
-    prompt = system_prompt(BUSINESS, "text.he.md")
+    prompt = system_prompt(BUSINESS, written_prompt(""))
     assert "רק בענייני העסק" in prompt
     assert "בקול" not in prompt
     assert "{" not in prompt.replace("{facts}", "")
     assert "אתה העוזר הדיגיטלי" in prompt
+
+
+def test_an_owners_own_prompt_holds_in_writing_too():
+    assert written_prompt(packaged_prompt()) == written_prompt("")
+    own = written_prompt("מדברים כאן רק על מזגנים. {facts}")
+    assert own.startswith("מדברים כאן רק על מזגנים. {facts}")
+    assert "בכתב ולא בטלפון" in own
+    assert own.count("{facts}") == 1

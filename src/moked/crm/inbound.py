@@ -37,6 +37,22 @@ def received(
     seen(session, contact_id, channel, at or now)
     if not optout.in_message(text):
         return None
+    return removed(
+        session,
+        business_id=business_id,
+        contact_id=contact_id,
+        channel=channel,
+        to=to,
+        text=text,
+        key=key,
+        now=now,
+    )
+
+
+def removed(
+    session: Session, *, business_id: int, contact_id: int, channel: str, to: str, text: str, key: str, now: datetime
+) -> Queued:
+    """They asked to be left alone, in the words of `text`: from now on they are, and are told so once by `key`."""
     consents.revoke(session, business_id=business_id, contact_id=contact_id, how="message", now=now, text=text)
     return sending.queue(
         session,

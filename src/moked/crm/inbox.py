@@ -27,6 +27,7 @@ from moked.channels import (
     family,
 )
 from moked.channels.policy import ChannelRules, Purpose
+from moked.channels.wishes import OPT_OUT, YES
 from moked.crm import chat_leads, hiding, inbound, people, sending
 from moked.crm.db import READ_ONLY
 from moked.crm.models import Contact
@@ -275,6 +276,9 @@ class Inbox:
             talked = session.get_one(Conversation, wanted.id, with_for_update=True, populate_existing=True)
             if talked.taken_by is not None or talked.answered_id != wanted.answered or talked.talk != wanted.talk:
                 return False
+            if draft is not None and draft.extra.get(OPT_OUT) == YES:
+                texts = ()
+                self._left_alone(session, talked, wanted, now)
             for number, text in enumerate(texts):
                 key = f"chat:{talked.id}:{wanted.upto}:{number}"
                 write(session, talked, text, author="agent", key=key, now=now, rules=self._rules)
@@ -287,6 +291,22 @@ class Inbox:
                 opening = self._next_opening(now) if self._next_opening else None
                 chat_leads.settle(session, talked, draft, said, now=now, opening=opening)
             return True
+
+    def _left_alone(self, session: Session, talked: Conversation, wanted: Waiting, now: datetime) -> None:
+        """The agent understood that they want to be: they are told so once a talk, and nothing else."""
+        key = f"talk:{talked.id}:{talked.talk}"
+        told = inbound.removed(
+            session,
+            business_id=talked.business_id,
+            contact_id=talked.contact_id,
+            channel=talked.channel,
+            to=sending.to_of(Address.parse(talked.address)),
+            text=" ".join(line.text for line in wanted.new)[:500],
+            key=key,
+            now=now,
+        )
+        if told.new:
+            _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{key}", now=now)
 
     def _hide(self, session: Session, wanted: Waiting) -> None:
         """Identity numbers are there for the agent that asked for them, until it has answered."""
