@@ -5,6 +5,10 @@ from typing import Any
 
 import pytest
 from anyio._backends import _asyncio
+from hypothesis import settings
+
+settings.register_profile("moked", deadline=None)  # a busy machine is no finding
+settings.load_profile("moked")
 
 
 @pytest.fixture

@@ -70,14 +70,13 @@ class Voices:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-            for voice in self._made.values():
-                await stack.enter_async_context(voice.running())
-            self._tasks = tasks
-            try:
+        async with anyio.create_task_group() as tasks:
+            async with AsyncExitStack() as stack:
+                for voice in self._made.values():
+                    await stack.enter_async_context(voice.running())
+                self._tasks = tasks
                 yield
-            finally:
-                tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
 
     def of(self, business_id: int, business: Business) -> parts.Voice:
         """Before `running`."""

@@ -62,7 +62,10 @@ class Node:
         try:
             await to_thread.run_sync(self._crm.report_node, self.report(), abandon_on_cancel=True)
         except Exception as error:
-            log.warning("the media process could not report itself", extra={"error": str(error)})
+            log.warning(
+                "the media process could not report itself",
+                extra={"error": type(error).__name__, "pii.error": str(error)},
+            )
 
     async def drain(self, seconds: float) -> None:
         """No webhook sends a call here from now on. Returns when the streams of those it had sent have come, or after
@@ -80,4 +83,7 @@ class Node:
             try:
                 await to_thread.run_sync(self._crm.forget_node, self.name, abandon_on_cancel=True)
             except Exception as error:  # it is forgotten within seconds anyway
-                log.warning("the media process could not take its leave", extra={"error": str(error)})
+                log.warning(
+                    "the media process could not take its leave",
+                    extra={"error": type(error).__name__, "pii.error": str(error)},
+                )

@@ -91,9 +91,11 @@ def test_a_supervisor_hears_instructs_takes_over_and_ends_a_call(stage, tmp_path
     assert kinds["taken_over"]["who"] == kinds["handed_back"]["who"] == "דנה כהן"
     assert kinds["handed_back"]["text"] == NOTE
     assert report_["detail"] == "ended_by_person"
-    start, end = kinds["taken_over"]["at_ms"], kinds["handed_back"]["at_ms"]
+    start, end = (
+        at_ms * audio.SAMPLES_PER_MS for at_ms in (kinds["taken_over"]["at_ms"] + 500, kinds["handed_back"]["at_ms"])
+    )
     heard = b"".join(
-        part.audio for part in result.heard if start + 500 < part.start_sample / audio.SAMPLES_PER_MS < end
+        part.audio[max(0, start - part.start_sample) : max(0, end - part.start_sample)] for part in result.heard
     )
     assert audio.rms(heard) > 300  # the person's own voice, and nobody else's
     assert len(audio.silence(3000)) < len(heard)

@@ -235,13 +235,13 @@ def test_a_registry_check_is_kept_by_its_day(office):
 
     check(True, NOW)
     check(False, NOW - timedelta(days=3))  # an older file, uploaded later
-    found = consents.last_check(office.session, office.business, PHONE, NOW)
+    found = consents.last_check(office.session, office.business, PHONE)
     assert (found.listed, found.checked_at) == (True, NOW)
     consents.suppress(
         office.session, business_id=office.business, number=PHONE, reason=consents.ERASED, source="privacy", now=NOW
     )
-    assert consents.last_check(office.session, office.business, PHONE, NOW) is None
-    assert consents.suppressed(office.session, office.business, PHONE, NOW)
+    assert consents.last_check(office.session, office.business, PHONE) is None
+    assert consents.suppressed(office.session, office.business, PHONE)
 
 
 def test_two_senders_never_claim_the_same_message(engine):

@@ -30,7 +30,7 @@ async def test_a_model_reads_the_instruction_in_its_next_reply_and_after(bench):
 
 async def test_a_model_that_has_the_call_back_knows_what_was_agreed_also_elsewhere(bench):  # noqa: F811
     bench.emulator.brain = lambda body: Answer("בסדר.")
-    reply = bench.agent.handed_back(Handover.RETURNED, "דנה כהן סיכמנו על יום שני")
+    reply = bench.agent.handed_back(Handover.RETURNED, "דנה כהן סיכמנו על יום שני", ())
     async with reply.actions() as found:
         assert words([action async for action in found]) == "אני שוב איתכם."
     kept = json.loads(json.dumps(bench.agent.keep()))
@@ -62,6 +62,6 @@ def test_a_turn_that_is_answered_anew_has_it_again():
 def test_a_script_that_has_the_call_back_asks_what_is_still_missing():
     call = Call()
     call.says("יש לי נזילה במטבח")
-    said = spoken(actions(call.agent.handed_back(Handover.RETURNED, "דנה")))
+    said = spoken(actions(call.agent.handed_back(Handover.RETURNED, "דנה", ())))
     assert said.startswith("אני שוב איתכם.")
     assert "?" in said

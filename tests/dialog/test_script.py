@@ -436,7 +436,7 @@ def test_hold_on_repeat_and_no_recording() -> None:
     assert call.says("רגע") == "בטח, אני ממתין."
     assert call.expects is Expect.NAME
     assert call.says("מה אמרת?") == "עם מי אני מדבר?"
-    assert call.says("אל תקליטו אותי") == "בסדר גמור, רשמתי שלא להקליט. עם מי אני מדבר?"
+    assert call.says("אל תקליטו אותי") == "בסדר גמור, השיחה לא מוקלטת. עם מי אני מדבר?"
     assert call.lead.extra == {"לא להקליט": "כן"}
 
 

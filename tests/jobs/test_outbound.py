@@ -2,7 +2,6 @@
 
 import anyio
 import pytest
-from moked.jobs.followups import follow_up
 
 from moked.crm.dialling import Placement
 from moked.errors import Failure, ProviderError
@@ -80,31 +79,3 @@ async def test_a_refusal_is_known_and_a_lost_answer_is_not(kind, told):
     book = Book()
     await place_one(book, failing(kind), ONE)
     assert book.told == told
-
-
-class Calls:
-    """Two ended calls, of which the first cannot be followed up."""
-
-    def __init__(self):
-        self.left, self.tried, self.enough = ["CA1", "CA2"], [], anyio.Event()
-
-    def pending(self):
-        return list(self.left)
-
-    def follow_up(self, sid):
-        self.tried.append(sid)
-        if sid == "CA1":
-            raise ValueError("boom")
-        self.left.remove(sid)
-        anyio.from_thread.run_sync(self.enough.set)
-
-
-async def test_a_call_that_cannot_be_followed_up_holds_up_no_other():
-    calls = Calls()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: follow_up(calls, every_s=0.001))
-        with anyio.fail_after(10):
-            await calls.enough.wait()
-        tasks.cancel_scope.cancel()
-    assert calls.tried[:2] == ["CA1", "CA2"]
-    assert calls.tried.count("CA2") == 1

@@ -14,6 +14,7 @@ from moked.channels import BAILEYS, LID, Address, Inbound, Kind
 from moked.channels import PHONE as PHONE_SCHEME
 from moked.crm import consents
 from moked.crm.audit import Actor
+from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure, Held, StillTalking
 from moked.crm.inbox import Inbox
 from moked.crm.leads import Stage
@@ -33,6 +34,7 @@ from moked.errors import Failure, ProviderError
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, TurnRecord
 from moked.spool import Spool
 from tests.recording.conftest import CALLER, DATA_KEY
+from tests.recording.everything import furnish
 from tests.searching import found
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -169,6 +171,34 @@ def test_after_erasing_nothing_of_a_person_is_anywhere(office):
     assert [entry.action for entry in office.rows(AuditEntry)] == ["contact.erased"]
 
 
+def test_whatever_table_tells_of_a_person_is_handed_out_and_forgotten(office):
+    """Every table of the house is filled in; one that is new is asked about here."""
+    needle = "סודינשכח"
+    lead = office.calls("CA1", PHONE)
+    other = office.calls("CA2", OTHER, name="אבי", secret="עניין אחר לגמרי")
+    with Session(office.engine) as session, session.begin():
+        kept = session.get_one(Lead, lead).contact_id
+        gone = session.scalars(select(Contact.id).where(Contact.phone == OTHER)).one()
+    Edits(office.engine, clock=lambda: NOW).merge_contacts(office.by, kept, gone)
+    tables = furnish(office.engine, lead, needle)
+    assert {"outbound_message", "webhook_delivery", "activity", "api_reply", "export_job", "job"} <= set(tables)
+    data = b"".join(office.erasure.export(office.by, office.business, kept))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        told = json.loads(archive.read("data.json"))
+    assert needle in json.dumps(told["records"]["activity"], ensure_ascii=False)
+    assert [one["phone"] for one in told["merged"]] == [OTHER]
+    assert {one["id"] for one in told["leads"]} == {lead, other}
+    assert not {"recording", "recording_part", "search_entry"} & set(told["records"])
+
+    with pytest.raises(Held):
+        office.erasure.erase(office.by, office.business, kept)
+    office.desk.release(office.by, kept)
+    office.erasure.erase(office.by, office.business, kept)
+    assert found([needle, PHONE, OTHER, SECRET, "רותי", "אבי"], office.data, office.engine) == []
+    assert all(office.erasure.suppressed(office.business, number) for number in (PHONE, OTHER))
+    assert office.rows(Contact) == []
+
+
 def test_nothing_is_erased_by_halves(office):
     office.calls("CA1", PHONE)
     contact = office.contact(PHONE)
@@ -276,11 +306,12 @@ def test_what_was_written_with_a_person_is_handed_out_and_goes_with_them(office)
     data = b"".join(office.erasure.export(office.by, office.business, contact))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         told = json.loads(archive.read("data.json"))
-    (talk,) = [one for one in told["conversations"] if one["messages"]]
-    assert [one["text"] for one in talk["messages"]][:2] == [SECRET, f"רשמנו: {SECRET}"]
-    assert {one["value"] for one in told["addresses"]} == {PHONE, "77001"}
-    assert (len(told["merged"]), told["consents"][0]["text"]) == (1, f"הסר {SECRET}")
-    assert f"רשמנו: {SECRET}" in [one["text"] for one in told["sent"]]
+    records = told["records"]
+    said = [one["text"] for one in records["message"]]
+    assert said[:4] == [SECRET, f"רשמנו: {SECRET}"] * 2
+    assert {one["value"] for one in records["channel_identity"]} == {PHONE, "77001"}
+    assert (len(told["merged"]), records["consent"][0]["text"]) == (1, f"הסר {SECRET}")
+    assert f"רשמנו: {SECRET}" in [one["text"] for one in records["outbound_message"]]
     assert "עניין אחר" not in json.dumps(told, ensure_ascii=False)
     needles = [SECRET, PHONE, PHONE[1:], "77001", "cmF3LXNlY3JldA"]
     assert len(found(needles, office.data, office.engine)) >= len(needles)

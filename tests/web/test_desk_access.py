@@ -14,7 +14,7 @@ from moked.crm.access import Access, Refused
 from moked.crm.models import UserAccount
 from moked.crm.permissions import Permission, UserRole
 from moked.crm.sealed import Sealer
-from tests.web.desk_office import PASSWORD, DeskOffice
+from tests.web.desk_office import DATA_KEY, PASSWORD, DeskOffice
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_another_key_is_followed_and_a_lost_one_leaves_recovery_codes(desk):
         access = Access(desk.engine, sealer=Sealer(*keys), clock=lambda: desk.now)
         return bool(access.log_in("dana@example.com", PASSWORD, code, address="x", browser="").token)
 
-    old, new = bytes(32), bytes(range(32))
+    old, new = DATA_KEY, bytes(range(32))
     assert entered(pyotp.TOTP(secret).at(desk.now), new, old)
     desk.now += timedelta(seconds=30)
     assert entered(pyotp.TOTP(secret).at(desk.now), new)  # it was sealed anew

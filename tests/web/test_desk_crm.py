@@ -252,6 +252,17 @@ def test_an_import_that_is_undone_leaves_nothing(furnished):
     assert furnished.desk.tags(furnished.business) == []
 
 
+def test_who_asked_to_be_forgotten_is_not_brought_back_by_a_file(furnished):
+    web = furnished.web
+    furnished.privacy.erasure.erase(None, furnished.business, furnished.contact)
+    job = upload(furnished, FILE).location
+    web.post(f"{job}/columns", column=COLUMNS)
+    assert "ביקש שנמחק" in web.get(job).text
+    web.post(f"{job}/apply", skip="1")
+    assert names(furnished, "origin=import") == ["דנה ארז"]
+    assert "דוד לוי" not in web.get("/contacts").text
+
+
 def test_a_file_nobody_took_in_goes(desk):
     upload(desk, FILE)
     desk.now += timedelta(days=8)

@@ -88,7 +88,7 @@ async def test_the_owner_hears_of_a_call_within_seconds_of_its_end(tmp_path, mon
     sms = Sms()
     monkeypatch.setattr(outreach, "channels", lambda settings: {"sms": sms})
     url = f"sqlite:///{tmp_path}/wire.db"
-    async with house(tmp_path, work=True, database_url=url) as home:
+    async with house(tmp_path, database_url=url, work=True) as home:
         with Session(db.connect(url)) as session, session.begin():
             row = consents.settings_of(session, home.house.business_id, datetime.now(UTC))
             row.notify = [{"channel": "sms", "to": MINE}]
@@ -111,7 +111,7 @@ async def test_calls_that_we_make(tmp_path):
 
 async def the_agent_calls(folder):
     """It says who and why, hears a refusal, and the talk is on record."""
-    async with house(folder, work=True, **at(folder)) as home:
+    async with house(folder, **at(folder), work=True) as home:
         home.callee.setup = home.setup(manners=QUIET, simulated=False)
         home.callee.steps = [Say(audio=says("אל תתקשרו אליי יותר"))]
         book = Book(home, at(folder)["database_url"])

@@ -100,7 +100,7 @@ async def test_the_desk_of_a_running_server_rehearses_and_speaks(tmp_path):
             with anyio.fail_after(10):
                 while home.house.follower.version != 1:
                     await anyio.sleep(0.02)
-            assert home.house.plan.prompt.startswith("אומרים רק אמת.")
+            assert home.house.first.plan.prompt.startswith("אומרים רק אמת.")
 
 
 def log_in(url, business_id):

@@ -152,7 +152,7 @@ async def test_a_thousand_calls_leave_nothing_behind(tmp_path, monkeypatch, capl
         media_server, memory_bus = home.house.media, home.house.bus
         assert (media_server.active, media_server.call_sids) == (0, [])
         assert len(memory_bus._topics) <= bus.TOPICS
-        assert memory_bus._watchers._by_topic.keys() == {"rollout"}  # the process's own
+        assert memory_bus._watchers._by_topic.keys() == {"rollout", "orders"}  # the process's own
         (vad,) = (thing for thing in gc.get_objects() if isinstance(thing, VadBatcher) and thing._loop is not None)
         assert sorted(vad._free) == list(range(vad._state.shape[1]))
         assert not (home.house.settings.data_dir / "spill.jsonl").exists()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from moked.channels import MessageState, optout, wishes
 from moked.channels.policy import ChannelRules, Purpose
 from moked.crm import consents, sending
-from moked.crm.db import READ_ONLY
 from moked.crm.followups import Ended, Message, Target, plan
 from moked.crm.inbound import seen
 from moked.crm.leads import caller_phone
@@ -30,8 +29,6 @@ log = logging.getLogger(__name__)
 
 FOLLOWED_UP = "followed_up"
 INBOUND = "inbound"
-_RECENT = timedelta(days=1)
-_BATCH = 20
 _CLOSED = frozenset({"cold", "window_closed"})
 """The channel's own reasons, which another channel does not have."""
 
@@ -61,26 +58,10 @@ class FollowUps:
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
         self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
         self._base_url = base_url
         self._about = about
         self._rules = sending.DEFAULT_RULES if rules is None else rules
         self._clock = clock
-
-    def pending(self) -> list[str]:
-        """Calls of the last day that have ended and were not followed up, the first to end first."""
-        done = (
-            select(CallEvent.id).where(CallEvent.call_id == Call.id, CallEvent.kind == FOLLOWED_UP).correlate(Call)
-        ).exists()
-        with self._read.begin() as session:
-            return list(
-                session.scalars(
-                    select(Call.sid)
-                    .where(Call.started_at > self._clock() - _RECENT, Call.ended_at.is_not(None), ~done)
-                    .order_by(Call.ended_at)
-                    .limit(_BATCH)
-                )
-            )
 
     def follow_up(self, call_sid: str) -> FollowedUp:
         """After the call: the ledger, the owner's notice, and what the caller was promised. Raises `LookupError` for a

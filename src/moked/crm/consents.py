@@ -7,7 +7,7 @@ are not imported again. A new consent of their own lifts it.
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -167,17 +167,38 @@ def suppress(session: Session, *, business_id: int, number: str, reason: str, so
         .on_conflict_do_nothing(index_elements=["business_id", "hash"])
     )
     if reason == ERASED:
+        session.execute(  # whatever it was on the list for
+            update(Suppression)
+            .where(Suppression.business_id == business_id, Suppression.hash == number_hash(salt, number))
+            .values(reason=ERASED, source=source)
+            .execution_options(synchronize_session=False)
+        )
         session.execute(
             delete(DncRow).where(DncRow.business_id == business_id, DncRow.number_hash == _quick_hash(salt, number))
         )
 
 
-def suppressed(session: Session, business_id: int, number: str, now: datetime) -> bool:
-    salt = settings_of(session, business_id, now).salt
+def suppressed(session: Session, business_id: int, number: str) -> bool:
+    salt = _salt(session, business_id)
+    if salt is None:
+        return False
     there = select(Suppression.id).where(
         Suppression.business_id == business_id, Suppression.hash == number_hash(salt, number)
     )
     return session.scalar(there) is not None
+
+
+def erased(session: Session, business_id: int, numbers: Iterable[str]) -> set[str]:
+    """Those of `numbers` whose person asked to be forgotten. Some milliseconds a number, where there is anybody."""
+    there = select(Suppression.hash).where(Suppression.business_id == business_id, Suppression.reason == ERASED)
+    hashes = set(session.scalars(there))
+    salt = _salt(session, business_id) if hashes else None
+    return set() if salt is None else {number for number in numbers if number_hash(salt, number) in hashes}
+
+
+def _salt(session: Session, business_id: int) -> str | None:
+    """None: nothing is on any list yet."""
+    return session.scalar(select(SendingPolicy.salt).where(SendingPolicy.business_id == business_id))
 
 
 def _lift(session: Session, business_id: int, number: str, now: datetime) -> None:
@@ -206,8 +227,10 @@ def record_checks(
         )
 
 
-def last_check(session: Session, business_id: int, number: str, now: datetime) -> DncCheck | None:
-    salt = settings_of(session, business_id, now).salt
+def last_check(session: Session, business_id: int, number: str) -> DncCheck | None:
+    salt = _salt(session, business_id)
+    if salt is None:
+        return None
     row = session.scalars(
         select(DncRow).where(DncRow.business_id == business_id, DncRow.number_hash == _quick_hash(salt, number))
     ).one_or_none()

@@ -152,7 +152,7 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Why a row cannot be taken. `code`: 'no_phone', 'phone', 'email', 'value', 'formula', 'bidi', 'name', 'long',
-    'cells', or 'field' for a field of the business's own; `column`: its title in the file.
+    'cells', 'erased', or 'field' for a field of the business's own; `column`: its title in the file.
     """
 
     line: int

@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -54,7 +54,12 @@ def connect(url: str) -> Engine:
         if target.get_backend_name() == "sqlite":
             return _sqlite(target)
         return create_engine(
-            target, pool_size=10, max_overflow=30, pool_pre_ping=True, connect_args={"connect_timeout": 5}
+            target,
+            pool_size=10,
+            max_overflow=30,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 5},
+            hide_parameters=True,  # they are what people said
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
@@ -78,15 +83,16 @@ def scrub(engine: Engine) -> bool:
     """After something was erased: nothing of it stays in the journal or in free pages. False where somebody still
     reads.
 
-    SQLite overwrites what is deleted (`secure_delete`), but its index of words keeps what was taken out until it is put
-    in order, and its write-ahead log has former pages until it is emptied.
+    SQLite overwrites what is deleted (`secure_delete`), but its write-ahead log has former pages until it is emptied,
+    and the index of words has former words until it is written anew.
     On PostgreSQL `VACUUM` frees dead rows; their bytes are overwritten when the space is used again.
     """
     if engine.dialect.name == "sqlite":
+        with engine.begin() as connection:
+            if inspect(connection).has_table("search_fts"):
+                connection.execute(text("INSERT INTO search_fts(search_fts) VALUES ('optimize')"))
         raw = engine.raw_connection()
         try:
-            raw.cursor().execute("INSERT INTO search_fts(search_fts) VALUES ('optimize')")
-            raw.commit()
             busy: int = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         finally:
             raw.close()
@@ -120,7 +126,7 @@ def _sqlite(url: URL) -> Engine:
     if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
         Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True)
         url = url.set(database=str(Path(url.database).expanduser()))
-    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000})
+    engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:

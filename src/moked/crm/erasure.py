@@ -1,12 +1,10 @@
 """One person's data: all of it handed out (`export`), or all of it deleted (`erase`).
 
-A person is a contact, with those that were merged into it: their leads and tasks, the calls from their numbers and
-those that made their leads, with turns, transcripts, events and recordings; what was written with them and sent to
-them, the addresses they are known by, and what they agreed to.
-
-Erasing deletes the rows, and with them the keys of the recordings; it cleans the pages that the database freed, takes
-what waits outside the database (`outside`), and has the provider delete its copies first: should it refuse, nothing is
-erased yet. What stays is a keyed hash of each number, so that nobody fills it in again.
+A person is a contact and who was merged into it: their leads and tasks, the calls from their numbers and those that
+made their leads, with turns, transcripts, events and recordings, and whatever else has a key to one of these or a copy
+of it (`traces`). Erasing deletes the rows, and with them the keys of the recordings; it cleans the database's freed
+pages, takes what waits outside the database (`outside`), and has the provider delete its copies first: should it
+refuse, nothing is erased yet. What stays is a keyed hash of the number, so that nobody fills it in again.
 """
 
 import json
@@ -20,23 +18,13 @@ from typing import Any, Protocol
 from sqlalchemy import Engine, or_, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import audit, consents, db, people, report
+from moked.crm import audit, consents, db, report
 from moked.crm.audit import Actor
-from moked.crm.models import AuditEntry, Call, Contact, Lead, Task
+from moked.crm.models import AuditEntry, Call, Contact, Lead
 from moked.crm.recordings_port import Recorded, RecordingSource
-from moked.crm.retention import (
-    SYSTEM,
-    Provider,
-    copies_of,
-    delete_calls,
-    delete_contacts,
-    delete_leads,
-    delete_notices,
-)
-from moked.crm.tables_crm import Activity, ChannelIdentity
-from moked.crm.tables_policy import ConsentRow, OutboundMessage
+from moked.crm.retention import SYSTEM, Provider, copies_of, delete_calls, delete_contacts, delete_leads
 from moked.crm.tables_privacy import PrivacyHold
-from moked.crm.tables_whatsapp import Conversation, Message
+from moked.crm.traces import Person, belongings, forget_person, same_person
 from moked.crm.zipped import Entry, zipped
 
 _PIECE = 1 << 20
@@ -54,18 +42,6 @@ class Outside(Protocol):
     """What lies outside the database: waits in the spool, was spilt, is a recording's file."""
 
     def __call__(self, call_sids: Sequence[str]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Person:
-    """The contact, with those that were merged into it; `numbers` are all that lead to them."""
-
-    contacts: Sequence[Contact]
-    numbers: Sequence[str]
-
-    @property
-    def ids(self) -> list[int]:
-        return [one.id for one in self.contacts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +76,14 @@ class Erasure:
 
     def find(self, business_id: int, phone: str) -> int | None:
         """The contact with this number (E.164)."""
-        query = select(Contact).where(Contact.business_id == business_id, Contact.phone == phone)
+        query = select(Contact.id).where(Contact.business_id == business_id, Contact.phone == phone)
         with self._read.begin() as session:
-            found = people.known_at(session, business_id, phone) or session.scalars(query).one_or_none()
-            while found is not None and found.merged_into_id is not None:
-                found = session.get(Contact, found.merged_into_id)
-            return found.id if found is not None else None
+            return session.scalar(query)
 
     def suppressed(self, business_id: int, phone: str) -> bool:
         """This number was erased: no import may bring it back."""
-        with self._writing() as session:  # the list's salt may have to be made
-            return consents.suppressed(session, business_id, phone, self._clock())
+        with self._read.begin() as session:
+            return consents.suppressed(session, business_id, phone)
 
     def export(self, by: Actor | None, business_id: int, contact_id: int) -> Iterator[bytes]:
         """A ZIP, made as it is read: `data.json`, and a WAV a recorded call. Nothing of it is ever on a disk here.
@@ -118,9 +91,9 @@ class Erasure:
         Raises `LookupError` at once; it is on the audit log before the first byte.
         """
         with self._writing() as session:
-            who = self._person(session, business_id, contact_id)
-            calls = self._calls(session, who)
-            data = self._data(session, who, calls)
+            contact = self._contact(session, business_id, contact_id)
+            calls = self._calls(session, contact)
+            data = self._data(session, contact, calls)
             sids = [call.sid for call in calls]
             self._note(session, by, business_id, "contact.exported", contact_id, calls=len(sids))
         return self._zip(business_id, data, sids)
@@ -128,17 +101,18 @@ class Erasure:
     def erase(self, by: Actor | None, business_id: int, contact_id: int) -> Erased:
         """Raises `LookupError`, `Held`, `StillTalking`, and `ProviderError` where the provider does not delete."""
         with self._read.begin() as session:
-            who = self._person(session, business_id, contact_id)
-            self._may_go(session, who)
-            copies = copies_of(session, [call.id for call in self._calls(session, who)])
+            contact = self._contact(session, business_id, contact_id)
+            self._may_go(session, contact)
+            copies = copies_of(session, [call.id for call in self._calls(session, contact)])
         if self._provider is not None:
             for sid in copies:
                 self._provider.delete_recording(sid)
         with self._writing() as session:
-            who = self._person(session, business_id, contact_id, lock=True)
-            self._may_go(session, who)
-            calls, leads = self._calls(session, who), self._leads(session, who)
-            for number in who.numbers:
+            contact = self._contact(session, business_id, contact_id, lock=True)
+            self._may_go(session, contact)
+            calls, leads = self._calls(session, contact), self._leads(session, contact)
+            ids, numbers = same_person(session, contact)
+            for number in numbers:
                 consents.suppress(
                     session,
                     business_id=business_id,
@@ -147,10 +121,11 @@ class Erasure:
                     source="erasure",
                     now=self._clock(),
                 )
-            delete_notices(session, business_id, [call.sid for call in calls])
-            delete_leads(session, [lead.id for lead in leads])
+            lead_ids, sids = [lead.id for lead in leads], [call.sid for call in calls]
+            forget_person(session, Person(business_id, ids, lead_ids, sids, numbers))
+            delete_leads(session, lead_ids)
             delete_calls(session, [call.id for call in calls])
-            delete_contacts(session, who.ids)
+            delete_contacts(session, ids)
             self._note(session, by, business_id, "contact.erased", contact_id, calls=len(calls), leads=len(leads))
         self._outside([call.sid for call in calls])
         db.scrub(self._engine)
@@ -167,34 +142,17 @@ class Erasure:
                 entries.append(Entry(f"recordings/{sid}.wav", _pieces(recorded)))
         return zipped(entries, self._clock())
 
-    def _data(self, session: Session, who: _Person, calls: Sequence[Call]) -> dict[str, Any]:
-        leads = self._leads(session, who)
-        contact, *merged = who.contacts
-        tasks = session.scalars(select(Task).where(Task.lead_id.in_([lead.id for lead in leads]))).all()
+    def _data(self, session: Session, contact: Contact, calls: Sequence[Call]) -> dict[str, Any]:
+        leads = self._leads(session, contact)
+        ids, _ = same_person(session, contact)
         return {
             "exported_at": self._clock().isoformat(),
             "contact": _row(contact),
-            "merged": [_row(one) for one in merged],
-            "addresses": [_row(row) for row in _theirs(session, ChannelIdentity, who)],
-            "consents": [_row(row) for row in _theirs(session, ConsentRow, who)],
-            "activity": [_row(row) for row in _theirs(session, Activity, who)],
-            "conversations": [_talk(session, row) for row in _theirs(session, Conversation, who)],
-            "sent": [_row(row) for row in _theirs(session, OutboundMessage, who)],
+            "merged": [_row(session.get_one(Contact, one)) for one in ids if one != contact.id],
             "leads": [_row(lead) for lead in leads],
-            "tasks": [_row(task) for task in tasks],
             "calls": [report.call_report(session, call) for call in calls],
+            "records": belongings(session, ids, [lead.id for lead in leads], [call.id for call in calls]),
         }
-
-    def _person(self, session: Session, business_id: int, contact_id: int, *, lock: bool = False) -> _Person:
-        contacts = [self._contact(session, business_id, contact_id, lock=lock)]
-        for one in contacts:
-            contacts += session.scalars(select(Contact).where(Contact.merged_into_id == one.id)).all()
-        ids = [one.id for one in contacts]
-        numbers = select(ChannelIdentity.value).where(
-            ChannelIdentity.contact_id.in_(ids), ChannelIdentity.scheme == people.TEL
-        )
-        known = [*(one.phone for one in contacts if one.phone), *session.scalars(numbers)]
-        return _Person(contacts, list(dict.fromkeys(known)))
 
     def _contact(self, session: Session, business_id: int, contact_id: int, *, lock: bool = False) -> Contact:
         query = select(Contact).where(Contact.id == contact_id, Contact.business_id == business_id)
@@ -203,27 +161,27 @@ class Erasure:
             raise LookupError(f"no contact {contact_id}")
         return found
 
-    def _may_go(self, session: Session, who: _Person) -> None:
-        for contact_id in who.ids:
-            hold = session.get(PrivacyHold, contact_id)
-            if hold is not None:
-                raise Held(hold.reason)
-        if any(call.ended_at is None for call in self._calls(session, who)):
+    def _may_go(self, session: Session, contact: Contact) -> None:
+        hold = session.get(PrivacyHold, contact.id)
+        if hold is not None:
+            raise Held(hold.reason)
+        if any(call.ended_at is None for call in self._calls(session, contact)):
             raise StillTalking
 
-    def _calls(self, session: Session, who: _Person) -> Sequence[Call]:
-        """From their numbers, about them, or what made one of their leads."""
-        leads = select(Lead.id).where(self._of(who))
-        theirs = or_(Call.contact_id.in_(who.ids), Call.lead_id.in_(leads), Call.caller.in_(who.numbers))
-        query = select(Call).where(Call.business_id == who.contacts[0].business_id, theirs).order_by(Call.id)
+    def _calls(self, session: Session, contact: Contact) -> Sequence[Call]:
+        """From their number, about them, or what made one of their leads."""
+        ids, numbers = same_person(session, contact)
+        leads = select(Lead.id).where(self._theirs(session, contact))
+        theirs = [Call.contact_id.in_(ids), Call.lead_id.in_(leads), Call.caller.in_(numbers)]
+        query = select(Call).where(Call.business_id == contact.business_id, or_(*theirs)).order_by(Call.id)
         return session.scalars(query).all()
 
-    def _leads(self, session: Session, who: _Person) -> Sequence[Lead]:
-        return session.scalars(select(Lead).where(self._of(who)).order_by(Lead.id)).all()
+    def _leads(self, session: Session, contact: Contact) -> Sequence[Lead]:
+        return session.scalars(select(Lead).where(self._theirs(session, contact)).order_by(Lead.id)).all()
 
-    def _of(self, who: _Person) -> Any:
-        same = or_(Lead.contact_id.in_(who.ids), Lead.phone.in_(who.numbers))
-        return (Lead.business_id == who.contacts[0].business_id) & same
+    def _theirs(self, session: Session, contact: Contact) -> Any:
+        ids, numbers = same_person(session, contact)
+        return (Lead.business_id == contact.business_id) & or_(Lead.contact_id.in_(ids), Lead.phone.in_(numbers))
 
     def _note(
         self, session: Session, by: Actor | None, business_id: int, action: str, contact_id: int, **data: Any
@@ -239,19 +197,6 @@ class Erasure:
     def _writing(self) -> Iterator[Session]:
         with self._one_writer, self._write.begin() as session:
             yield session
-
-
-def _theirs(session: Session, table: Any, who: _Person) -> Sequence[Any]:
-    return session.scalars(select(table).where(table.contact_id.in_(who.ids)).order_by(table.id)).all()
-
-
-def _talk(session: Session, talked: Conversation) -> dict[str, Any]:
-    said = session.scalars(select(Message).where(Message.conversation_id == talked.id).order_by(Message.id))
-    messages = [
-        {"at": one.at, "author": one.author, "kind": one.kind.value, "text": one.text, "inbound": one.inbound}
-        for one in said
-    ]
-    return {"channel": talked.channel, "address": talked.address, "messages": messages}
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ calls of this process every few rows: a thread that computes would make them wai
 
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ from sqlalchemy import Insert, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from moked.crm import activity, audit, csv_files, search
+from moked.crm import activity, audit, consents, csv_files, search
 from moked.crm.audit import Actor
 from moked.crm.csv_files import BadFile, Column, OwnField, Person, Problem
 from moked.crm.lead_fields import FieldKind
@@ -45,6 +45,7 @@ class Reading:
     people: Sequence[Person]
     problems: Sequence[Problem]
     doubles: int
+    lines: Mapping[str, int]  # of each person, by number
 
 
 class Imports(Writer):
@@ -96,7 +97,7 @@ class Imports(Writer):
         used = [one for one in chosen if one]
         if Column.PHONE not in used or len(set(used)) < len(used):
             raise Unreadable("columns")
-        found = _read(data, chosen, own)
+        found = self._readable(by, data, chosen, own)
         with self._writing() as session:
             job = _open_job(session, by, job_id)
             known = _known(session, by.business_id, [person.phone for person in found.people])
@@ -120,7 +121,7 @@ class Imports(Writer):
             if "dry_run" not in job.about:
                 raise Unreadable("columns")
             own, columns, data = own_fields(session, by.business_id), job.about["columns"], job.data
-        found = _read(data, columns, own)
+        found = self._readable(by, data, columns, own)
         if (found.problems and not skip_wrong) or not found.people:
             raise Unreadable("wrong")
         try:
@@ -133,6 +134,11 @@ class Imports(Writer):
                 audit.note(session, by, "import.applied", f"import:{job.id}", now, **made)
         except IntegrityError:  # a call made one of these contacts meanwhile
             raise Unreadable("busy") from None
+
+    def _readable(self, by: Actor, data: bytes | None, columns: Sequence[str], own: dict[str, OwnField]) -> Reading:
+        found = _read(data, columns, own)
+        with self._reading() as session:
+            return _without_erased(session, by.business_id, found)
 
     def undo_import(self, by: Actor, job_id: int) -> None:
         """Everybody who came with the file and has not been heard of since goes; who was there before is as before."""
@@ -177,6 +183,7 @@ def _read(data: bytes | None, columns: Sequence[str], own: dict[str, OwnField]) 
     assert data is not None
     header, rows = csv_files.table(zlib.decompress(data).decode("utf-8"))
     people: dict[str, Person] = {}
+    lines: dict[str, int] = {}
     problems, doubles = [], 0
     for line, row in give_way(rows):
         found = csv_files.read_row(line, row, header, columns, own)
@@ -185,8 +192,16 @@ def _read(data: bytes | None, columns: Sequence[str], own: dict[str, OwnField]) 
         elif found.phone in people:
             doubles += 1  # the first row of a number counts
         else:
-            people[found.phone] = found
-    return Reading(list(people.values()), problems, doubles)
+            people[found.phone], lines[found.phone] = found, line
+    return Reading(list(people.values()), problems, doubles, lines)
+
+
+def _without_erased(session: Session, business_id: int, found: Reading) -> Reading:
+    """Who asked to be forgotten is not brought back by a list."""
+    gone = consents.erased(session, business_id, found.lines)
+    problems = [Problem(found.lines[number], "erased") for number in gone]
+    people = [person for person in found.people if person.phone not in gone]
+    return Reading(people, sorted([*found.problems, *problems], key=lambda one: one.line), found.doubles, found.lines)
 
 
 def _known(session: Session, business_id: int, phones: Sequence[str]) -> dict[str, int]:

@@ -156,7 +156,6 @@ class Outreach:
             contact = session.get(Contact, contact_id)
             if contact is None or contact.business_id != business_id:
                 return None
-            now = self._clock()
             return ContactOutreach(
                 session.scalars(
                     select(ConsentRow).where(ConsentRow.contact_id == contact_id).order_by(ConsentRow.id.desc())
@@ -171,7 +170,7 @@ class Outreach:
                     select(Dial).where(Dial.contact_id == contact_id).order_by(Dial.id.desc()).limit(_SHOWN)
                 ).all(),
                 bool(contact.phone and session.get(SendingPolicy, business_id))
-                and consents.suppressed(session, business_id, contact.phone or "", now),
+                and consents.suppressed(session, business_id, contact.phone or ""),
             )
 
     def settings(self, business_id: int) -> SendingPolicy:

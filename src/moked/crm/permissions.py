@@ -63,6 +63,7 @@ _MANAGER = (
         Permission.FILES,
         Permission.ANALYTICS,
         Permission.SETTINGS,
+        Permission.ROLLOUT,
         Permission.LISTEN_RECORDING,
         Permission.CHANNELS,
     }
@@ -72,7 +73,7 @@ ALLOWED: Mapping[UserRole, frozenset[Permission]] = {
     UserRole.VIEWER: _VIEWER,
     UserRole.AGENT: _AGENT,
     UserRole.MANAGER: _MANAGER,
-    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.ROLLOUT, Permission.INTEGRATIONS, Permission.PRIVACY},
+    UserRole.OWNER: _MANAGER | {Permission.USERS, Permission.INTEGRATIONS, Permission.PRIVACY},
 }
 
 SCOPES: frozenset[Permission] = frozenset(

@@ -22,17 +22,17 @@ from sqlalchemy import ColumnElement, Engine, Select, and_, delete, exists, null
 from sqlalchemy.orm import Session, sessionmaker
 
 from moked.channels import MessageState
-from moked.crm import db, outbox
+from moked.crm import db
 from moked.crm.leads import OPEN_STAGES
 from moked.crm.models import AuditEntry, Business, Call, CallEvent, Contact, Lead, StreamTicket, Turn
 from moked.crm.privacy import forget_words, rules_of
 from moked.crm.privacy_rules import cutoffs
 from moked.crm.recordings import destroy
 from moked.crm.settle import VOICEMAIL
-from moked.crm.tables_jobs import Job
 from moked.crm.tables_policy import OutboundMessage
 from moked.crm.tables_privacy import PrivacyHold, PurgeRun, Recording
 from moked.crm.tables_whatsapp import Conversation, Message
+from moked.crm.traces import forget_calls
 from moked.errors import ProviderError
 
 log = logging.getLogger(__name__)
@@ -251,13 +251,9 @@ def forget_copy(session: Session, call_id: int, event_id: int) -> None:
 
 def delete_calls(session: Session, call_ids: Sequence[int]) -> None:
     """With all that belongs to them; their recordings' files are the keeper's."""
-    sids = session.scalars(select(Call.sid).where(Call.id.in_(call_ids))).all()
-    work = [key for sid in sids for key in (outbox.call_key(sid), outbox.reading_key(sid))]
-    for table, which in (
-        (StreamTicket, StreamTicket.call_sid.in_(sids)),
-        (Job, Job.key.in_(work)),
-        (Call, Call.id.in_(call_ids)),
-    ):
+    forget_calls(session, call_ids)
+    sids = select(Call.sid).where(Call.id.in_(call_ids))
+    for table, which in ((StreamTicket, StreamTicket.call_sid.in_(sids)), (Call, Call.id.in_(call_ids))):
         session.execute(delete(table).where(which).execution_options(synchronize_session=False))
 
 
@@ -274,13 +270,6 @@ def delete_conversations(session: Session, ids: Sequence[int]) -> None:
     ours = select(Message.outbound_id).where(Message.conversation_id.in_(ids), Message.outbound_id.is_not(None))
     for table, which in ((OutboundMessage, OutboundMessage.id.in_(ours)), (Conversation, Conversation.id.in_(ids))):
         session.execute(delete(table).where(which).execution_options(synchronize_session=False))
-
-
-def delete_notices(session: Session, business_id: int, call_sids: Sequence[str]) -> None:
-    """What the business's own people were told of these calls."""
-    mine = OutboundMessage.business_id == business_id
-    told = delete(OutboundMessage).where(mine, OutboundMessage.call_sid.in_(call_sids))
-    session.execute(told.execution_options(synchronize_session=False))
 
 
 def _forget_messages(session: Session, ids: Sequence[int]) -> None:

@@ -196,7 +196,7 @@ def facts_of(
         week=week_of(settings.week),
         rest=rest_days(now.astimezone(ZoneInfo(zone)).year),
         consents=consents.ledger(session, contact_id) if contact_id is not None else (),
-        suppressed=bool(theirs and number and consents.suppressed(session, business_id, number, now)),
+        suppressed=bool(theirs and number and consents.suppressed(session, business_id, number)),
         last_inbound_at=session.scalar(
             select(func.max(ChannelSeen.last_inbound_at)).where(
                 ChannelSeen.contact_id == contact_id, ChannelSeen.channel.in_(_SAME.get(channel, (channel,)))
@@ -206,7 +206,7 @@ def facts_of(
         sent_by_channel=_by_channel(session, business_id, channel, zone, now),
         per_contact_day=settings.per_contact_day,
         per_channel_day=settings.per_channel_day,
-        dnc=consents.last_check(session, business_id, number, now) if number and channel == VOICE else None,
+        dnc=consents.last_check(session, business_id, number) if number and channel == VOICE else None,
         rules=rules or DEFAULT_RULES.get(channel, ChannelRules(cold_ok=False)),
     )
 

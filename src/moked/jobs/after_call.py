@@ -56,8 +56,11 @@ def work(records: AfterCalls, parts: Parts, reader: Reads | None = None) -> tupl
         found = _found(material, reader)
         return {"lead": records.learn(given["call"], found), "by": found.by}
 
-    def of_call(do: Callable[[str], object]) -> Callable[[Payload], object]:
-        return lambda given: do(given["call"])
+    def of_call(do: Callable[[str], object]) -> Callable[[Payload], None]:
+        def run(given: Payload) -> None:
+            do(given["call"])
+
+        return run
 
     reading = Step("read", read)
     return (

@@ -25,7 +25,7 @@ async def write_exports(office: Office, *, every_s: float = EVERY_S) -> None:
         try:
             more = await to_thread.run_sync(office.write_next_export)
         except Exception as error:  # the next round may do
-            log.warning("a list could not be written", extra={"error": str(error)})
+            log.warning("a list could not be written", extra={"error": type(error).__name__, "pii.error": str(error)})
             more = False
         if not more:
             await anyio.sleep(every_s)

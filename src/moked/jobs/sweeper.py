@@ -26,7 +26,9 @@ async def sweep(crm: Orphanage, *, every_s: float = EVERY_S, silent_s: float = S
         try:
             ended = await to_thread.run_sync(crm.sweep_orphans, silent_s)
         except Exception as error:  # the next round may do
-            log.warning("orphaned calls could not be swept", extra={"error": str(error)})
+            log.warning(
+                "orphaned calls could not be swept", extra={"error": type(error).__name__, "pii.error": str(error)}
+            )
         else:
             for sid in ended:
                 log.warning("orphaned call ended", extra={"call_sid": sid})

@@ -61,7 +61,9 @@ async def transcribe(
             try:
                 done = await _one(path, ear, archive, sealer, keep_s, spare)
             except Exception as error:  # a database or a disk that is away: the file is still there
-                log.warning("a transcript could not be stored", extra={"error": str(error)})
+                log.warning(
+                    "a transcript could not be stored", extra={"error": type(error).__name__, "pii.error": str(error)}
+                )
                 done = False
             if not done:
                 failures[path] = failures.get(path, 0) + 1

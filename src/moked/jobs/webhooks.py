@@ -83,7 +83,9 @@ async def deliver(
             if rounds % _PRUNE_EVERY == 0:
                 await to_thread.run_sync(lambda: outbox.prune(_now()))
         except Exception as error:  # the next round may do
-            log.warning("webhooks could not be delivered", extra={"error": str(error)})
+            log.warning(
+                "webhooks could not be delivered", extra={"error": type(error).__name__, "pii.error": str(error)}
+            )
         rounds += 1
         if not sent:
             await anyio.sleep(every_s)

@@ -64,7 +64,7 @@ def add(views: Blueprint, parts: WebParts, rollouts: Rollouts) -> None:
         return page()
 
     @views.post("/settings/hearing")
-    @needs(Permission.SETTINGS)
+    @needs(Permission.ROLLOUT)
     def change_hearing() -> AnyResponse:
         """The fields of `/api/rollout`: streaming with percent or number, and for; or rollback; or shadow."""
         fields = {name: request.form[name][:200] for name in _FIELDS if request.form.get(name)}
@@ -76,7 +76,7 @@ def add(views: Blueprint, parts: WebParts, rollouts: Rollouts) -> None:
         return changed(change)
 
     @views.post("/settings/hearing/number")
-    @needs(Permission.SETTINGS)
+    @needs(Permission.ROLLOUT)
     def clear_hearing_number() -> AnyResponse:
         try:
             change = read_number(request.form.get("number", ""))
