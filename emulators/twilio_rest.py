@@ -5,6 +5,7 @@
     GET  /2010-04-01/Accounts/{sid}/Calls/{call}.json       look at it
     GET  /2010-04-01/Accounts/{sid}/Recordings/{RE...}.wav  what somebody said after a <Record>
     DELETE /2010-04-01/Accounts/{sid}/Recordings/{recording}.json
+    POST /2010-04-01/Accounts/{sid}/Messages.json           send a message (To, From, Body | ContentSid)
 
 Basic auth is checked (401, code 20003), an unknown or ended call is 404 with code 20404, Url and Twiml together are
 refused on update and Twiml is ignored on creation, as Twilio documents. `on_update` and `on_create` tell whoever plays
@@ -41,6 +42,7 @@ Hook = Callable[[str, dict[str, str]], Awaitable[None] | None]
 
 _PATH = "/2010-04-01/Accounts/{account}/Calls"
 _RECORDINGS = "/2010-04-01/Accounts/{account}/Recordings"
+_MESSAGES = "/2010-04-01/Accounts/{account}/Messages.json"
 _LONGEST_TWIML = 4000
 
 
@@ -76,6 +78,7 @@ class TwilioRest:
         self.calls: dict[str, str] = {}  # call SID -> status
         self.recordings: set[str] = set()
         self.updates: list[tuple[str, dict[str, str]]] = []
+        self.messages: list[dict[str, str]] = []
         self.faults: deque[Fault] = deque()
         self.counts: Counter[str] = Counter()
         self.creates_refused = 0
@@ -89,6 +92,7 @@ class TwilioRest:
         self._accept_unknown = accept_unknown
         self.app = Starlette(
             routes=[
+                Route(_MESSAGES, self._message, methods=["POST"]),
                 Route(_PATH + ".json", self._create, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._update, methods=["POST"]),
                 Route(_PATH + "/{call}.json", self._fetch, methods=["GET"]),
@@ -107,7 +111,7 @@ class TwilioRest:
     async def running(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on loopback while entered; yields the base URL."""
         with socket.create_server(("127.0.0.1", port)) as listener:
-            server = _Server(uvicorn.Config(self.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+            server = Server(uvicorn.Config(self.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(server.serve, [listener])
                 try:
@@ -132,6 +136,18 @@ class TwilioRest:
         self.counts["created"] += 1
         await _tell(self._on_create, sid, form)
         return JSONResponse(self._resource(sid, form), 201)
+
+    async def _message(self, request: Request) -> Response:
+        if (no := await self._gate(request)) is not None:
+            return no
+        form = await _form(request)
+        if not form.get("To") or not form.get("From"):
+            return self._refuse(400, 21604, "'To' phone number is required", "invalid")
+        if not form.get("Body") and not form.get("ContentSid"):
+            return self._refuse(400, 21602, "Message body is required.", "invalid")
+        self.messages.append(form)
+        self.counts["messages"] += 1
+        return JSONResponse({"sid": "SM" + secrets.token_hex(16), "status": "queued", **form}, 201)
 
     async def _update(self, request: Request) -> Response:
         if (no := await self._gate(request)) is not None:
@@ -188,7 +204,7 @@ class TwilioRest:
             self.counts["fault"] += 1
             await anyio.sleep(fault.delay_s)
             if fault.cut:
-                return _Cut()
+                return Cut()
             if fault.status != 200:
                 return self._refuse(fault.status, fault.code, "a fault was asked for", "refused")
         given = request.headers.get("authorization", "").removeprefix("Basic ").encode()
@@ -222,7 +238,7 @@ class TwilioRest:
         }
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Leaves the signals to whoever runs the program."""
 
     @contextmanager
@@ -230,7 +246,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Cut(Response):
+class Cut(Response):
     """Promises more than it sends: the server then breaks the connection in the middle of the answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

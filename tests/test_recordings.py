@@ -191,3 +191,10 @@ def test_no_permission_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(av, "open", refuse)
     with pytest.raises(RecordingError, match=r"no permission to read it.*right to read"):
         load(wav(tmp_path / "in.wav", sine(1, 8000)[:, None], 8000))
+
+
+def test_a_few_words_of_text_are_no_recording(tmp_path):
+    path = tmp_path / "note.ogg"
+    path.write_bytes(b"no sound at all")
+    with pytest.raises(RecordingError, match="cannot be read as audio"), open_recording(path):
+        pass

@@ -25,7 +25,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from moked import __version__, businesses_cli, privacy_cli, rollout_cli, turns_cli
+from moked import __version__, businesses_cli, privacy_cli, rollout_cli, turns_cli, whatsapp_cli
 from moked.errors import MokedError, SettingsError, first_leaf
 from moked.settings import Settings, load_settings
 from moked.simulate import report
@@ -51,6 +51,7 @@ app.add_typer(businesses_cli.app, name="business")
 app.add_typer(rollout_cli.app, name="rollout")
 app.add_typer(turns_cli.app, name="turns")
 app.add_typer(privacy_cli.app, name="privacy")
+app.add_typer(whatsapp_cli.app, name="whatsapp")
 
 _Processes = Annotated[
     int | None, typer.Option(min=0, help="Media processes on this host; 0 is one a core. Default: MEDIA_PROCESSES.")

@@ -47,6 +47,12 @@ class Words(Counter):
 
 calls_active = Gauge("moked_calls_active", "Calls on the line now.", registry=REGISTRY)
 calls = Words("moked_calls", "Calls that ended, by outcome.", ["outcome"], registry=REGISTRY)
+messages = Words(
+    "moked_messages",
+    "Written messages by channel: received, answered, sent or why not, and how far ours came.",
+    ["channel", "what"],
+    registry=REGISTRY,
+)
 turn_response = Histogram(
     "moked_turn_response_seconds",
     "From the caller's last sound to our first frame on the socket.",
@@ -273,12 +279,6 @@ call_limits = Words(
 )
 llm_tokens = Counter("moked_llm_tokens", "Tokens of the language model, in and out.", registry=REGISTRY)
 
-messages = Words(
-    "moked_messages",
-    "Messages given to a channel, by how it took them: sent, or the reason why not.",
-    ["channel", "result"],
-    registry=REGISTRY,
-)
 dials = Words("moked_dials", "Calls we placed, by how they ended.", ["kind", "result"], registry=REGISTRY)
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import anyio
 from sqlalchemy import Engine
 
-from moked import parts
-from moked.channels import Channel
+from moked import parts, written
+from moked.channels import Carrier, ChannelCaps
 from moked.channels.email import Email
 from moked.channels.policy import ChannelRules
 from moked.crm.aftercall import FollowUps
@@ -41,29 +41,30 @@ class Outreach:
     outbox: Outbox
     follow_ups: FollowUps
     dialling: Dialling
-    channels: Mapping[str, Channel]
+    channels: Mapping[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
     caller_id: str  # E.164; '' = no calls are made
 
 
 def build(engine: Engine, settings: Settings, practice: Practice, base_url: Callable[[], str]) -> Outreach:
-    business, connected = practice.business, channels(settings)
+    business = practice.business
     return Outreach(
         Outbox(engine),
-        FollowUps(engine, base_url=base_url, about=business.address, rules=rules(connected)),
+        FollowUps(engine, base_url=base_url, about=business.address, rules=rules(settings)),
         Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
-        connected,
+        channels(settings),
         settings.outbound_caller_id,
     )
 
 
-def rules(connected: Mapping[str, Channel]) -> dict[str, ChannelRules]:
-    """What the gate knows of the channels that are connected."""
-    return {family: rules_of(channel.caps) for family, channel in connected.items()}
+def rules(settings: Settings) -> dict[str, ChannelRules]:
+    """What the gate knows of the channels that are connected, by family."""
+    found: dict[str, ChannelCaps] = {line: channel.caps for line, channel in channels(settings).items()}
+    return {name: rules_of(caps) for name, caps in (found | written.caps(settings)).items()}
 
 
-def channels(settings: Settings) -> dict[str, Channel]:
-    """The channels that are connected, by family."""
-    found: dict[str, Channel] = {}
+def channels(settings: Settings) -> dict[str, Carrier]:
+    """The channels that only send."""
+    found: dict[str, Carrier] = {}
     if (server := parts.mail_server(settings)) is not None:
         found["email"] = Email(server)
     return found
@@ -76,10 +77,12 @@ async def run(
     places: Places,
     base_url: Callable[[], str],
     may: Callable[[], bool],
+    conversations: Mapping[str, Carrier] | None = None,
+    told: Callable[[int], None] = lambda business_id: None,
 ) -> None:
-    """For ever."""
+    """For ever. `conversations`: the channels people write to us by, by line. `told`: a business's message changed."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(send_due, out.outbox, out.channels)
+        tasks.start_soon(partial(send_due, out.outbox, {**out.channels, **(conversations or {})}, told=told))
         if control is not None and out.caller_id:
             place = partial(_place, control, out.caller_id, base_url)
             dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)

@@ -285,8 +285,10 @@ def chat(settings: Settings) -> Chat | None:
     return Chat(base_url=settings.openai_base_url, api_key=key, timeout_s=settings.llm_timeout_s)
 
 
-def agents(settings: Settings, plan: AgentPlan, chat: Chat | None) -> tuple[AgentFactory, Choice]:
-    """The agent: a language model where there is a `chat`, else the script."""
+def agents(
+    settings: Settings, plan: AgentPlan, chat: Chat | None, *, written: bool = False
+) -> tuple[AgentFactory, Choice]:
+    """The agent: a language model where there is a `chat`, else the script. `written`: for conversations in writing."""
     script = ScriptAgents(plan.business, script=plan.script)
     if chat is None:
         return script, Choice(
@@ -300,6 +302,7 @@ def agents(settings: Settings, plan: AgentPlan, chat: Chat | None) -> tuple[Agen
         max_tools=settings.max_call_tools,
         prompt=plan.prompt,
         chat=chat,
+        written=written,
     )
     rations = Rations(settings.max_call_tokens, settings.max_call_tools)
     rationed = RationedAgents(model, script, plan.business, rations)

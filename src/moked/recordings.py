@@ -177,7 +177,7 @@ def _open(path: Path) -> Any:
         return av.open(str(path))
     except PermissionError:
         raise RecordingError(f"{path}: no permission to read it. Give this user the right to read the file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, av.FFmpegError) as error:
         raise RecordingError(
             f"{path}: cannot be read as audio ({getattr(error, 'strerror', None) or error})."
             " If it plays elsewhere, export it as WAV, MP3, OGG, FLAC or M4A"

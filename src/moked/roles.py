@@ -21,7 +21,7 @@ import anyio
 from anyio import to_thread
 from sqlalchemy import Engine as Database
 
-from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights
+from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights, written
 from moked.answering import TOPIC, URGENT_PHRASES, Answers, Follower, Voices
 from moked.board import BoardBus
 from moked.bus import Bus, MemoryBus, RedisBus
@@ -35,11 +35,13 @@ from moked.crm.delivering import Sending
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
 from moked.crm.outreach import Outreach
+from moked.crm.past import Past
 from moked.crm.phone import to_e164
 from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
@@ -137,6 +139,7 @@ class House:
     rollout: Rollout | None = None
     follower: Follower | None = None  # of the first business
     choices: list[parts.Choice] = field(default_factory=list)
+    conversations: written.Conversations | None = None
     setup_token: str = ""  # of the first run's one-time link; '' where somebody can log in already
 
     @property
@@ -252,7 +255,7 @@ async def serve(
         flask, watched = None, None
         if role in (Role.ALL, Role.WEB):
             voice = await _page_voice(house, stack)
-            desk, api = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice))
+            desk, api = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice), _inbox_changed(house))
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
         if role in (Role.ALL, Role.WORKER) or number == 1:
             tasks.start_soon(sweep, house.crm)
@@ -269,6 +272,7 @@ async def serve(
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)
             tasks.start_soon(write_exports, Edits(lists))
+            house.conversations = await _conversations(house, stack)
             leaves = partial(
                 outreach.run,
                 house.out,
@@ -276,6 +280,8 @@ async def serve(
                 places=house.crm,
                 base_url=lambda: house.base_url,
                 may=lambda: "draining" not in house.missing,
+                conversations=house.conversations.lines if house.conversations is not None else None,
+                told=lambda business: written.teller(house.bus, business, written.CHANGED)(0),
             )
             tasks.start_soon(leaves)
             retention = Retention(house.engine, house.provider)
@@ -479,7 +485,39 @@ def _send_webhooks(house: House) -> None:
     webhooks.deliver_due(deliveries(house.settings, house.engine), count=_count_delivery)
 
 
-def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], AgentParts]) -> tuple[DeskParts, ApiParts]:
+async def _conversations(house: House, stack: AsyncExitStack) -> written.Conversations | None:
+    """Written conversations, on connections of their own, where a channel for them is set."""
+    if not written.on(house.settings):
+        return None
+    engine = await to_thread.run_sync(db.connect, house.settings.database)
+    stack.callback(engine.dispose)
+    rules = outreach.rules(house.settings)
+    found = written.build(house.settings, house.practices, engine, house.bus, house.sealer, rules)
+    await _beside(stack, found.run)
+    return found
+
+
+def _inbox_changed(house: House) -> Callable[[int, int], None]:
+    """For threads of the web plane: other pages show it, and what waits for an answer gets it at once."""
+    loop = asyncio.get_running_loop()
+
+    def on_loop(business: int, conversation: int) -> None:
+        written.teller(house.bus, business, written.CHANGED)(conversation)
+        if house.conversations is not None:
+            house.conversations.nudge(business)
+
+    def changed(business: int, conversation: int) -> None:
+        loop.call_soon_threadsafe(on_loop, business, conversation)
+
+    return changed
+
+
+def _desk(
+    house: House,
+    stack: AsyncExitStack,
+    agent: Callable[[Database], AgentParts],
+    changed: Callable[[int, int], None],
+) -> tuple[DeskParts, ApiParts]:
     """For people and for programs. They have connections of their own: a heavy list must not use up those that calls
     are stored on."""
     engine = db.connect(house.settings.database)
@@ -502,7 +540,10 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         a_minute=house.settings.api_requests_per_minute,
     )
     calls_out = bool(house.rest and house.settings.outbound_caller_id)
-    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.out.channels))
+    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
+    inbox = None
+    if written.on(house.settings):
+        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))
     pages = DeskParts(
         access=access,
         desk=desk,
@@ -516,6 +557,8 @@ def _desk(house: House, stack: AsyncExitStack, agent: Callable[[Database], Agent
         prices=_prices(house.settings),
         privacy=_privacy(house, engine),
         recordings=house.archive.library,
+        inbox=inbox,
+        linked=house.settings.whatsapp == "baileys",
     )
     return pages, api
 
@@ -771,6 +814,7 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
 
 def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
     rows, records = house.archive.rows, house.settings.recordings == "on"
+    past = Past(house.engine)
 
     async def context(start: CallStart) -> CallContext:
         business = practice.business
@@ -782,6 +826,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         ours = start.direction == OUTBOUND
         errand = await to_thread.run_sync(house.out.dialling.errand_of, start.call_sid) if ours else None
+        notes = await to_thread.run_sync(past.of_contact, known.id) if known is not None else {}
         return CallContext(
             call_sid=start.call_sid,
             caller=number,
@@ -793,6 +838,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
             refused=refused,
             keeps_refused_words=rules.refused_words is RefusedWords.TRANSCRIPT,
             opening=errand.opening if errand is not None else "",
+            notes=notes,
         )
 
     return context
@@ -886,6 +932,8 @@ def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
         desk=desk,
         ordered=_from_thread(lambda: house.bus.publish(orders.TOPIC, "order", {})),
         follows_instructions=parts.has_model(house.settings),
+        messages=written.webhooks(house.settings, house.engine),
+        message_came=partial(_inbox_changed(house), house.business_id),
         rollouts=house.rollouts,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),

@@ -141,6 +141,7 @@ _GROUPS: Final = {
     "log_level": "Logs",
     "business_profile": "The business and its agent",
     "twilio_account_sid": "Twilio",
+    "whatsapp": "Written messages",
     "database_url": "Storage",
     "enable_streaming_stt": "Hearing",
     "tts_voice": "Talking",
@@ -293,6 +294,47 @@ class Settings(BaseSettings):
         "a telephone number such as +97235551234",
     )
 
+    whatsapp: Annotated[Literal["off", "baileys", "cloud", "twilio"], _folded("lower")] = _is(
+        "off",
+        "How the agent answers WhatsApp. `baileys`: a linked device (`moked whatsapp install`, then the desk); "
+        "`cloud`: Meta's Cloud API; `twilio`: through Twilio.",
+        "off, baileys, cloud or twilio",
+    )
+    sms: Annotated[Literal["off", "twilio"], _folded("lower")] = _is(
+        "off", "How the agent answers text messages.", "off or twilio"
+    )
+    twilio_whatsapp_number: str = _is(
+        "", "Our WhatsApp number at Twilio.", "a number such as +97231234567", pattern=r"^(\+\d{7,15})?$"
+    )
+    twilio_sms_number: str = _is(
+        "", "Our number for text messages at Twilio.", "a number such as +97231234567", pattern=r"^(\+\d{7,15})?$"
+    )
+    whatsapp_cloud_phone_id: str = _is("", "Phone number ID at Meta's Cloud API.", "digits", pattern=r"^\d*$")
+    whatsapp_cloud_token: SecretStr | None = _is(None, "Access token for Meta's Cloud API.", "the token")
+    whatsapp_cloud_token_file: ExistingFile = _is(None, "A file that holds `WHATSAPP_CLOUD_TOKEN` instead.", _FILE)
+    whatsapp_cloud_secret: SecretStr | None = _is(
+        None, "The app's secret at Meta; its webhooks are signed with it.", "the secret"
+    )
+    whatsapp_cloud_secret_file: ExistingFile = _is(None, "A file that holds `WHATSAPP_CLOUD_SECRET` instead.", _FILE)
+    whatsapp_cloud_verify: SecretStr | None = _is(
+        None, "The verify token that was typed at Meta beside the webhook's address.", "any words"
+    )
+    whatsapp_cloud_verify_file: ExistingFile = _is(None, "A file that holds `WHATSAPP_CLOUD_VERIFY` instead.", _FILE)
+    whatsapp_cloud_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
+        "", "Another server for Meta's Graph API, for an emulator.", "a URL such as http://localhost:4030"
+    )
+    whatsapp_version: str = _is(
+        "",
+        "Version of WhatsApp Web to say we are. Empty: the last that was let in; a newer one where that is refused.",
+        "three numbers such as 2.3000.1043857760",
+        pattern=r"^(\d{1,9}\.\d{1,9}\.\d{1,11})?$",
+    )
+    whatsapp_web_url: str = _is(
+        "",
+        "Another server for WhatsApp, for an emulator.",
+        "a URL such as ws://localhost:4020/ws/chat",
+        pattern=r"^(wss?://.+)?$",
+    )
     database_url: Annotated[str, AfterValidator(_database_url)] = _is(
         "",
         "SQLite or PostgreSQL. Empty: `moked.db` in `DATA_DIR`.",
@@ -550,6 +592,9 @@ _SECRETS: Final = (
     "openai_api_key",
     "smtp_password",
     "recordings_s3_secret",
+    "whatsapp_cloud_token",
+    "whatsapp_cloud_secret",
+    "whatsapp_cloud_verify",
 )
 _NOT_SHOWN: Final = {*_SECRETS, "database_url", "redis_url"}  # these hold secrets, or may
 

@@ -13,11 +13,11 @@ from argon2 import PasswordHasher
 from playwright.sync_api import sync_playwright
 
 from moked import asgi
-from moked.board import BoardBus
+from moked.board import BoardBus, topic
 from moked.bus import MemoryBus
 from moked.crm import db, passwords
 from tests.serving import serving
-from tests.web.desk_office import DeskOffice, furnish
+from tests.web.desk_office import DeskOffice, chatter, furnish
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 
@@ -69,6 +69,9 @@ def site(chromium, tmp_path, monkeypatch):
         office.base = url
         found = Site(office, url, chromium)
         calls = BoardBus(bus, office.business)
+        office.inbox_desk._changed = lambda business, conversation: portal.call(
+            bus.publish, topic(business), "inbox.changed", {"conversation": conversation}
+        )
         found.tell = lambda sid, event, **data: portal.call(calls.publish, f"call:{sid}", event, data)
         yield found
         for context in found.contexts:
@@ -81,4 +84,5 @@ def site(chromium, tmp_path, monkeypatch):
 def furnished(site):
     site.me = site.office.owner()
     site.leads = furnish(site.office)
+    site.talk = chatter(site.office)
     return site

@@ -174,6 +174,7 @@ def paths(site):
         "jobs": "/jobs",
         "missing": "/leads/999999", "search": "/search?q=מזגן", "merge": f"/contacts/{contact}/merge?q=מזרחי",
         "setup_leads": "/leads/setup", "imports": "/contacts/import", "exports": "/export?stage=new",
+        "inbox": "/inbox", "thread": f"/inbox/{site.talk}", "channels": "/channels",
     }  # fmt: skip
 
 
@@ -248,3 +249,24 @@ def test_the_board_weighs_little(furnished):
     scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
     assert 0 < scripts < 150_000
     assert sum(sizes.values()) < 250_000
+
+
+def test_a_conversation_is_followed_taken_over_and_answered(furnished):
+    office = furnished.office
+    page = furnished.page(OWNER, viewport=DESKTOP)
+    with page.expect_response("**/board/events"):
+        page.goto(f"/inbox/{furnished.talk}")
+    page.wait_for_timeout(300)  # until the stream is open
+    page.get_by_label("הודעה חדשה").fill("רגע, אני")
+    office.writes("רגע, עוד <i>שאלה</i>")
+    office.inbox_desk._changed(office.business, furnished.talk)
+    page.locator("[data-live=said]").get_by_text("רגע, עוד <i>שאלה</i>").wait_for()
+    assert page.get_by_label("הודעה חדשה").input_value() == "רגע, אני"  # what was begun stays
+    page.get_by_role("button", name="לקחת את השיחה").click()
+    page.get_by_text("התשובות כאן אצל דנה כהן").wait_for()
+    page.get_by_label("הודעה חדשה").fill("כאן דנה, במה אפשר לעזור?")
+    page.get_by_role("button", name="שליחה").click()
+    page.locator(".chat-end").get_by_text("כאן דנה, במה אפשר לעזור?").wait_for()
+    assert page.locator(".chat-end [data-state]").last.get_attribute("data-state") == "queued"
+    page.get_by_role("button", name="להחזיר לסוכן").click()
+    page.get_by_text("הסוכן עונה כאן").wait_for()

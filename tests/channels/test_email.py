@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from moked.channels import Address, Outbound
+from moked.channels import Address, Link, MessageState, Outbound
 from moked.channels.email import Email
 from moked.channels.smtp import Server
 
@@ -72,10 +72,10 @@ async def test_a_refusal_says_whether_to_try_again(smtp, refuse, error, again):
     smtp.refuse = refuse
     one = channel(smtp)
     result = await one.send(MAIL)
-    assert (result.error, result.again) == (error, again)
-    assert not (await one.health()).ready
+    assert (result.error, result.state is MessageState.QUEUED) == (error, again)
+    assert one.health().state is Link.FAILED
 
 
 async def test_a_server_that_is_away_is_tried_again():
     result = await Email(Server("127.0.0.1", 9, "desk@example.com", "none")).send(MAIL)
-    assert (result.error, result.again) == ("smtp_unavailable", True)
+    assert (result.error, result.state) == ("smtp_unavailable", MessageState.QUEUED)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from moked.channels import MessageState
 from moked.channels.policy import ChannelRules, Purpose
 from moked.channels.wishes import DETAILS, OPT_OUT, YES
 from moked.crm import consents
@@ -16,7 +17,7 @@ from moked.crm.aftercall import FollowUps
 from moked.crm.followups import TEXTS, WORDS, Ended, Target, WrongText, checked, fill, plan
 from moked.crm.leads import Origin
 from moked.crm.service import Crm
-from moked.crm.tables_policy import ConsentRow, MessageState, OutboundMessage
+from moked.crm.tables_policy import ConsentRow, OutboundMessage
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, TurnRecord
 
 NOW = datetime(2026, 11, 28, 1, 0, tzinfo=UTC)  # the night of a Saturday

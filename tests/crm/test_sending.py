@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import ChannelCaps, SendResult
+from moked.channels import ChannelCaps, MessageState, SendResult
 from moked.channels.policy import ANY, Purpose, Verdict
 from moked.crm import consents, sending
 from moked.crm.audit import Actor
@@ -15,7 +15,7 @@ from moked.crm.inbound import REMOVED, received
 from moked.crm.models import AuditEntry, Contact, UserAccount
 from moked.crm.permissions import UserRole
 from moked.crm.service import Crm
-from moked.crm.tables_policy import ConsentRow, MessageState, OutboundMessage, Suppression
+from moked.crm.tables_policy import ConsentRow, OutboundMessage, Suppression
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday, half past twelve in Israel
 NIGHT = NOW + timedelta(hours=12)
@@ -82,12 +82,12 @@ def test_what_they_asked_for_is_sent_once(office):
     again = office.queue(asked_at=NOW)
     assert (first.new, again.new, again.id) == (True, False, first.id)
     (claimed,) = office.claim()
-    assert (claimed.family, claimed.out.key, claimed.out.to.value) == ("sms", f"{office.business}:k1", PHONE)
+    assert (claimed.line, claimed.out.key, claimed.out.to.value) == ("sms", f"{office.business}:k1", PHONE)
     assert office.claim() == []
-    sending.settle(office.session, first.id, SendResult("SM1"), NOW)
+    sending.settle(office.session, first.id, SendResult(MessageState.SENT, "SM1"), NOW)
     assert (office.row(first).state, office.row(first).sent_at) == (MessageState.SENT, NOW)
-    sending.reported(office.session, office.business, "SM1", MessageState.READ)
-    sending.reported(office.session, office.business, "SM1", MessageState.DELIVERED)
+    sending.reported(office.session, office.business, "SM1", MessageState.READ, NOW)
+    sending.reported(office.session, office.business, "SM1", MessageState.DELIVERED, NOW)
     assert office.row(first).state is MessageState.READ
 
 
@@ -198,7 +198,7 @@ def test_a_failure_is_tried_again_later_and_not_for_ever(office):
     now = NOW
     for _ in range(5):
         office.claim(now)
-        sending.settle(office.session, queued.id, SendResult(error="smtp_451", again=True), now)
+        sending.settle(office.session, queued.id, SendResult(MessageState.QUEUED, error="smtp_451"), now)
         now += timedelta(hours=1)
     assert (office.row(queued).state, office.row(queued).attempts) == (MessageState.FAILED, 5)
 

@@ -3,8 +3,9 @@
 import anyio
 import pytest
 
-from moked.channels import Address, ChannelCaps, Outbound, SendResult
-from moked.crm.sending import Claimed
+from moked.channels import PHONE, Address, ChannelCaps, MessageState, Outbound, SendResult
+from moked.crm.sending import BEHIND, Claimed
+from moked.errors import Failure, ProviderError
 from moked.jobs.sending import once, send_due
 
 pytestmark = pytest.mark.anyio
@@ -19,11 +20,12 @@ class Box:
         self.settled = anyio.Event()
         self.failures = 0
 
-    def claim(self, caps):
+    def claim(self, caps, only=None):
         if self.failures:
             self.failures -= 1
             raise OSError("the database is away")
-        found, self.left = self.left, []
+        found = [one for one in self.left if only in (None, one.line)]
+        self.left = [one for one in self.left if one not in found]
         return found
 
     def settle(self, message_id, result):
@@ -34,42 +36,66 @@ class Box:
     def recover(self, caps):
         return 0
 
+    def strand(self, caps):
+        return 0
+
 
 class Channel:
     caps = ChannelCaps()
 
-    def __init__(self, kind="sms.test", error=None):
-        self.kind, self.error, self.sent = kind, error, []
-
-    async def start(self, sink):
-        raise AssertionError("nobody starts it here")
-
-    async def health(self):
-        raise AssertionError
+    def __init__(self, kind="sms.test", error=None, results=()):
+        self.kind, self.error, self.sent, self.results = kind, error, [], list(results)
 
     async def send(self, out):
         if self.error:
             raise self.error
         self.sent.append(out.key)
-        return SendResult(f"id-{out.key}")
+        return self.results.pop(0) if self.results else SendResult(MessageState.SENT, f"id-{out.key}")
 
 
-def message(number, family="sms"):
-    return Claimed(number, family, Outbound(f"k{number}", Address("pn", "+972502345678"), "שלום"))
+def message(number, line="sms", to="+972502345678"):
+    return Claimed(number, line, Outbound(f"k{number}", Address(PHONE, to), "שלום"), 1)
 
 
 async def test_messages_of_one_channel_go_in_their_order():
     box, channel = Box(message(1), message(2)), Channel()
-    assert await once(box, {"sms": channel}, {"sms": channel.caps}) == 2
+    assert await once(box, "sms", channel, {"sms": channel.caps}) == 2
     assert channel.sent == ["k1", "k2"]
     assert {number: result.provider_id for number, result in box.results.items()} == {1: "id-k1", 2: "id-k2"}
 
 
 async def test_a_channel_that_breaks_is_no_harm_to_another():
     box, good, bad = Box(message(1), message(2, "email")), Channel(), Channel("email.test", ValueError("boom"))
-    await once(box, {"sms": good, "email": bad}, {"sms": good.caps, "email": bad.caps})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: send_due(box, {"sms": good, "email": bad}, every_s=0.001))
+        with anyio.fail_after(10):
+            await box.settled.wait()
+        tasks.cancel_scope.cancel()
     assert box.results[1].provider_id == "id-k1"
-    assert (box.results[2].error, box.results[2].again) == ("channel_failed", False)
+    assert (box.results[2].state, box.results[2].error) == (MessageState.FAILED, "channel_failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (ProviderError("sms", Failure.CONFIG, "no such number"), MessageState.FAILED),
+        (ProviderError("sms", Failure.TIMEOUT, "late"), MessageState.QUEUED),
+    ],
+)
+async def test_what_a_provider_says_of_itself_decides_whether_to_try_again(error, state):
+    box, channel = Box(message(1)), Channel(error=error)
+    await once(box, "sms", channel, {"sms": channel.caps})
+    assert box.results[1].state is state
+
+
+async def test_what_follows_a_message_that_was_put_off_does_not_overtake_it():
+    away = SendResult(MessageState.QUEUED, error="unreachable")
+    box, channel = Box(message(1), message(2), message(3, to="+972541112233")), Channel(results=[away])
+    told = []
+    assert await once(box, "sms", channel, {"sms": channel.caps}, told.append) == 2
+    assert channel.sent == ["k1", "k3"]
+    assert (box.results[2].state, box.results[2].error) == (MessageState.QUEUED, BEHIND)
+    assert told == [1, 1]
 
 
 async def test_a_database_that_was_away_is_asked_again():

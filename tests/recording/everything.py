@@ -16,7 +16,7 @@ HOUSE = frozenset(
         # Its own people.
         "user_account", "user_session", "user_phone", "login_attempt", "api_key", "audit_entry",
         # The machinery.
-        "media_node", "rollout_state", "rollout_change", "job_worker",
+        "media_node", "rollout_state", "rollout_change", "job_worker", "channel_account", "channel_lease",
         # Numbers that cannot be read any more.
         "suppression", "dnc_check",
     }
@@ -53,6 +53,7 @@ def furnish(engine, lead_id: int, needle: str) -> list[str]:
                 "outbound_message": {"call_sid": call.sid, "contact_id": None},
                 "stream_ticket": {"call_sid": call.sid},
                 "task": {"call_id": None},
+                "whatsapp_auth": {"key_id": f"{(contact.phone or '').removeprefix('+')}.0"},
                 "webhook_delivery": {"payload": {"data": {"id": lead.id, "stage": "new", "need": needle}}},
             }.get(table.name, {})
             values = {c.name: known.get(c.name, _value(c, ids, text)) for c in table.columns if _wanted(c, table)}

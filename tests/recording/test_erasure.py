@@ -7,12 +7,16 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from moked.channels import BAILEYS, LID, Address, Inbound, Kind
+from moked.channels import PHONE as PHONE_SCHEME
+from moked.crm import consents
 from moked.crm.audit import Actor
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure, Held, StillTalking
+from moked.crm.inbox import Inbox
 from moked.crm.leads import Stage
 from moked.crm.models import AuditEntry, Call, Contact, Lead, Turn
 from moked.crm.permissions import UserRole
@@ -22,7 +26,9 @@ from moked.crm.privacy_rules import Rules
 from moked.crm.retention import Retention
 from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
+from moked.crm.tables_policy import OutboundMessage
 from moked.crm.tables_privacy import PurgeRun
+from moked.crm.tables_whatsapp import Conversation, Message
 from moked.erasing import Leftovers
 from moked.errors import Failure, ProviderError
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, Segment, TurnRecord
@@ -84,12 +90,26 @@ class Office:
         self.now = later
         return lead
 
+    def writes(self, words, phone=PHONE, *, also=(), answer="רשמנו", ago=timedelta(0), **more):
+        """A message that came `ago`, and what the agent answered, on its way out."""
+        later, self.now = self.now, self.now - ago
+        inbox = Inbox(self.engine, clock=lambda: self.now)
+        self.written = getattr(self, "written", 0) + 1
+        where = Address(PHONE_SCHEME, phone) if phone.startswith("+") else Address(LID, phone)
+        came = Inbound(BAILEYS, "", f"3A{self.written}", where, self.now, also=also, name="רותי", text=words, **more)
+        talk = inbox.receive(self.business, came).conversation_id
+        draft = LeadDraft(name="רותי", need=words, sources={"need": FieldSource(1, words, 0.9)})
+        for wanted in inbox.waiting(self.business, quiet_for=timedelta(0)):
+            assert inbox.answered(wanted, [f"{answer}: {words}"], {"state": words}, draft)
+        self.now = later
+        return talk
+
     def contact(self, phone):
         return self.erasure.find(self.business, phone)
 
     def rows(self, what):
         with Session(self.engine) as session:
-            return session.scalars(select(what)).all()
+            return session.scalars(select(what) if isinstance(what, type) else what).all()
 
 
 @pytest.fixture
@@ -142,7 +162,7 @@ def test_after_erasing_nothing_of_a_person_is_anywhere(office):
     assert found(needles, office.data, office.engine) == []
     assert office.erasure.suppressed(office.business, PHONE)
     assert not office.erasure.suppressed(office.business, OTHER)
-    assert not office.erasure.suppressed(office.business + 1, PHONE)
+    assert not office.erasure.suppressed(office.crm.ensure_business("השכנים", key="other"), PHONE)
     # The other one's is all there.
     assert [lead.name for lead in office.rows(Lead)] == ["אבי"]
     assert office.studio.find("CA2").duration_ms == 2000
@@ -270,3 +290,59 @@ def test_a_sealed_field_is_shown_on_record(office):
     with pytest.raises(LookupError):
         office.desk.reveal(office.by, lead, "אחר")
     assert [entry.action for entry in office.rows(AuditEntry)] == ["lead.revealed"]
+
+
+def test_what_was_written_with_a_person_is_handed_out_and_goes_with_them(office):
+    office.writes(SECRET)
+    office.writes(SECRET, "77001")  # before anybody knew whose this is
+    office.writes("זה אני", "77001", also=(Address(PHONE_SCHEME, PHONE),))
+    office.writes("עניין אחר לגמרי", OTHER)
+    office.writes("", kind=Kind.VOICE, raw="cmF3LXNlY3JldA")
+    contact = office.contact(PHONE)
+    with Session(office.engine) as session, session.begin():
+        consents.revoke(
+            session, business_id=office.business, contact_id=contact, how="message", now=NOW, text=f"הסר {SECRET}"
+        )
+    data = b"".join(office.erasure.export(office.by, office.business, contact))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        told = json.loads(archive.read("data.json"))
+    records = told["records"]
+    said = [one["text"] for one in records["message"]]
+    assert said[:4] == [SECRET, f"רשמנו: {SECRET}"] * 2
+    assert {one["value"] for one in records["channel_identity"]} == {PHONE, "77001"}
+    assert (len(told["merged"]), records["consent"][0]["text"]) == (1, f"הסר {SECRET}")
+    assert f"רשמנו: {SECRET}" in [one["text"] for one in records["outbound_message"]]
+    assert "עניין אחר" not in json.dumps(told, ensure_ascii=False)
+    needles = [SECRET, PHONE, PHONE[1:], "77001", "cmF3LXNlY3JldA"]
+    assert len(found(needles, office.data, office.engine)) >= len(needles)
+
+    assert office.erasure.erase(office.by, office.business, contact).leads == 2
+    assert found(needles, office.data, office.engine) == []
+    assert office.erasure.suppressed(office.business, PHONE)
+    assert [row.text for row in office.rows(Message)] == ["עניין אחר לגמרי", "רשמנו: עניין אחר לגמרי"]
+
+
+def test_old_messages_lose_their_words_and_old_conversations_go(office):
+    office.writes(SECRET, ago=timedelta(days=400))
+    office.writes("עניין אחר לגמרי", OTHER, ago=timedelta(days=20))
+    with Session(office.engine) as session, session.begin():
+        session.execute(update(OutboundMessage).values(state="sent"))
+        write_rules(session, office.business, Rules(transcripts_days=30, leads_days=365), NOW)
+    (dry,) = office.retention.purge(NOW, dry=True).values()
+    assert (dry.messages, len(office.rows(Message))) == (3, 4)  # what came, what we said, what was sent
+    (done,) = office.retention.purge(NOW).values()
+    assert done.messages == 3
+    said = office.rows(select(Message.text).order_by(Message.id))
+    assert said == ["", "", "עניין אחר לגמרי", "רשמנו: עניין אחר לגמרי"]
+    known = office.rows(select(Conversation.agent).order_by(Conversation.id))
+    assert known == [None, {"state": "עניין אחר לגמרי"}]
+    (lead, _) = office.rows(select(Lead).order_by(Lead.id))
+    office.crm.move_lead(lead.id, Stage.LOST)
+    with Session(office.engine) as session, session.begin():
+        session.execute(update(Lead).where(Lead.id == lead.id).values(updated_at=NOW - timedelta(days=399)))
+        session.execute(
+            update(Contact).where(Contact.id == lead.contact_id).values(updated_at=NOW - timedelta(days=399))
+        )
+    office.retention.purge(NOW)
+    assert [row.phone for row in office.rows(Contact)] == [OTHER]
+    assert found([SECRET, PHONE], office.data, office.engine) == []

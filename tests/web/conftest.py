@@ -20,6 +20,7 @@ class Office:
     """A running web plane and the carrier that calls it."""
 
     def __init__(self, engine):
+        self.engine = engine
         self.crm = Crm(engine)
         self.counted = []
         self.options = {}

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from moked.channels import BAILEYS, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
+from moked.channels.baileys import BaileysChannel
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
@@ -14,6 +16,8 @@ from moked.crm.delivering import Sending
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
+from moked.crm.inbox import Inbox
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
@@ -25,6 +29,7 @@ from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
+from moked.crm.sending import Outbox
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
@@ -111,6 +116,11 @@ class DeskOffice:
         self.live = Live(engine, clock=lambda: self.now)
         self.jobs = JobStore(engine, clock=lambda: self.now)
         self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
+        self.inbox = Inbox(engine, clock=lambda: self.now)
+        self.changed = []
+        self.inbox_desk = InboxDesk(
+            engine, clock=lambda: self.now, changed=lambda business, conversation: self.changed.append(conversation)
+        )
         self.setup = SetupLink(data_dir)
         self.privacy = self.privacy_parts(data_dir)
         self.business = self.crm.ensure_business("מזגנים בצפון")
@@ -176,6 +186,7 @@ class DeskOffice:
                 prices=Prices(0.02, 0.024, 16.0, 2.0),
                 recordings=self.recordings,
                 privacy=self.privacy,
+                inbox=self.inbox_desk,
             ),
         )
 
@@ -205,6 +216,38 @@ class DeskOffice:
     def program(self, by, scopes=SCOPES, days=None):
         """A client with a key that `by` made for those of `scopes` they have."""
         return Program(self.app, self.keys.make(by, "CRM", {one for one in scopes if by.may(one)}, days))
+
+    def writes(self, text, phone="+972502345678", name="רותי לוי", *, id=None, business=None, ago=timedelta(0), **more):
+        """A message that came `ago`; returns its conversation's id."""
+        later, self.now = self.now, self.now - ago
+        self.written = getattr(self, "written", 0) + 1
+        came = Inbound(
+            BAILEYS, "", id or f"3A{self.written}", Address(PHONE, phone), self.now, name=name, text=text, **more
+        )
+        stored = self.inbox.receive(business or self.business, came)
+        self.now = later
+        return stored.conversation_id
+
+    def leaves(self, result=None, reports=()):
+        """The sender's round: what is due by WhatsApp is sent, with this result; then what is reported of it."""
+        box, sent = Outbox(self.engine, clock=lambda: self.now), []
+        while claimed := box.claim({"whatsapp": BaileysChannel.caps}):
+            for one in claimed:
+                box.settle(one.id, result or SendResult(MessageState.SENT, one.out.key))
+                sent.append(one)
+            if result is not None:
+                break
+        for one in sent:
+            for told in reports:
+                self.inbox.reported(one.business_id, Report(BAILEYS, one.out.key, told))
+        return sent
+
+    def answers(self, *texts, agent=None, draft=None, person=False, ago=timedelta(0)):
+        """What the agent writes to whoever waits."""
+        later, self.now = self.now, self.now - ago
+        for wanted in self.inbox.waiting(self.business, quiet_for=timedelta(0)):
+            assert self.inbox.answered(wanted, texts, agent, draft, person)
+        self.now = later
 
     def call(self, sid, caller, draft=None, *, outcome=Outcome.COMPLETED, turns=(), business=None, ago=timedelta(0)):
         """A whole call that ended `ago`; returns what it left."""
@@ -268,6 +311,27 @@ def furnish(office):
     office.crm.open_call(CallStart("CA92", "AC1", "+972505550000", "+97235551234"), office.business)
     office.crm.redeem_ticket(office.crm.mint_ticket("CA92"), "CA92")
     return ids
+
+
+def chatter(office):
+    """Conversations of all kinds; returns the id of the one with most in it."""
+    office.writes("שלחו לי הצעת מחיר בבקשה", "+972541112233", "סבטלנה גורביץ׳", ago=timedelta(days=1, hours=2))
+    office.answers("שלום סבטלנה, באיזו עיר ההתקנה?", ago=timedelta(days=1, hours=2))
+    office.writes("אפשר לדבר עם מישהו?", "+972587776655", "יעל בן־דוד", ago=timedelta(hours=5))
+    office.answers("בשמחה, מישהו ימשיך כאן.", person=True, ago=timedelta(hours=5))
+    talk = office.writes("היי", ago=timedelta(minutes=9))
+    office.answers("שלום, הגעתם למזגנים בצפון, מדבר העוזר הדיגיטלי. במה אפשר לעזור?", ago=timedelta(minutes=9))
+    office.writes("המזגן בסלון מטפטף כבר יומיים, ואין לי מושג מה לעשות 😕", ago=timedelta(minutes=8), kind=Kind.VOICE)
+    office.answers(
+        "מצטער לשמוע. אפשר לשלוח טכנאי:\n• היום אחרי 16:00\n• מחר בבוקר\nמה מתאים?",
+        ago=timedelta(minutes=7),
+        draft=draft(),
+    )
+    office.leaves(reports=[MessageState.READ])
+    office.writes("מחר בבוקר, תודה!", ago=timedelta(minutes=2))
+    office.answers("רשמתי. נתראה מחר.", draft=draft())
+    office.leaves(SendResult(MessageState.FAILED, error="reachout_limited"))
+    return talk
 
 
 class Browser:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from moked.channels import MessageState
 from moked.channels.policy import Purpose
 from moked.crm import consents, sending
 from moked.crm.models import Contact
@@ -15,7 +16,6 @@ from moked.crm.tables_policy import (
     Dial,
     DialKind,
     DialState,
-    MessageState,
     OutboundMessage,
     SendingPolicy,
     UserPhone,

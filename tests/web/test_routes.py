@@ -45,6 +45,10 @@ edit         GET POST /contacts/<int:contact_id>/merge
 edit         POST /contacts/<int:contact_id>/consent /contacts/<int:contact_id>/removal
 edit         POST /contacts/<int:contact_id>/call /contacts/<int:contact_id>/agent_call
 edit         POST /tasks/<int:task_id>/snooze /tasks/<int:task_id>/assignee
+view         GET /inbox /inbox/<int:conversation_id>
+edit         POST /inbox/<int:conversation_id>/seen /inbox/<int:conversation_id>/take
+edit         POST /inbox/<int:conversation_id>/hand_back /inbox/<int:conversation_id>/send
+channels     GET /channels | POST /channels/whatsapp
 assign       POST /leads/<int:lead_id>/owner
 setup        GET /leads/setup | POST /leads/setup/fields /leads/setup/fields/<int:field_id>/remove /leads/setup/reasons
 files        GET POST /contacts/import /export | GET /contacts/import/<int:job_id> /export/<int:job_id>
@@ -120,6 +124,7 @@ class Server:
             "task_id": self.desk.desk.task_list(self.desk.business).rows[0].id, "sid": "CA0", "name": "desk.css",
             "user_id": next(one.id for one in self.desk.access.users(self.desk.business) if one.name == "x"),
             "endpoint_id": hook.id, "delivery_id": self.desk.hooks.ping(self.owner, hook.id),
+            "conversation_id": self.desk.writes("שלום"),
             "key_id": self.desk.keys.all(self.desk.business)[0][0].id, "number": "+972501234567",
             "part": "profile", "version": 1,
             **dict.fromkeys(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from moked.crm.after import AfterCalls
+from moked.crm.inbox_desk import Order
 from moked.crm.leads import NoLead, Origin, Stage
 from moked.crm.permissions import UserRole
 from moked.crm.retries import CODES
@@ -73,8 +74,9 @@ def test_styles_and_pages_use_no_left_and_right():
 def test_every_action_on_record_has_words():
     crm = DESK.parents[1] / "crm"
     actions = set()
-    kinds = "user|session|lead|task|contact|key|webhook|job|message|consent|outreach|registry|call|campaign|agent"
+    kinds = "user|session|lead|task|contact|key|webhook|job|message|consent|outreach|registry|call|campaign|agent|inbox"
     for path in crm.glob("*.py"):
         actions |= set(re.findall(rf'audit\.note\([^)]*?"((?:{kinds})\.[a-z_]+)"', path.read_text("utf-8")))
+    actions |= {f"channel.{order.value}" for order in Order}
     assert len(actions) > 15
     assert {f"audit.{action}" for action in actions} <= set(words.catalogue("he"))

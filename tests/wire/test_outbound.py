@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from emulators.callee import Answer
 from emulators.second_leg import Manner
 from moked import outreach, telephony
-from moked.channels import ChannelCaps, SendResult
+from moked.channels import ChannelCaps, MessageState, SendResult
 from moked.channels.policy import Purpose
 from moked.crm import consents, db, dialling
 from moked.crm.models import Contact
@@ -81,7 +81,7 @@ class Sms:
 
     async def send(self, out):
         self.sent.append(out)
-        return SendResult(f"SM{len(self.sent)}")
+        return SendResult(MessageState.SENT, f"SM{len(self.sent)}")
 
 
 async def test_the_owner_hears_of_a_call_within_seconds_of_its_end(tmp_path, monkeypatch):

@@ -5,14 +5,13 @@ sent twice.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Final
 
 from anyio import to_thread
 
-from moked.channels import ChannelCaps, ChannelHealth, Inbound, Outbound, SendResult
+from moked.channels import ChannelCaps, ChannelHealth, Link, MessageState, Outbound, SendResult
 from moked.channels.smtp import Server, connected, send
 from moked.errors import Failure, ProviderError
 
@@ -20,6 +19,8 @@ _AGAIN: Final = frozenset({Failure.UNAVAILABLE, Failure.TIMEOUT, Failure.QUOTA})
 
 
 class Email:
+    """A `channels.Carrier`: mail only goes out."""
+
     kind = "email.smtp"
     caps = ChannelCaps(max_text=100_000)
 
@@ -27,14 +28,11 @@ class Email:
         self._server = server
         self._last_error = ""
 
-    async def start(self, sink: Callable[[Inbound], Awaitable[None]]) -> None:
-        """Mail only goes out."""
-
     async def send(self, out: Outbound) -> SendResult:
         return await to_thread.run_sync(self._send, out)
 
-    async def health(self) -> ChannelHealth:
-        return ChannelHealth(not self._last_error, self._last_error)
+    def health(self) -> ChannelHealth:
+        return ChannelHealth(Link.FAILED if self._last_error else Link.OPEN, self._last_error)
 
     def _send(self, out: Outbound) -> SendResult:
         message = EmailMessage()
@@ -48,6 +46,8 @@ class Email:
                 send(smtp, message)
         except ProviderError as error:
             self._last_error = f"smtp_{error.kind.value}"
-            return SendResult(error=self._last_error, again=error.kind in _AGAIN)
+            return SendResult(
+                MessageState.QUEUED if error.kind in _AGAIN else MessageState.FAILED, error=self._last_error
+            )
         self._last_error = ""
-        return SendResult(message_id)
+        return SendResult(MessageState.SENT, message_id)

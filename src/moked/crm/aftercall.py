@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from moked.channels import optout, wishes
+from moked.channels import MessageState, optout, wishes
 from moked.channels.policy import ChannelRules, Purpose
 from moked.crm import consents, sending
 from moked.crm.followups import Ended, Message, Target, plan
@@ -23,7 +23,6 @@ from moked.crm.leads import caller_phone
 from moked.crm.models import Business, Call, CallEvent, Lead, Task, Turn
 from moked.crm.sending import Queued
 from moked.crm.settle import insert
-from moked.crm.tables_policy import MessageState
 from moked.records import LeadDraft
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from moked.channels import optout
 from moked.channels.policy import Purpose
 from moked.crm import consents, sending
+from moked.crm.sending import Queued
 from moked.crm.settle import insert
 from moked.crm.tables_policy import ChannelSeen
 
@@ -18,17 +19,42 @@ REMOVED: Final = "הוסרת מרשימת הפנייה שלנו, ולא נפנה
 
 
 def received(
-    session: Session, *, business_id: int, contact_id: int, channel: str, to: str, text: str, key: str, now: datetime
-) -> bool:
-    """Note it; True where they asked to be removed: that is done, confirmed once, and no agent answers.
+    session: Session,
+    *,
+    business_id: int,
+    contact_id: int,
+    channel: str,
+    to: str,
+    text: str,
+    key: str,
+    now: datetime,
+    at: datetime | None = None,
+) -> Queued | None:
+    """Note it; where they asked to be removed: that is done, confirmed once by what is returned, and no agent answers.
 
-    `to` is where they wrote from, `key` the provider's id of the message.
+    `channel` is the family, `to` where they wrote from, `key` the provider's id of it, `at` when it was written.
     """
-    seen(session, contact_id, channel, now)
+    seen(session, contact_id, channel, at or now)
     if not optout.in_message(text):
-        return False
+        return None
+    return removed(
+        session,
+        business_id=business_id,
+        contact_id=contact_id,
+        channel=channel,
+        to=to,
+        text=text,
+        key=key,
+        now=now,
+    )
+
+
+def removed(
+    session: Session, *, business_id: int, contact_id: int, channel: str, to: str, text: str, key: str, now: datetime
+) -> Queued:
+    """They asked to be left alone, in the words of `text`: from now on they are, and are told so once by `key`."""
     consents.revoke(session, business_id=business_id, contact_id=contact_id, how="message", now=now, text=text)
-    sending.queue(
+    return sending.queue(
         session,
         business_id=business_id,
         contact_id=contact_id,
@@ -40,7 +66,6 @@ def received(
         now=now,
         asked_at=now,
     )
-    return True
 
 
 def seen(session: Session, contact_id: int, channel: str, at: datetime) -> None:

@@ -28,6 +28,11 @@ def call_key(call_sid: str) -> str:
     return f"call:{call_sid}"
 
 
+def reading_key(call_sid: str) -> str:
+    """The key of reading a call whose transcript has been written anew."""
+    return f"read:{call_sid}"
+
+
 def put(
     session: Session,
     name: str,

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from moked.channels import MessageState
 from moked.channels.policy import ChannelRules, Decision, Purpose
 from moked.crm import audit, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
@@ -34,8 +35,8 @@ from moked.crm.tables_policy import (
     Dial,
     DialKind,
     DialState,
-    MessageState,
     OutboundMessage,
+    Reply,
     SendingPolicy,
     UserPhone,
 )
@@ -120,8 +121,9 @@ class Outreach:
     def messages(
         self, business_id: int, state: MessageState | None = None, page: int = 1
     ) -> Page[tuple[OutboundMessage, str]]:
-        """The latest first, each with its contact's name; '' for a notice to the business."""
-        rules = [OutboundMessage.business_id == business_id]
+        """The latest first, each with its contact's name; '' for a notice to the business. Answers in conversations are
+        where they were written: in the inbox."""
+        rules = [OutboundMessage.business_id == business_id, OutboundMessage.reply == Reply.NONE]
         if state is not None:
             rules.append(OutboundMessage.state == state)
         with self._read.begin() as session:
@@ -160,7 +162,7 @@ class Outreach:
                 ).all(),
                 session.scalars(
                     select(OutboundMessage)
-                    .where(OutboundMessage.contact_id == contact_id)
+                    .where(OutboundMessage.contact_id == contact_id, OutboundMessage.reply == Reply.NONE)
                     .order_by(OutboundMessage.id.desc())
                     .limit(_SHOWN)
                 ).all(),

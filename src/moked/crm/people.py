@@ -13,12 +13,17 @@ from sqlalchemy import Insert, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from moked.crm import search
+from moked.channels import PHONE, Address
+from moked.crm import folding, search
 from moked.crm.models import Base, Contact
 from moked.crm.tables_crm import ChannelIdentity, ContactMerge, SearchEntry
+from moked.crm.tables_policy import ChannelSeen
+from moked.crm.tables_whatsapp import Conversation
 
-TEL = "tel"
+TEL = PHONE
 UNDO_FOR = timedelta(days=30)
+_LEARNT = "WhatsApp"
+"""Who merged two contacts, where nobody did: their number was learnt."""
 
 
 def insert(session: Session, table: type[Base]) -> Any:
@@ -57,6 +62,52 @@ def at_number(session: Session, business_id: int, number: str, now: datetime) ->
     return locked(session, known.id)
 
 
+def at_addresses(session: Session, business_id: int, addresses: Sequence[Address], name: str, now: datetime) -> Contact:
+    """The one person behind `addresses`, made where nobody knows any of them; locked.
+
+    WhatsApp may tell a number, an identity of its own, or both. Who was known by the identity alone is merged into who
+    has the number as soon as both are told together; two numbers are two people, whoever's telephone they use.
+    """
+    number = next((one.value for one in addresses if one.scheme == PHONE), None)
+    known = [known_at(session, business_id, one.value, one.scheme) for one in addresses]
+    if number is not None:
+        query = select(Contact).where(Contact.business_id == business_id, Contact.phone == number)
+        known.append(session.scalars(query).one_or_none())
+    ids = sorted({contact.id for contact in known if contact is not None})
+    found = {who.id: who for who in (locked(session, contact_id) for contact_id in ids)}
+    if found:
+        ordered = sorted(found.values(), key=lambda one: (one.phone != number, one.phone is None, one.id))
+        kept = ordered[0]
+        for other in ordered[1:]:
+            if other.phone is None:
+                merge(session, kept, other, who=_LEARNT, now=now)
+        if number is not None and kept.phone is None:
+            kept.phone, kept.updated_at = number, now
+    elif number is not None:
+        kept = at_number(session, business_id, number, now)
+    else:
+        kept = Contact(business_id=business_id, phone=None, name="", created_at=now, updated_at=now)
+        session.add(kept)
+        session.flush()
+    if name and not kept.name and not kept.locked:
+        kept.name, kept.updated_at = name, now
+    for address in addresses:
+        add_identity(session, kept, address.scheme, address.value, now)
+        session.execute(
+            update(ChannelIdentity)
+            .where(
+                ChannelIdentity.contact_id == kept.id,
+                ChannelIdentity.scheme == address.scheme,
+                ChannelIdentity.value == address.value,
+            )
+            .values(verified_at=now)
+            .execution_options(synchronize_session=False)
+        )
+    session.flush()
+    search.index_contacts(session, [kept.id])
+    return kept
+
+
 def locked(session: Session, contact_id: int) -> Contact:
     """The contact, or the one it was merged into, held by this transaction."""
     while True:
@@ -89,7 +140,13 @@ def merge(session: Session, kept: Contact, gone: Contact, *, who: str, now: date
     elif gone.name and gone.name != kept.name:
         others.append({"name": gone.name, "call": "", "at": now.isoformat()})
     kept.aliases = list({other["name"]: other for other in others if other["name"] != kept.name}.values())
-    moved = {table.name: _move(session, table, column, gone.id, kept.id) for table, column in _belongings()}
+    before["folded"] = folding.fold(session, kept, gone)
+    session.flush()
+    staying = {Conversation.__tablename__: folding.stay(session, kept, gone)}
+    moved = {
+        table.name: _move(session, table, column, gone.id, kept.id, staying.get(table.name, ()))
+        for table, column in _belongings()
+    }
     gone.merged_into_id, kept.updated_at = kept.id, now
     done = ContactMerge(
         business_id=kept.business_id,
@@ -112,6 +169,7 @@ def unmerge(session: Session, done: ContactMerge, *, now: datetime) -> None:
     for table, column in _belongings():
         _back(session, table, column, done.moved.get(table.name, []), kept.id, gone.id)
     before = done.before
+    folding.unfold(session, before.get("folded", {}), kept)
     if kept.name == gone.name and not before["name"]:
         kept.name, kept.locked = before["name"], before["locked"]
     theirs = {gone.name, *(other["name"] for other in gone.aliases)}
@@ -129,13 +187,13 @@ def _belongings() -> Sequence[tuple[Table, str]]:
         for table in Base.metadata.sorted_tables
         for column in table.columns
         if any(key.column.table.name == Contact.__tablename__ for key in column.foreign_keys)
-        and table.name not in (ContactMerge.__tablename__, SearchEntry.__tablename__)
+        and table.name not in (ContactMerge.__tablename__, SearchEntry.__tablename__, ChannelSeen.__tablename__)
     ]
 
 
-def _move(session: Session, table: Table, column: str, source: int, to: int) -> list[int]:
+def _move(session: Session, table: Table, column: str, source: int, to: int, but: Sequence[int] = ()) -> list[int]:
     key = table.primary_key.columns.values()[0]
-    ids = list(session.scalars(select(key).where(table.c[column] == source)))
+    ids = list(session.scalars(select(key).where(table.c[column] == source, key.not_in(but))))
     if ids:
         session.execute(update(table).where(key.in_(ids)).values({column: to}))
     return ids

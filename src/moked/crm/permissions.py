@@ -23,6 +23,7 @@ class Permission(StrEnum):
     ASSIGN = "assign"  # who takes care of a lead
     SETUP = "setup"  # what is asked about leads: own fields, reasons why one is lost
     FILES = "files"  # contacts from a file, and lists as files
+    CHANNELS = "channels"  # the accounts that messages go through
     AUDIT = "audit"  # what everybody did
     ANALYTICS = "analytics"  # figures of all calls, and what they cost
     SETTINGS = "settings"  # the business, what its agent says, how calls are heard
@@ -64,6 +65,7 @@ _MANAGER = (
         Permission.SETTINGS,
         Permission.ROLLOUT,
         Permission.LISTEN_RECORDING,
+        Permission.CHANNELS,
     }
 )
 

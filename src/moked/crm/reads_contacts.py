@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from moked.crm.models import Call, Contact, Lead, Task
@@ -13,18 +13,30 @@ from moked.crm.people import UNDO_FOR
 from moked.crm.reading import Page, Reader, one_of
 from moked.crm.search import Kind
 from moked.crm.tables_crm import Activity, ChannelIdentity, ContactMerge
+from moked.crm.tables_whatsapp import Conversation, Message
 
 TIMELINE = 50
 _LIKELY = 10
 
 
 @dataclass(frozen=True, slots=True)
+class Talk:
+    """What was written at one stretch. `channel` is the family, `text` the last words, `author` as in `Message`."""
+
+    conversation_id: int
+    channel: str
+    count: int
+    author: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Happening:
-    """One line of a timeline. `kind`: 'call', 'task', 'lead', or 'activity'."""
+    """One line of a timeline. `kind`: 'call', 'talk', 'task', 'lead', or 'activity'."""
 
     at: datetime
     kind: str
-    row: Call | Task | Lead | Activity
+    row: Call | Task | Lead | Activity | Talk
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +129,31 @@ def _timeline(session: Session, contact: Contact, before: datetime | None) -> li
     others = latest(select(Activity).where(Activity.contact_id == contact.id), Activity.at)
     found = [
         *(Happening(call.started_at, "call", call) for call in calls),
+        *_talks(session, contact, before),
         *(Happening(task.created_at, "task", task) for task in tasks),
         *(Happening(lead.created_at, "lead", lead) for lead in leads),
         *(Happening(other.at, "activity", other) for other in others),
     ]
     return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _talks(session: Session, contact: Contact, before: datetime | None) -> list[Happening]:
+    """One line a talk, at its last message."""
+    last = func.max(Message.at)
+    talks = (
+        select(func.max(Message.id).label("newest"), func.count().label("count"), last.label("at"))
+        .join(Conversation, Conversation.id == Message.conversation_id)
+        .where(Conversation.contact_id == contact.id)
+        .group_by(Message.conversation_id, Message.talk)
+        .order_by(last.desc())
+        .limit(TIMELINE + 10)
+    )
+    found = (talks if before is None else talks.having(last < before)).subquery()
+    rows = session.execute(select(Message, found.c.count, found.c.at).join(found, found.c.newest == Message.id))
+    return [
+        Happening(at, "talk", Talk(row.conversation_id, row.channel, count, row.author, row.text))
+        for row, count, at in rows
+    ]
 
 
 def _lasting(session: Session, contact: Contact) -> int:

@@ -1,8 +1,9 @@
 """The retention clock: what a business keeps for how long, and the nightly purge that holds it to that.
 
     recordings   of calls that ended before the cut-off: their key goes, the files follow; the provider's copies too
-    transcripts  turns, written transcripts, drafts: their words go, the call stays in the lists
-    leads        closed before the cut-off: deleted; calls and contacts that nothing points to any more go with them
+    transcripts  turns, written transcripts, drafts, messages: their words go, the call stays in the lists
+    leads        closed before the cut-off: deleted; calls, conversations and contacts that nothing points to any more
+                 go with them
 
 A contact under legal hold keeps everything. What the provider could not delete stays on our record and is tried again
 the next night. A dry run counts and changes nothing but its own line in the log.
@@ -17,9 +18,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Engine, Select, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Select, and_, delete, exists, null, or_, select, update
 from sqlalchemy.orm import Session, sessionmaker
 
+from moked.channels import MessageState
 from moked.crm import db
 from moked.crm.leads import OPEN_STAGES
 from moked.crm.models import AuditEntry, Business, Call, CallEvent, Contact, Lead, StreamTicket, Turn
@@ -27,7 +29,9 @@ from moked.crm.privacy import forget_words, rules_of
 from moked.crm.privacy_rules import cutoffs
 from moked.crm.recordings import destroy
 from moked.crm.settle import VOICEMAIL
+from moked.crm.tables_policy import OutboundMessage
 from moked.crm.tables_privacy import PrivacyHold, PurgeRun, Recording
+from moked.crm.tables_whatsapp import Conversation, Message
 from moked.crm.traces import forget_calls
 from moked.errors import ProviderError
 
@@ -55,6 +59,7 @@ class Purged:
     leads: int = 0
     calls: int = 0
     contacts: int = 0
+    messages: int = 0  # written ones, whose words went, or that were sent
     provider: int = 0
     held: int = 0  # calls that were old enough, and stay
 
@@ -106,6 +111,7 @@ class Retention:
             words = exists().where(Turn.call_id == Call.id, or_(Turn.caller_text != "", Turn.said != ""))
             old = and_(mine, Call.ended_at < cut.transcripts)
             counts.transcripts = self._each(select(Call.id).where(old, words, ~_held()), _forget, dry=dry)
+            counts.messages = self._messages(business, cut.transcripts, dry=dry)
         if cut.leads is not None:
             free = ~exists().where(PrivacyHold.contact_id == Lead.contact_id)
             closed = and_(Lead.stage.not_in(OPEN_STAGES), Lead.updated_at < cut.leads)
@@ -113,7 +119,12 @@ class Retention:
             counts.leads = self._each(leads, delete_leads, dry=dry)
             calls = select(Call.id).where(mine, Call.ended_at < cut.leads, Call.lead_id.is_(None), ~_held())
             counts.calls = self._each(calls, delete_calls, dry=dry)
+            free_talk = ~exists().where(PrivacyHold.contact_id == Conversation.contact_id)
+            over = and_(Conversation.last_at < cut.leads, Conversation.lead_id.is_(None), free_talk)
+            talks = select(Conversation.id).where(Conversation.business_id == business, over)
+            self._each(talks, delete_conversations, dry=dry)
             alone = and_(
+                ~exists().where(Conversation.contact_id == Contact.id),
                 ~exists().where(Lead.contact_id == Contact.id),
                 ~exists().where(Call.contact_id == Contact.id),
                 ~exists().where(PrivacyHold.contact_id == Contact.id),
@@ -122,6 +133,30 @@ class Retention:
             counts.contacts = self._each(contacts, delete_contacts, dry=dry)
         self._record(business, counts, now, dry=dry)
         return counts
+
+    def _messages(self, business: int, before: datetime, *, dry: bool) -> int:
+        """The words of old messages: those of conversations, and those of what was sent."""
+        held = (
+            exists()
+            .where(Conversation.id == Message.conversation_id)
+            .where(PrivacyHold.contact_id == Conversation.contact_id)
+        )
+        old = and_(Message.business_id == business, Message.at < before, or_(Message.text != "", Message.raw != ""))
+        said = self._each(select(Message.id).where(old, ~held), _forget_messages, dry=dry)
+        sent = and_(
+            OutboundMessage.business_id == business,
+            OutboundMessage.created_at < before,
+            OutboundMessage.text != "",
+            OutboundMessage.state.not_in((MessageState.QUEUED, MessageState.APPROVAL, MessageState.SENDING)),
+            ~exists().where(PrivacyHold.contact_id == OutboundMessage.contact_id),
+        )
+        said += self._each(select(OutboundMessage.id).where(sent), _forget_sent, dry=dry)
+        free = ~exists().where(PrivacyHold.contact_id == Conversation.contact_id)
+        known = and_(
+            Conversation.business_id == business, Conversation.last_at < before, Conversation.agent.is_not(None)
+        )
+        self._each(select(Conversation.id).where(known, free), _forget_agent, dry=dry)
+        return said
 
     def _count(self, which: Select[int]) -> int:
         with self._read.begin() as session:
@@ -228,6 +263,29 @@ def delete_leads(session: Session, lead_ids: Sequence[int]) -> None:
 
 def delete_contacts(session: Session, contact_ids: Sequence[int]) -> None:
     session.execute(delete(Contact).where(Contact.id.in_(contact_ids)).execution_options(synchronize_session=False))
+
+
+def delete_conversations(session: Session, ids: Sequence[int]) -> None:
+    """With what was said in them, and the way out of our own messages."""
+    ours = select(Message.outbound_id).where(Message.conversation_id.in_(ids), Message.outbound_id.is_not(None))
+    for table, which in ((OutboundMessage, OutboundMessage.id.in_(ours)), (Conversation, Conversation.id.in_(ids))):
+        session.execute(delete(table).where(which).execution_options(synchronize_session=False))
+
+
+def _forget_messages(session: Session, ids: Sequence[int]) -> None:
+    gone = update(Message).where(Message.id.in_(ids)).values(text="", raw="")
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def _forget_sent(session: Session, ids: Sequence[int]) -> None:
+    gone = update(OutboundMessage).where(OutboundMessage.id.in_(ids)).values(text="", subject="", template_values=[])
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def _forget_agent(session: Session, ids: Sequence[int]) -> None:
+    """What the agent had learnt in a talk."""
+    gone = update(Conversation).where(Conversation.id.in_(ids)).values(agent=null())
+    session.execute(gone.execution_options(synchronize_session=False))
 
 
 def _forget(session: Session, call_ids: Sequence[int]) -> None:

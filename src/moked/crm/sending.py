@@ -4,22 +4,41 @@
     claim   -> sending, decided again with what holds by then: an opt-out that came in between stops it
     settle  -> sent | queued again, later | failed         reported -> delivered | read | failed
 
+Answers in a conversation (`Reply`) pass the same gate. They are no approach of ours, so they count for no limit, and
+none overtakes the one before it that is being tried.
+
+A row goes by the line of its family and business ('whatsapp@3'), else by that of the family ('email'), which is
+everybody's.
+
 A row is put to 'sending' before the channel hears of it. Whoever dies in between leaves it so: `recover` sends it again
 where the channel itself knows the key, and otherwise says that nobody knows, because twice is worse than late.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
+from sqlalchemy.orm import Session, aliased, sessionmaker
 
-from moked.channels import Address, ChannelCaps, Outbound, SendResult
+from moked.channels import (
+    LID,
+    MAIL,
+    NOT_CONNECTED,
+    PHONE,
+    Address,
+    ChannelCaps,
+    MessageState,
+    Outbound,
+    SendResult,
+    Template,
+    carrier_id,
+    later,
+)
 from moked.channels.policy import VOICE, ChannelRules, Decision, Facts, Purpose, Request, Verdict, Week, decide
 from moked.crm import audit, consents
 from moked.crm.audit import Actor
@@ -27,7 +46,7 @@ from moked.crm.db import READ_ONLY
 from moked.crm.holydays import rest_days
 from moked.crm.models import Business
 from moked.crm.settle import insert
-from moked.crm.tables_policy import ChannelSeen, Dial, DialKind, MessageState, OutboundMessage
+from moked.crm.tables_policy import ChannelSeen, Dial, DialKind, OutboundMessage, Reply
 
 DEFAULT_RULES: Mapping[str, ChannelRules] = {
     "sms": ChannelRules(),
@@ -41,11 +60,15 @@ _SAME: Mapping[str, tuple[str, ...]] = {"sms": ("sms", VOICE)}
 """Who called us has turned to us on their telephone: a text message to it is an answer."""
 
 _TRIES = 5
-_BACK_OFF = (timedelta(seconds=20), timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
+_BACK_OFF = (timedelta(seconds=3), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
+BEHIND = "behind"
+"""It was not tried: one before it, to the same person, was put off."""
+_NO_ATTEMPT = {NOT_CONNECTED: timedelta(seconds=2), BEHIND: timedelta(0)}
+_TOO_OLD = timedelta(hours=24)
+"""What no channel took for so long is not sent any more."""
 _LOST_AFTER = timedelta(minutes=2)
 _BATCH = 20
 _LEFT = (MessageState.SENDING, MessageState.SENT, MessageState.DELIVERED, MessageState.READ)
-_ORDER = _LEFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +83,12 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message that is to be sent now, by the channel of this family."""
+    """A message that is to be sent now, by the channel of this line."""
 
     id: int
-    family: str
+    line: str
     out: Outbound
+    business_id: int = 0
 
 
 def queue(
@@ -80,12 +104,15 @@ def queue(
     now: datetime,
     subject: str = "",
     template: str = "",
+    template_values: Sequence[str] = (),
+    reply: Reply = Reply.NONE,
     asked_at: datetime | None = None,
     call_sid: str = "",
     rules: ChannelRules | None = None,
 ) -> Queued:
     """Put a message on its way, in the caller's transaction. `channel`: 'sms', 'whatsapp', 'email', or 'desk', which
-    people read there. `contact_id` None: to the business's own people. `asked_at`: they asked for this one."""
+    people read there. `contact_id` None: to the business's own people. `asked_at`: they asked for this one. `reply`: an
+    answer in a conversation; a person's is written by somebody who is there now."""
     kept = session.scalars(
         select(OutboundMessage).where(OutboundMessage.business_id == business_id, OutboundMessage.key == key)
     ).one_or_none()
@@ -96,7 +123,9 @@ def queue(
         state = MessageState.SENT
     else:
         facts = facts_of(session, business_id, contact_id, channel, to, now, rules)
-        decision = decide(Request(purpose, channel, asked_at=asked_at), facts, now)
+        decision = decide(Request(purpose, channel, asked_at=asked_at, by_person=reply is Reply.PERSON), facts, now)
+        if decision.verdict is Verdict.TEMPLATE and not template:
+            decision = Decision(Verdict.BLOCKED, ("window_closed",))
         state = _state(decision)
     row = session.execute(
         insert(session, OutboundMessage)
@@ -109,6 +138,8 @@ def queue(
             subject=subject,
             text=text,
             template=template,
+            template_values=list(template_values),
+            reply=reply,
             purpose=purpose,
             key=key,
             state=state,
@@ -187,6 +218,7 @@ def _to_contact(session: Session, contact_id: int, zone: str, now: datetime) -> 
         OutboundMessage.contact_id == contact_id,
         OutboundMessage.state.in_(_LEFT),
         OutboundMessage.purpose != Purpose.REMOVAL,
+        OutboundMessage.reply == Reply.NONE,
         func.coalesce(OutboundMessage.sent_at, OutboundMessage.claimed_at) >= since,
     )
     calls = select(func.count()).where(
@@ -205,6 +237,7 @@ def _by_channel(session: Session, business_id: int, channel: str, zone: str, now
         OutboundMessage.channel == channel,
         OutboundMessage.state.in_(_LEFT),
         OutboundMessage.purpose != Purpose.OWNER_NOTICE,
+        OutboundMessage.reply == Reply.NONE,
         func.coalesce(OutboundMessage.sent_at, OutboundMessage.claimed_at) >= since,
     )
     return {today: session.scalar(messages) or 0}
@@ -227,33 +260,110 @@ def rules_of(caps: ChannelCaps) -> ChannelRules:
 # ---- the sender's side
 
 
-def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> list[Claimed]:
-    """The messages that go out now, by the family of each connected channel; each is decided anew."""
+def line_of(caps: Mapping[str, ChannelCaps], channel: str, business_id: int) -> str | None:
+    """The line a business's messages of this family go by; None where there is none."""
+    own = own_line(channel, business_id)
+    return own if own in caps else channel if channel in caps else None
+
+
+def own_line(channel: str, business_id: int) -> str:
+    """The line of one business alone."""
+    return f"{channel}@{business_id}"
+
+
+def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime, only: str | None = None) -> list[Claimed]:
+    """The messages that go out now, by the line of each connected channel (`only`: by this one); each is decided
+    anew."""
     rows = session.scalars(
         select(OutboundMessage)
-        .where(OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now)
+        .where(OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now, *_on_line(caps, only))
+        .where(~_kept_behind())
         .order_by(OutboundMessage.due_at, OutboundMessage.id)
         .limit(_BATCH)
         .with_for_update(skip_locked=True)
     ).all()
     found = []
     for row in rows:
-        if row.channel not in caps:
+        line = line_of(caps, row.channel, row.business_id)
+        if line is None:
             row.state, row.reason, row.reasons = MessageState.FAILED, "no_channel", ["no_channel"]
             continue
-        decision = _decide_again(session, row, rules_of(caps[row.channel]), now)
+        if row.first_at is not None and now - row.first_at > _TOO_OLD:
+            row.state, row.reason, row.reasons = MessageState.FAILED, "too_old", ["too_old"]
+            continue
+        decision = _decide_again(session, row, rules_of(caps[line]), now)
         if decision.verdict not in (Verdict.SEND, Verdict.TEMPLATE):
             continue
         row.state, row.claimed_at, row.attempts = MessageState.SENDING, now, row.attempts + 1
         session.flush()  # so that the next one's limits count it
-        template = row.template if decision.verdict is Verdict.TEMPLATE else ""
-        if decision.verdict is Verdict.TEMPLATE and not template:
-            row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
-            continue
-        text = _cut(row.text, caps[row.channel].max_text)
-        out = Outbound(f"{row.business_id}:{row.key}", _address(row), text, row.subject, template)
-        found.append(Claimed(row.id, row.channel, out))
+        template = None
+        if decision.verdict is Verdict.TEMPLATE:
+            if not row.template:
+                row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
+                continue
+            template = Template(row.template, values=tuple(row.template_values))
+        row.first_at = row.first_at or now
+        key = f"{row.business_id}:{row.key}"
+        if caps[line].idempotent:  # so that a report that comes before the channel's answer finds its message
+            key = row.provider_id = carrier_id(key)
+        text = _cut(row.text, caps[line].max_text)
+        out = Outbound(key, _address(row), text, row.subject, template)
+        found.append(Claimed(row.id, line, out, row.business_id))
     return found
+
+
+def _on_line(caps: Mapping[str, ChannelCaps], only: str | None) -> list[ColumnElement[bool]]:
+    if only is None:
+        return []
+    channel, _, business = only.partition("@")
+    rules: list[ColumnElement[bool]] = [OutboundMessage.channel == channel]
+    if business:
+        return [*rules, OutboundMessage.business_id == int(business)]
+    others = [int(line.partition("@")[2]) for line in caps if line.startswith(f"{channel}@")]
+    return [*rules, OutboundMessage.business_id.not_in(others)] if others else rules
+
+
+def _kept_behind() -> ColumnElement[bool]:
+    """An earlier answer to the same person is being sent, or was put off after a try."""
+    before = aliased(OutboundMessage)
+    return (
+        select(before.id)
+        .where(
+            OutboundMessage.reply != Reply.NONE,
+            before.reply != Reply.NONE,
+            before.business_id == OutboundMessage.business_id,
+            before.contact_id == OutboundMessage.contact_id,
+            before.channel == OutboundMessage.channel,
+            before.id < OutboundMessage.id,
+            or_(
+                before.state == MessageState.SENDING,
+                and_(before.state == MessageState.QUEUED, before.first_at.is_not(None)),
+            ),
+        )
+        .exists()
+    )
+
+
+def strand(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> int:
+    """Rows that are due and that no line of `caps` carries fail; returns of how many lines they were."""
+    waiting = (
+        select(OutboundMessage.channel, OutboundMessage.business_id)
+        .where(OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now)
+        .distinct()
+    )
+    lost = [
+        (channel, business) for channel, business in session.execute(waiting) if not line_of(caps, channel, business)
+    ]
+    for channel, business in lost:
+        rows = select(OutboundMessage).where(
+            OutboundMessage.state == MessageState.QUEUED,
+            OutboundMessage.due_at <= now,
+            OutboundMessage.channel == channel,
+            OutboundMessage.business_id == business,
+        )
+        for row in session.scalars(rows.with_for_update(skip_locked=True)):
+            row.state, row.reason, row.reasons = MessageState.FAILED, "no_channel", ["no_channel"]
+    return len(lost)
 
 
 def _cut(text: str, most: int) -> str:
@@ -267,7 +377,9 @@ def _cut(text: str, most: int) -> str:
 
 def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | None, now: datetime) -> Decision:
     facts = facts_of(session, row.business_id, row.contact_id, row.channel, row.to, now, rules)
-    request = Request(row.purpose, row.channel, asked_at=row.asked_at, approved=bool(row.approved_by))
+    by_person = row.reply is Reply.PERSON
+    approved = bool(row.approved_by)
+    request = Request(row.purpose, row.channel, asked_at=row.asked_at, approved=approved, by_person=by_person)
     decision = decide(request, facts, now)
     row.state, row.reason, row.reasons = _state(decision), decision.reasons[0], list(decision.reasons)
     if decision.until is not None:
@@ -276,7 +388,19 @@ def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | 
 
 
 def _address(row: OutboundMessage) -> Address:
-    return Address("email" if row.channel == "email" else "lid" if row.to.endswith("@lid") else "pn", row.to)
+    if row.channel == MAIL:
+        return Address(MAIL, row.to)
+    if row.to.endswith(_LID):
+        return Address(LID, row.to.removesuffix(_LID))
+    return Address(PHONE, row.to)
+
+
+def to_of(address: Address) -> str:
+    """How a row's `to` says an address."""
+    return f"{address.value}{_LID}" if address.scheme == LID else address.value
+
+
+_LID = "@lid"
 
 
 def settle(session: Session, message_id: int, result: SendResult, now: datetime) -> None:
@@ -284,11 +408,15 @@ def settle(session: Session, message_id: int, result: SendResult, now: datetime)
     row = session.get(OutboundMessage, message_id, with_for_update=True)
     if row is None or row.state is not MessageState.SENDING:
         return
-    if result.provider_id:
-        row.state, row.sent_at, row.provider_id = MessageState.SENT, now, result.provider_id
-    elif result.again and row.attempts < _TRIES:
+    row.provider_id = result.provider_id or row.provider_id
+    if result.state is MessageState.QUEUED and result.error in _NO_ATTEMPT:
+        row.state, row.attempts, row.due_at = MessageState.QUEUED, row.attempts - 1, now + _NO_ATTEMPT[result.error]
+        row.reason = result.error
+    elif result.state is MessageState.QUEUED and row.attempts < _TRIES:
         row.state, row.due_at = MessageState.QUEUED, now + _BACK_OFF[row.attempts - 1]
         row.reason = result.error
+    elif result.state is MessageState.SENT:
+        row.state, row.sent_at = MessageState.SENT, now
     else:
         row.state, row.reason = MessageState.FAILED, result.error
 
@@ -301,26 +429,32 @@ def recover(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) ->
         .with_for_update(skip_locked=True)
     ).all()
     for row in rows:
-        if row.channel in caps and caps[row.channel].idempotent:
+        line = line_of(caps, row.channel, row.business_id)
+        if line is not None and caps[line].idempotent:
             row.state = MessageState.QUEUED
         else:
             row.state, row.reason = MessageState.FAILED, "maybe_sent"
     return len(rows)
 
 
-def reported(session: Session, business_id: int, provider_id: str, state: MessageState) -> None:
-    """The provider's word on a message that was sent: never backwards; 'failed' after all."""
+def reported(
+    session: Session, business_id: int, provider_id: str, state: MessageState, now: datetime, error: str = ""
+) -> bool:
+    """The provider's word on a message that was sent (`channels.later`). False for one we do not know."""
     row = session.scalars(
         select(OutboundMessage)
         .where(OutboundMessage.business_id == business_id, OutboundMessage.provider_id == provider_id)
         .with_for_update()
     ).first()
-    if row is None or row.state not in _ORDER:
-        return
-    if state is MessageState.FAILED and row.state is MessageState.SENT:
-        row.state, row.reason = state, "provider"
-    elif state in _ORDER and _ORDER.index(state) > _ORDER.index(row.state):
-        row.state = state
+    if row is None:
+        return False
+    if (after := later(row.state, state)) is not row.state:
+        row.state, row.reported_at = after, now
+        if after is MessageState.FAILED:
+            row.reason = error or "provider"
+        else:
+            row.sent_at = row.sent_at or now
+    return True
 
 
 # ---- what people do
@@ -366,16 +500,16 @@ class Outbox:
         self._due = sessionmaker(engine.execution_options(**READ_ONLY))
         self._clock = clock
 
-    def claim(self, caps: Mapping[str, ChannelCaps]) -> list[Claimed]:
+    def claim(self, caps: Mapping[str, ChannelCaps], only: str | None = None) -> list[Claimed]:
         now = self._clock()
         due = select(OutboundMessage.id).where(
-            OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now
+            OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now, *_on_line(caps, only)
         )
         with self._due.begin() as session:  # asked often, and mostly for nothing: without the lock of a writer
             if session.scalar(due.limit(1)) is None:
                 return []
         with self._writing() as session:
-            return claim(session, caps, now)
+            return claim(session, caps, now, only)
 
     def settle(self, message_id: int, result: SendResult) -> None:
         with self._writing() as session:
@@ -384,6 +518,10 @@ class Outbox:
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int:
         with self._writing() as session:
             return recover(session, caps, self._clock())
+
+    def strand(self, caps: Mapping[str, ChannelCaps]) -> int:
+        with self._writing() as session:
+            return strand(session, caps, self._clock())
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:

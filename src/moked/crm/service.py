@@ -572,7 +572,7 @@ class Crm:
             )
             search.index_call(session, call.id)
             if segments and call.ended_at is not None:
-                self._follow(session, call, outbox.READ_AGAIN, f"read:{call.sid}", lane=outbox.LATER)
+                self._follow(session, call, outbox.READ_AGAIN, outbox.reading_key(call.sid), lane=outbox.LATER)
             return True
 
     def call_report(self, call_sid: str) -> dict[str, Any] | None:

@@ -17,22 +17,18 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from moked.channels import MessageState
 from moked.channels.policy import Purpose
 from moked.crm.models import Base, SafeText
 from moked.crm.models import _words as words
 
 
-class MessageState(StrEnum):
-    """queued -> sending -> sent -> delivered -> read | failed. approval: a person looks first. blocked: the gate."""
+class Reply(StrEnum):
+    """Whether a message is an answer in a written conversation, and whose."""
 
-    QUEUED = "queued"
-    APPROVAL = "approval"
-    SENDING = "sending"
-    SENT = "sent"
-    DELIVERED = "delivered"
-    READ = "read"
-    FAILED = "failed"
-    BLOCKED = "blocked"
+    NONE = ""
+    AGENT = "agent"
+    PERSON = "person"
 
 
 class CampaignState(StrEnum):
@@ -139,7 +135,11 @@ class SendingPolicy(Base):
 
 
 class OutboundMessage(Base):
-    """`to` is the channel's own address. `key`: the same key is the same message. `reasons` are the gate's rules."""
+    """`to` is the channel's own address. `key`: the same key is the same message. `reasons` are the gate's rules.
+
+    `template_values` fill its places, in order. `reply`: an answer in a conversation, which is no approach of ours and
+    counts for no limit. `first_at`: when it was first given to a channel. `provider_id`: known before it is sent where
+    the channel takes ids of ours. `reported_at`: the provider's last word."""
 
     __tablename__ = "outbound_message"
     __table_args__ = (
@@ -159,6 +159,8 @@ class OutboundMessage(Base):
     subject: Mapped[str] = mapped_column(SafeText(200), default="")
     text: Mapped[str] = mapped_column(default="")
     template: Mapped[str] = mapped_column(SafeText(64), default="")
+    template_values: Mapped[list[Any]] = mapped_column(default=list)
+    reply: Mapped[Reply] = mapped_column(words(Reply), default=Reply.NONE)
     purpose: Mapped[Purpose] = mapped_column(words(Purpose))
     key: Mapped[str] = mapped_column(SafeText(128))
     state: Mapped[MessageState] = mapped_column(words(MessageState))
@@ -169,9 +171,11 @@ class OutboundMessage(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     due_at: Mapped[datetime]
     claimed_at: Mapped[datetime | None]
+    first_at: Mapped[datetime | None]
     provider_id: Mapped[str] = mapped_column(SafeText(128), default="")
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    reported_at: Mapped[datetime | None]
 
 
 class ChannelSeen(Base):

@@ -3,8 +3,9 @@
 Rows with a key to a contact, a lead or a call go with them. These have none, or outlive it on purpose:
 
     of a call      messages and notices to the business's own people, work after the call
-    of a person    events for other programs and answers to them; lists on their way in and out, which are the whole
-                   business's: any may have the person in it, and people make them again
+    of a person    WhatsApp's keys for writing to them; events for other programs and answers to them; lists on their
+                   way in and out, which are the whole business's: any may have the person in it, and people make them
+                   again
 """
 
 import json
@@ -12,15 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Table, delete, or_, select
+from sqlalchemy import ColumnElement, Table, delete, false, or_, select
 from sqlalchemy.orm import Session
 
+from moked.channels import LID
 from moked.crm.models import Base, Call, Contact, Lead
 from moked.crm.outbox import call_key
 from moked.crm.tables_api import ApiReply, WebhookDelivery
 from moked.crm.tables_crm import ChannelIdentity, ExportJob, ImportJob
 from moked.crm.tables_jobs import Job, Notice
 from moked.crm.tables_policy import OutboundMessage
+from moked.crm.tables_whatsapp import WhatsAppAuth
 
 _NOT_THEIRS = frozenset(
     {"search_entry", "stream_ticket", "supervise_ticket", "call_snapshot", "recording", "recording_part"}
@@ -104,12 +107,28 @@ def forget_person(session: Session, person: Person) -> None:
     rows = session.execute(events.where(WebhookDelivery.business_id == business)).all()
     told = [row_id for row_id, payload, log in rows if _names(payload.get("data", {}), log, person)]
     for table, which in (
+        (WhatsAppAuth, _keys_for(session, person)),
         (WebhookDelivery, WebhookDelivery.id.in_(told)),
         (ApiReply, ApiReply.business_id == business),
         (ExportJob, ExportJob.business_id == business),
         (ImportJob, ImportJob.business_id == business),
     ):
         session.execute(delete(table).where(which).execution_options(synchronize_session=False))
+
+
+def _keys_for(session: Session, person: Person) -> ColumnElement[bool]:
+    """WhatsApp's keys for writing to them: these are named by their number, or by its own identity of them."""
+    hidden = select(ChannelIdentity.value).where(
+        ChannelIdentity.contact_id.in_(person.contact_ids), ChannelIdentity.scheme == LID
+    )
+    known = [*(number.removeprefix("+") for number in person.numbers), *session.scalars(hidden)]
+    named = [
+        rule
+        for one in known
+        for rule in (WhatsAppAuth.key_id == one, *(WhatsAppAuth.key_id.startswith(one + mark) for mark in ".:@-"))
+    ]
+    named += [WhatsAppAuth.key_id.startswith(f"{one}_", autoescape=True) for one in known]
+    return (WhatsAppAuth.business_id == person.business_id) & or_(false(), *named)
 
 
 def _names(data: dict[str, object], log: object, person: Person) -> bool:

@@ -37,7 +37,7 @@ from moked.dialog import (
 from moked.dialog.business import Business
 from moked.dialog.chat import PROVIDER, Chat, Chunk, Delta
 from moked.dialog.intake import HANDED_BACK
-from moked.dialog.published import system_prompt
+from moked.dialog.published import system_prompt, written_prompt
 from moked.dialog.rations import Spent
 from moked.dialog.second_hearing import compare, with_readings
 from moked.dialog.tools import BY_NAME, TOOLS, Toolbox
@@ -52,6 +52,8 @@ _HISTORY_ENTRIES: Final = 40
 _CUT_NOTE: Final = " [נקטע]"
 _DAYS: Final = ("שני", "שלישי", "רביעי", "חמישי", "שישי", "שבת", "ראשון")
 
+_SPOKEN_TOKENS: Final = 400
+_WRITTEN_TOKENS: Final = 900
 _LETTERS_A_TOKEN: Final = 2  # of Hebrew; rather too many tokens than too few
 NO_MORE_TOOLS: Final = "Not done: no more tools in this call. Answer with what you know."
 
@@ -73,6 +75,7 @@ class LlmAgents:
 
     `prompt` is the owner's own, with {name} and {facts} where they belong; empty: the packaged one. `chat` is the
     server's client where others use it too; it is not closed here then.
+    `written`: for conversations in writing, whose answers may be longer.
     """
 
     name = "llm"
@@ -86,6 +89,7 @@ class LlmAgents:
         base_url: str = "",
         timeout_s: float = 6.0,
         max_tools: int = 1_000_000,
+        written: bool = False,
         clock: Callable[[], datetime] | None = None,
         prompt: str = "",
         chat: Chat | None = None,
@@ -102,7 +106,8 @@ class LlmAgents:
             self._options["reasoning_effort"] = "low"  # the one effort every reasoning model takes
         self._chat = chat or Chat(base_url=base_url, api_key=api_key, timeout_s=timeout_s)
         self._own_chat = chat is None
-        self._prompt = system_prompt(business, prompt)
+        self._prompt = system_prompt(business, written_prompt(prompt) if written else prompt)
+        self._longest = _WRITTEN_TOKENS if written else _SPOKEN_TOKENS
         addresses.ready()
         self._tools = [tool.schema() for tool in TOOLS]  # made once: they are most of what is sent
 
@@ -127,7 +132,7 @@ class LlmAgents:
                 "model": self._model,
                 "messages": messages,
                 "stream": True,
-                "max_completion_tokens": 400,
+                "max_completion_tokens": self._longest,
                 "tools": self._tools,
                 **self._options,
             }
@@ -302,6 +307,7 @@ class LlmAgent:
             "צורך": lead.need,
             "מתי נוח": lead.best_time,
             **lead.extra,
+            **self._context.notes,
         }
         return "\n".join(f"{name}: {value}" for name, value in facts.items() if value)
 

@@ -20,6 +20,7 @@ from moked.errors import ProfileError
 LONGEST_PROMPT: Final = 20_000
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
 _KNOWN: Final = ("name", "facts")
+_IN_WRITING: Final = "השיחה הזאת בכתב ולא בטלפון. מה שנאמר למעלה על דיבור בקול לא חל כאן, ובמקומו:"
 
 
 class Part(StrEnum):
@@ -74,6 +75,16 @@ def files_of(profile: Path | None, script: Path | None) -> AgentTexts:
 
 def packaged_prompt() -> str:
     return files("moked.dialog.prompts").joinpath("phone.he.md").read_text(encoding="utf-8")
+
+
+def written_prompt(prompt: str) -> str:
+    """What the model is told for conversations in writing: the packaged text, or the owner's own with the rules of
+    writing behind it."""
+    packaged = files("moked.dialog.prompts").joinpath("text.he.md").read_text(encoding="utf-8")
+    if not prompt or prompt == packaged_prompt():
+        return packaged
+    rules, _, _ = packaged.partition("\n\nעל העסק:")
+    return f"{prompt}\n\n{_IN_WRITING}\n{rules}"
 
 
 def check_prompt(text: str) -> None:

@@ -1,78 +1,120 @@
 """Sends what is due, through the channels that are connected: the one caller of a channel's `send`.
 
-Messages of one channel go one after another, channels side by side. Any number of senders may run; a row is claimed by
-one. A database that is away is tried again at the next round.
+Each line ('email', 'whatsapp@3') has a loop of its own, so that one that hangs keeps nobody else waiting; the messages
+of a line go one after another. Any number of senders may run; a row is claimed by one. A database that is away is tried
+again at the next round.
 """
 
 import logging
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import anyio
 from anyio import to_thread
 
 from moked import metrics
-from moked.channels import Channel, ChannelCaps, SendResult
-from moked.crm.sending import Claimed
+from moked.channels import Address, Carrier, ChannelCaps, MessageState, SendResult
+from moked.crm.sending import BEHIND, Claimed
+from moked.errors import Failure, ProviderError
 
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 0.5
-RECOVER_EVERY_S: Final = 30.0
+TIDY_EVERY_S: Final = 30.0
 SEND_S: Final = 20.0
 """How long a channel may take."""
+
+Told = Callable[[int], None]
+"""Called with the business, one of whose messages has changed."""
 
 
 class Box(Protocol):
     """`crm.sending.Outbox`."""
 
-    def claim(self, caps: Mapping[str, ChannelCaps]) -> list[Claimed]: ...
+    def claim(self, caps: Mapping[str, ChannelCaps], only: str | None = None) -> list[Claimed]: ...
 
     def settle(self, message_id: int, result: SendResult) -> None: ...
 
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int: ...
 
+    def strand(self, caps: Mapping[str, ChannelCaps]) -> int: ...
+
+
+def _nobody(business_id: int) -> None:
+    """Nobody looks."""
+
 
 async def send_due(
     outbox: Box,
-    channels: Mapping[str, Channel],
+    channels: Mapping[str, Carrier],
     *,
+    told: Told = _nobody,
     every_s: float = EVERY_S,
-    recover_every_s: float = RECOVER_EVERY_S,
+    tidy_every_s: float = TIDY_EVERY_S,
 ) -> None:
-    """Run for ever. `channels` by their family: 'sms', 'whatsapp', 'email'."""
-    caps = {family: channel.caps for family, channel in channels.items()}
-    recover_at = anyio.current_time()
+    """Run for ever. `channels` by their line: the family, 'email', or that of one business, 'whatsapp@3'."""
+    caps = {line: channel.caps for line, channel in channels.items()}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_tidy, outbox, caps, tidy_every_s)
+        for line, channel in channels.items():
+            tasks.start_soon(_serve, outbox, line, channel, caps, told, every_s)
+
+
+async def _serve(
+    outbox: Box, line: str, channel: Carrier, caps: Mapping[str, ChannelCaps], told: Told, every_s: float
+) -> None:
     while True:
         try:
-            if anyio.current_time() >= recover_at:
-                recover_at = anyio.current_time() + recover_every_s
-                if lost := await to_thread.run_sync(outbox.recover, caps):
-                    log.warning("messages whose sender died were taken up", extra={"count": lost})
-            while await once(outbox, channels, caps):
+            while await once(outbox, line, channel, caps, told):
                 pass
         except Exception as error:  # the next round may do
             log.warning("messages could not be sent", extra={"error": type(error).__name__})
         await anyio.sleep(every_s)
 
 
-async def once(outbox: Box, channels: Mapping[str, Channel], caps: Mapping[str, ChannelCaps]) -> int:
-    """Send what is due now; returns how many messages that were."""
-    claimed = await to_thread.run_sync(outbox.claim, caps)
-    async with anyio.create_task_group() as tasks:
-        for family in {one.family for one in claimed}:
-            tasks.start_soon(_in_turn, outbox, channels[family], [one for one in claimed if one.family == family])
-    return len(claimed)
-
-
-async def _in_turn(outbox: Box, channel: Channel, messages: list[Claimed]) -> None:
-    for message in messages:
-        result = SendResult(error="timeout", again=channel.caps.idempotent)
+async def _tidy(outbox: Box, caps: Mapping[str, ChannelCaps], every_s: float) -> None:
+    """What a sender that died left behind, and what no channel carries."""
+    while True:
         try:
-            with anyio.move_on_after(SEND_S):
-                result = await channel.send(message.out)
-        except Exception as error:  # a channel says what failed as a value; this is a bug of its, and one message's
-            log.error("a channel failed", extra={"channel": channel.kind, "error": type(error).__name__})
-            result = SendResult(error="channel_failed", again=channel.caps.idempotent)
-        metrics.messages.labels(channel.kind, "sent" if result.provider_id else result.error or "failed").inc()
+            if lost := await to_thread.run_sync(outbox.recover, caps):
+                log.warning("messages whose sender died were taken up", extra={"count": lost})
+            await to_thread.run_sync(outbox.strand, caps)
+        except Exception as error:
+            log.warning("the outbox could not be looked through", extra={"error": type(error).__name__})
+        await anyio.sleep(every_s)
+
+
+async def once(outbox: Box, line: str, channel: Carrier, caps: Mapping[str, ChannelCaps], told: Told = _nobody) -> int:
+    """Send what is due on a line now; returns how many of them were tried."""
+    tried = 0
+    put_off: set[tuple[int, Address]] = set()
+    for message in await to_thread.run_sync(outbox.claim, caps, line):
+        who = (message.business_id, message.out.to)
+        if who in put_off:  # what comes later never overtakes what they are to read before it
+            await to_thread.run_sync(outbox.settle, message.id, SendResult(MessageState.QUEUED, error=BEHIND))
+            continue
+        tried += 1
+        result = await _sent(channel, message)
+        metrics.messages.labels(channel.kind, result.error or result.state.value).inc()
         await to_thread.run_sync(outbox.settle, message.id, result)
+        told(message.business_id)
+        if result.state is MessageState.QUEUED:
+            put_off.add(who)
+        elif channel.caps.spacing_s:
+            await anyio.sleep(channel.caps.spacing_s * (0.5 + random.random()))
+    return tried
+
+
+async def _sent(channel: Carrier, message: Claimed) -> SendResult:
+    again = MessageState.QUEUED if channel.caps.idempotent else MessageState.FAILED
+    try:
+        with anyio.move_on_after(SEND_S):
+            return await channel.send(message.out)
+    except ProviderError as error:
+        final = error.kind is Failure.CONFIG
+        return SendResult(MessageState.FAILED if final else MessageState.QUEUED, error=error.kind.value)
+    except Exception as error:  # a channel says what failed as a value; this is a bug of its, and one message's
+        log.error("a channel failed", extra={"channel": channel.kind, "error": type(error).__name__})
+        return SendResult(again, error="channel_failed")
+    return SendResult(again, error="timeout")

@@ -7,11 +7,20 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
-from moked.web import api, calls, desk, home, rollout, twilio
-from moked.web.parts import AgentParts, ApiParts, DeskParts, Office, PrivacyParts, WebParts
+from moked.web import api, calls, desk, home, messages, rollout, twilio
+from moked.web.parts import AgentParts, ApiParts, DeskParts, MessageParts, Office, PrivacyParts, WebParts
 from moked.web.signed import plain
 
-__all__ = ["AgentParts", "ApiParts", "DeskParts", "Office", "PrivacyParts", "WebParts", "create_app"]
+__all__ = [
+    "AgentParts",
+    "ApiParts",
+    "DeskParts",
+    "MessageParts",
+    "Office",
+    "PrivacyParts",
+    "WebParts",
+    "create_app",
+]
 
 _LARGEST_BODY = 64 * 1024  # Twilio's own requests are a few kilobytes
 
@@ -33,6 +42,8 @@ def create_app(parts: WebParts) -> Flask:
     app.register_blueprint(calls.blueprint(parts))
     if parts.rollouts is not None:
         app.register_blueprint(rollout.blueprint(parts))
+    if parts.messages is not None:
+        app.register_blueprint(messages.blueprint(parts, parts.messages))
     if parts.desk is not None:
         app.register_blueprint(desk.blueprint(parts, parts.desk))
     if parts.desk is not None and parts.api is not None:

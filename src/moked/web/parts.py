@@ -14,6 +14,8 @@ from moked.crm.dialling import Dialling
 from moked.crm.edits import Edits
 from moked.crm.erasure import Erasure
 from moked.crm.hooks import Hooks
+from moked.crm.inbox import Inbox
+from moked.crm.inbox_desk import InboxDesk
 from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
@@ -78,6 +80,10 @@ def _no_hang_up(call_sid: str) -> None:
     """Without REST credentials no call is placed, so none is to be hung up."""
 
 
+def _no_message(conversation_id: int) -> None:
+    """Nobody is told."""
+
+
 class Setup(Protocol):
     """The one-time link of the first run; see `moked.setup_link`."""
 
@@ -132,6 +138,8 @@ class DeskParts:
     prices: Prices = field(default_factory=Prices)
     recordings: RecordingSource | None = None
     privacy: PrivacyParts | None = None
+    inbox: InboxDesk | None = None
+    linked: bool = True  # WhatsApp is a linked device, which people link here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +156,17 @@ class ApiParts:
     streaming_means: bool = True
     rollout_changed: Callable[[], None] = _nobody_told
     a_minute: int = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageParts:
+    """`cloud_phone_id` '' : Meta's webhook is not there. `kinds`: the channels of Twilio that are served."""
+
+    inbox: Inbox
+    kinds: frozenset[str] = frozenset()
+    cloud_phone_id: str = ""
+    cloud_secret: str = ""
+    cloud_verify: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +200,8 @@ class WebParts:
     understands what people write to it, else it says that.
 
     `desk`: the pages people work at; None = only the carrier is answered. `api`: the same for programs.
+    `desk`: the pages people work at; None = only the carrier is answered. `messages`: webhooks of written messages;
+    `message_came(conversation_id)` is told what they stored.
     """
 
     crm: Crm
@@ -208,6 +229,8 @@ class WebParts:
     follows_instructions: bool = False
     desk: DeskParts | None = None
     api: ApiParts | None = None
+    messages: MessageParts | None = None
+    message_came: Callable[[int], None] = _no_message
 
     def office(self, called: str) -> Office:
         """Whose number was called."""

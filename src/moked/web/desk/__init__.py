@@ -4,7 +4,7 @@ and the live board.
     gate     who asks, may they, is it our own form     words    every text, by language
     entry    first run, login, invitations              board    the front page
     phone    the agent, by the browser's microphone     supervision   listen, instruct, take over, end, transfer
-    account  one's own, everybody's, the audit log      leads contacts calls tasks
+    account  one's own, everybody's, the audit log      leads inbox contacts calls tasks
     integrations  keys of the API, webhooks
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     jobs     work after calls, and what failed of it
@@ -42,6 +42,7 @@ from moked.web.desk import (
     gate,
     hearing_pages,
     hearing_words,
+    inbox,
     integrations,
     jobs,
     lead_setup,
@@ -76,7 +77,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     phone.add(views, parts, desk)
     for module in (board, supervision):
         module.add(views, parts, desk)
-    for module in (leads, lead_setup, contacts, files, calls, tasks, search, account):
+    for module in (leads, lead_setup, inbox, contacts, files, calls, tasks, search, account):
         module.add(views, desk)
     for module in (listening, jobs, outreach, campaigns, privacy):
         module.add(views, desk)
@@ -174,6 +175,7 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "csrf": gate.form_token if "session_token" in g else lambda: "",
         "static": lambda name: url_for("desk.static", name=name, v=_digest(name)),
         "when": lambda moment: _when(say, moment, desk.desk.now(), zone),
+        "now": desk.desk.now,
         "field_value": lambda moment: show.field_value(moment, zone),
         "number": show.number,
         "length": show.length,
@@ -197,6 +199,9 @@ def _tools(desk: DeskParts) -> dict[str, Any]:
         "soon": lambda: workdays.choices(desk.desk.now(), zone),
         "reminders": lambda: desk.desk.reminders(actor.business_id, actor.user_id) if actor else 0,
         "file_bytes": csv_files.MOST_BYTES,
+        "inbox": desk.inbox,
+        "linked": desk.linked,
+        "unread": lambda: desk.inbox.unread(actor.business_id) if desk.inbox is not None and actor is not None else 0,
     }
 
 

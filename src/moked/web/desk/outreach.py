@@ -6,12 +6,12 @@ from typing import Any
 from flask import Blueprint, Response, abort, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from moked.channels import MessageState
 from moked.channels.rules import RULES, explained
 from moked.crm.edits import Unreadable
 from moked.crm.followups import TEXTS
 from moked.crm.outreach import CHANNELS, NOTIFY_BY, NewSettings
 from moked.crm.permissions import Permission
-from moked.crm.tables_policy import MessageState
 from moked.web.desk import asked, gate, words
 from moked.web.desk.gate import actor, needs
 from moked.web.parts import DeskParts

@@ -72,7 +72,7 @@ def _add(views: Blueprint, desk: DeskParts, privacy: PrivacyParts) -> None:
         by = actor()
         done = privacy.retention.purge(desk.desk.now(), dry=True, business_id=by.business_id)
         counts = done[by.business_id]
-        names = ("recordings", "transcripts", "leads", "calls", "contacts", "provider", "held")
+        names = ("recordings", "transcripts", "leads", "calls", "contacts", "messages", "provider", "held")
         return page(privacy.desk.rules(by.business_id), counts={name: getattr(counts, name) for name in names})
 
     @views.post("/contacts/<int:contact_id>/export")

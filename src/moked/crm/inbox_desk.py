@@ -1,0 +1,256 @@
+"""The inbox as people at the desk see and use it: conversations, taking one over, answering, and the accounts.
+
+Reads begin with the business; each change is one transaction with its line in the audit log. A row of another business
+raises `LookupError`, as one that is not there; what cannot be used raises `Unreadable`.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Engine, func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from moked.channels.policy import ChannelRules
+from moked.crm import audit
+from moked.crm.audit import Actor
+from moked.crm.db import READ_ONLY
+from moked.crm.edits import Unreadable
+from moked.crm.inbox import write
+from moked.crm.models import Contact, Lead, UserAccount
+from moked.crm.phone import to_e164
+from moked.crm.reading import PAGE, Page
+from moked.crm.sending import DEFAULT_RULES
+from moked.crm.tables_policy import OutboundMessage, Reply
+from moked.crm.tables_whatsapp import ChannelAccount, Conversation, Message
+from moked.crm.whatsapp_store import account_row
+
+_SHOWN = 200
+LONGEST = 4000
+
+
+class Which(StrEnum):
+    """Of the conversations."""
+
+    ALL = "all"
+    UNREAD = "unread"
+    PEOPLE = "people"  # a person answers, or is asked for
+
+
+class Order(StrEnum):
+    """What a person wants of a channel."""
+
+    START = "start"
+    STOP = "stop"
+    FORGET = "forget"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    conversation: Conversation
+    contact: Contact
+    last: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message, and how far it came if it is ours."""
+
+    message: Message
+    out: OutboundMessage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """`older`: there is more before these. `by`: the person who has it."""
+
+    conversation: Conversation
+    contact: Contact
+    said: Sequence[Said]
+    older: bool
+    by: str
+    lead: Lead | None
+
+
+class InboxDesk:
+    """On `engine`. `clock` gives aware UTC; `changed(business, conversation)` is called after each change."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        changed: Callable[[int, int], None] = lambda business, conversation: None,
+        rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
+    ) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._clock = clock
+        self._changed = changed
+        self._rules = rules
+
+    # ---- looking
+
+    def conversations(self, business_id: int, which: Which = Which.ALL, page: int = 1) -> Page[Row]:
+        """The latest first."""
+        rules = [Conversation.business_id == business_id, _theirs_still()]
+        if which is Which.UNREAD:
+            rules.append(Conversation.unread > 0)
+        elif which is Which.PEOPLE:
+            rules.append(Conversation.taken_by.is_not(None) | Conversation.wants_person)
+        with self._read.begin() as session:
+            total = session.scalar(select(func.count()).select_from(Conversation).where(*rules)) or 0
+            newest = (
+                select(func.max(Message.id)).where(Message.conversation_id == Conversation.id).correlate(Conversation)
+            ).scalar_subquery()
+            rows = session.execute(
+                select(Conversation, Contact, Message)
+                .join(Contact, Contact.id == Conversation.contact_id)
+                .outerjoin(Message, Message.id == newest)
+                .where(*rules)
+                .order_by(Conversation.last_at.desc(), Conversation.id.desc())
+                .limit(PAGE)
+                .offset((page - 1) * PAGE)
+            ).all()
+            return Page([Row(*row) for row in rows], total, page)
+
+    def unread(self, business_id: int) -> int:
+        """Conversations with something nobody has seen."""
+        with self._read.begin() as session:
+            found = select(func.count()).select_from(Conversation)
+            unseen = found.where(Conversation.business_id == business_id, Conversation.unread > 0, _theirs_still())
+            return session.scalar(unseen) or 0
+
+    def thread(self, business_id: int, conversation_id: int) -> Thread | None:
+        with self._read.begin() as session:
+            row = session.execute(
+                select(Conversation, Contact, UserAccount.name, Lead)
+                .join(Contact, Contact.id == Conversation.contact_id)
+                .outerjoin(UserAccount, UserAccount.id == Conversation.taken_by)
+                .outerjoin(Lead, Lead.id == Conversation.lead_id)
+                .where(Conversation.business_id == business_id, Conversation.id == conversation_id)
+            ).one_or_none()
+            if row is None:
+                return None
+            talked, contact, by, lead = row
+            said = session.execute(
+                select(Message, OutboundMessage)
+                .outerjoin(OutboundMessage, OutboundMessage.id == Message.outbound_id)
+                .where(Message.conversation_id == talked.id)
+                .order_by(Message.id.desc())
+                .limit(_SHOWN + 1)
+            ).all()
+            shown = [Said(message, out) for message, out in reversed(said[:_SHOWN])]
+            return Thread(talked, contact, shown, len(said) > _SHOWN, by or "", lead)
+
+    def of_contact(self, business_id: int, contact_id: int) -> Sequence[Conversation]:
+        with self._read.begin() as session:
+            return session.scalars(
+                select(Conversation)
+                .where(Conversation.business_id == business_id, Conversation.contact_id == contact_id)
+                .order_by(Conversation.last_at.desc())
+            ).all()
+
+    def channel(self, business_id: int, channel: str) -> ChannelAccount:
+        """As it stands; one nobody ever asked for is off."""
+        with self._writing() as session:
+            return account_row(session, business_id, channel, self._clock())
+
+    # ---- changing
+
+    def seen(self, by: Actor, conversation_id: int) -> None:
+        with self._conversation(by, conversation_id) as (_, talked):
+            talked.unread = 0
+
+    def take_over(self, by: Actor, conversation_id: int) -> None:
+        """From now on this person answers, and the agent does not."""
+        with self._conversation(by, conversation_id) as (session, talked):
+            self._take(session, by, talked)
+
+    def hand_back(self, by: Actor, conversation_id: int) -> None:
+        """The agent answers again, from the next message on: what came meanwhile was for the person."""
+        with self._conversation(by, conversation_id) as (session, talked):
+            if talked.taken_by is None and not talked.wants_person:
+                return
+            talked.taken_by, talked.wants_person = None, False
+            self._nothing_waits(session, talked)
+            audit.note(session, by, "inbox.handed_back", f"conversation:{talked.id}", self._clock())
+
+    def send(self, by: Actor, conversation_id: int, text: str, key: str) -> None:
+        """A person's message; who writes has taken over. The same `key` (of the form) is the same message."""
+        text = "\n".join("".join(c for c in line if c.isprintable()).rstrip() for line in text.splitlines()).strip()
+        if not text or len(text) > LONGEST:
+            raise Unreadable("message")
+        with self._conversation(by, conversation_id) as (session, talked):
+            self._take(session, by, talked)
+            talked.unread = 0
+            made = f"desk:{talked.id}:{by.user_id}:{key}"
+            write(
+                session,
+                talked,
+                text,
+                author=by.name,
+                key=made,
+                now=self._clock(),
+                reply=Reply.PERSON,
+                rules=self._rules,
+            )
+            audit.note(session, by, "inbox.sent", f"conversation:{talked.id}", self._clock())
+
+    def order(self, by: Actor, channel: str, order: Order, phone: str = "") -> None:
+        """Link, switch off, or unlink an account. `phone`: give a code to type on that telephone."""
+        number = ""
+        if phone.strip():
+            number = to_e164(phone) or ""
+            if not number.startswith("+"):
+                raise Unreadable("pair_phone")
+        with self._writing() as session:
+            row = account_row(session, by.business_id, channel, self._clock())
+            row.wanted, row.forget = order is Order.START, order is Order.FORGET
+            row.pair_phone, row.qr, row.code = number, "", ""
+            row.asked, row.changed_at = row.asked + 1, self._clock()
+            audit.note(session, by, f"channel.{order.value}", f"channel:{channel}", self._clock())
+        self._changed(by.business_id, 0)
+
+    # ---- inside
+
+    def _take(self, session: Session, by: Actor, talked: Conversation) -> None:
+        self._nothing_waits(session, talked)
+        if talked.taken_by != by.user_id:
+            talked.taken_by, talked.wants_person = by.user_id, False
+            audit.note(session, by, "inbox.taken", f"conversation:{talked.id}", self._clock())
+
+    def _nothing_waits(self, session: Session, talked: Conversation) -> None:
+        newest = session.scalar(
+            select(func.max(Message.id)).where(Message.conversation_id == talked.id, Message.inbound)
+        )
+        talked.answered_id = max(talked.answered_id, newest or 0)
+
+    @contextmanager
+    def _conversation(self, by: Actor, conversation_id: int) -> Iterator[tuple[Session, Conversation]]:
+        with self._writing() as session:
+            talked = session.scalars(
+                select(Conversation)
+                .where(Conversation.id == conversation_id, Conversation.business_id == by.business_id)
+                .with_for_update()
+                .execution_options(populate_existing=True)
+            ).one_or_none()
+            if talked is None:
+                raise LookupError(f"no conversation {conversation_id}")
+            yield session, talked
+        self._changed(by.business_id, conversation_id)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+
+def _theirs_still() -> ColumnElement[bool]:
+    """Of nobody who was merged into somebody: that conversation is empty."""
+    gone = select(Contact.id).where(Contact.id == Conversation.contact_id, Contact.merged_into_id.is_not(None))
+    return ~gone.correlate(Conversation).exists()

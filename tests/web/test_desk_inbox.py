@@ -1,0 +1,163 @@
+"""The inbox and the account it goes through, on both databases."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from moked.channels import ChannelHealth, Kind, Link, MessageState, SendResult
+from moked.crm.models import AuditEntry
+from moked.crm.permissions import UserRole
+from moked.crm.sealed import Sealer
+from moked.crm.tables_policy import OutboundMessage
+from moked.crm.tables_whatsapp import Conversation
+from moked.crm.whatsapp_store import WhatsAppStore
+from tests.web.desk_office import DeskOffice, draft
+
+OWNER = "dana@example.com"
+
+
+@pytest.fixture
+def office(engine, tmp_path):
+    found = DeskOffice(engine, tmp_path)
+    found.me = found.owner()
+    return found
+
+
+@pytest.fixture
+def browser(office):
+    return office.browser(OWNER)
+
+
+def rows(office, table):
+    with Session(office.engine) as session:
+        return session.scalars(select(table).order_by(table.id)).all()
+
+
+def test_an_empty_inbox_says_so(browser):
+    page = browser.get("/inbox")
+    assert page.status_code == 200
+    assert "אין כאן התכתבויות" in page.text
+
+
+def test_the_list_shows_who_wrote_last_and_what_nobody_saw(office, browser):
+    office.writes("המזגן מטפטף", ago=timedelta(hours=1))
+    office.writes("<b>שלום</b>", "+972524445566", "אבי")
+    page = browser.get("/inbox").text
+    assert page.index("אבי") < page.index("רותי לוי")
+    assert "&lt;b&gt;שלום" in page
+    assert "data-unread" in page
+    assert "רותי" in browser.get("/inbox?which=unread").text
+    assert "אין כאן התכתבויות" in browser.get("/inbox?which=people").text
+
+
+def test_a_conversation_shows_states_and_reasons(office, browser):
+    talk = office.writes("המזגן מטפטף")
+    office.answers("מתי נוח?", "ואיפה?", draft=draft())
+    office.writes("במטבח", "+972524445566", "אבי")
+    assert len(office.leaves(SendResult(MessageState.FAILED, error="reachout_limited"))) == 2
+    office.answers("רשמתי")
+    page = browser.get(f"/inbox/{talk}").text
+    assert "לא נשלחה" in page
+    assert "וואטסאפ לא מאפשרת" in page
+    assert "ממתינה לשליחה" in browser.get(f"/inbox/{talk + 1}").text
+    assert "הסוכן עונה כאן" in page
+    lead = re.search(r"/leads/(\d+)", page)[1]
+    assert f"/inbox/{talk}" in browser.get(f"/leads/{lead}").text
+    assert browser.get(f"/inbox/{talk}").status_code == 200
+
+
+def test_a_person_takes_over_and_hands_back(office, browser):
+    talk = office.writes("המזגן מטפטף")
+    assert browser.post(f"/inbox/{talk}/take", page=f"/inbox/{talk}").status_code == 302
+    assert "התשובות כאן אצל דנה כהן" in browser.get(f"/inbox/{talk}").text
+    office.writes("אתם שם?")
+    assert office.inbox.waiting(office.business, quiet_for=timedelta(0)) == []
+    browser.post(f"/inbox/{talk}/hand_back", page=f"/inbox/{talk}")
+    assert office.inbox.waiting(office.business, quiet_for=timedelta(0)) == []  # that was for the person
+    office.writes("ומה עכשיו?")
+    assert len(office.inbox.waiting(office.business, quiet_for=timedelta(0))) == 1
+    assert [row.action for row in rows(office, AuditEntry)][-2:] == ["inbox.taken", "inbox.handed_back"]
+
+
+def test_an_answer_of_the_agent_that_comes_too_late_is_not_sent(office, browser):
+    talk = office.writes("המזגן מטפטף")
+    (wanted,) = office.inbox.waiting(office.business, quiet_for=timedelta(0))
+    browser.post(f"/inbox/{talk}/take", page=f"/inbox/{talk}")
+    assert not office.inbox.answered(wanted, ["שלום"], None, None)
+    assert rows(office, OutboundMessage) == []
+
+
+def test_who_writes_takes_over_and_the_same_form_is_one_message(office, browser):
+    talk = office.writes("המזגן מטפטף")
+    for _ in range(2):
+        browser.post(f"/inbox/{talk}/send", page=f"/inbox/{talk}", text="מדברת דנה.\r\nמתי נוח?", key="k1")
+    (out,) = rows(office, OutboundMessage)
+    assert (out.text, out.to) == ("מדברת דנה.\nמתי נוח?", "+972502345678")
+    (row,) = rows(office, Conversation)
+    assert (row.taken_by, row.unread) == (office.me.user_id, 0)
+    assert talk in office.changed
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "א" * 4001])
+def test_what_cannot_be_sent_is_said_and_kept(office, browser, text):
+    talk = office.writes("המזגן מטפטף")
+    answer = browser.post(f"/inbox/{talk}/send", page=f"/inbox/{talk}", text=text, key="k")
+    assert answer.status_code == 400
+    assert "אין מה לשלוח" in answer.text
+    assert rows(office, OutboundMessage) == []
+    assert rows(office, Conversation)[0].taken_by is None
+
+
+def test_a_neighbours_conversation_is_not_there(office, browser):
+    other = office.crm.ensure_business("השכנים", key="other")
+    talk = office.writes("סוד", "+972501119999", business=other)
+    assert browser.get(f"/inbox/{talk}").status_code == 404
+    for what in ("take", "hand_back", "seen", "send"):
+        assert browser.post(f"/inbox/{talk}/{what}", text="x", key="k").status_code == 404
+    assert "סוד" not in browser.get("/inbox").text
+
+
+def test_who_may_only_look_cannot_write(office):
+    talk = office.writes("המזגן מטפטף")
+    viewer = office.browser(office.person(UserRole.VIEWER, office.me))
+    assert '<form method="post" action="/inbox' not in viewer.get(f"/inbox/{talk}").text
+    assert viewer.post(f"/inbox/{talk}/send", text="x", key="k").status_code == 403
+    assert viewer.get("/channels").status_code == 403
+
+
+def test_a_voice_note_is_shown_as_one(office, browser):
+    talk = office.writes("", kind=Kind.VOICE, raw="x")
+    assert "בתמלול" in browser.get(f"/inbox/{talk}").text
+
+
+def test_the_account_is_linked_by_a_picture_or_a_code(office, browser):
+    store = WhatsAppStore(office.engine, office.business, Sealer(bytes(32)), clock=lambda: office.now)
+    assert "כבוי" in browser.get("/channels").text
+    browser.post("/channels/whatsapp", page="/channels", order="start")
+    assert store.orders().wanted
+    store.tell(ChannelHealth(Link.PAIRING, qr="https://wa.me/settings/linked_devices#2@x,y,z,w"))
+    page = browser.get("/channels").text
+    assert '<svg class="qr"' in page
+    assert "linked_devices" not in page  # only drawn
+    browser.post("/channels/whatsapp", page="/channels", order="start", phone="050-1234567")
+    assert store.orders().pair_phone == "+972501234567"
+    store.tell(ChannelHealth(Link.PAIRING, code="ABCD1234"))
+    assert "ABCD-1234" in browser.get("/channels").text
+    store.tell(ChannelHealth(Link.OPEN, account="972501111111"), count="connects")
+    assert "מחובר" in browser.get("/channels").text
+    assert "050-111-1111" in browser.get("/channels").text
+    store.tell(ChannelHealth(Link.UNPAIRED, "logged_out"))
+    assert "נותק מהחשבון" in browser.get("/channels").text
+    browser.post("/channels/whatsapp", page="/channels", order="forget")
+    assert store.orders().forget
+
+
+@pytest.mark.parametrize(("fields", "told"), [({"order": "x"}, 400), ({"order": "start", "phone": "abc"}, 400)])
+def test_a_wrong_order_changes_nothing(office, browser, fields, told):
+    answer = browser.post("/channels/whatsapp", page="/channels", **fields)
+    assert answer.status_code == told
+    store = WhatsAppStore(office.engine, office.business, Sealer(bytes(32)))
+    assert not store.orders().wanted
