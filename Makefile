@@ -47,7 +47,7 @@ lock: .venv/.dev ## renew the locks from pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml -o locks/runtime.txt
 	$(BIN)/uv pip compile $(LOCK) --group dev pyproject.toml -o locks/dev.txt
 
-front: ## the desk's style and fonts, compiled into the package; needs Node 20, which nothing else does
+front: ## the desk's style and fonts, compiled into the package; needs Node 20, as WhatsApp does
 	cd front && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
 
 clean:

@@ -78,6 +78,27 @@ CASES = [
     ),
     (SPAM, Request(AD, "sms"), Facts(consents=(agreed(),), suppressed=True), Verdict.BLOCKED, "suppressed"),
     (SPAM, Request(SERVICE, "sms", asked_at=NOON), Facts(suppressed=True), Verdict.BLOCKED, "suppressed"),
+    (
+        SPAM,
+        Request(SERVICE, "sms", reply=True),
+        Facts(suppressed=True, refused_at=NOON, last_inbound_at=NOON),
+        Verdict.BLOCKED,
+        "suppressed",
+    ),
+    (
+        SPAM,
+        Request(SERVICE, "sms", reply=True),
+        Facts(suppressed=True, refused_at=NOON - timedelta(days=9), last_inbound_at=NOON),
+        Verdict.SEND,
+        "wrote_since",
+    ),
+    (
+        SPAM,
+        Request(AD, "sms", reply=True),
+        Facts(suppressed=True, refused_at=NOON - timedelta(days=9), last_inbound_at=NOON),
+        Verdict.BLOCKED,
+        "suppressed",
+    ),
     (SPAM, ASKED, Facts(), Verdict.SEND, "asked"),
     (SPAM, Request(SERVICE, "sms"), Facts(consents=(agreed(SERVICE),)), Verdict.SEND, "consent"),
     (SPAM, Request(SERVICE, "sms"), Facts(), Verdict.NEEDS_APPROVAL, "no_proof"),
@@ -251,6 +272,7 @@ facts_ = st.builds(
     rest=st.dictionaries(days, st.just("חג"), max_size=20),
     consents=consents,
     suppressed=st.booleans(),
+    refused_at=some,
     last_inbound_at=some,
     sent_to_contact=counts,
     sent_by_channel=counts,
@@ -260,7 +282,7 @@ facts_ = st.builds(
     ),
 )  # fmt: skip
 requests = st.builds(
-    Request, st.sampled_from(list(Purpose)), channels, some, some, st.booleans(), st.booleans()
+    Request, st.sampled_from(list(Purpose)), channels, some, some, st.booleans(), st.booleans(), st.booleans()
 )  # fmt: skip
 GO = (Verdict.SEND, Verdict.TEMPLATE)
 
@@ -285,7 +307,9 @@ def test_a_moment_that_is_waited_for_is_allowed(request_, facts, now):
 @given(requests, facts_, moments)
 def test_who_refused_gets_nothing_whoever_approves(request_, facts, now):
     stands = standing(facts.consents, request_.purpose, request_.channel, now)
-    if request_.purpose in (AD, SERVICE) and (stands is Standing.REVOKED or facts.suppressed):
+    since = request_.reply and facts.refused_at and facts.last_inbound_at and facts.last_inbound_at > facts.refused_at
+    refused = stands is Standing.REVOKED or facts.suppressed
+    if refused and (request_.purpose is AD or (request_.purpose is SERVICE and not since)):
         assert decide(request_, facts, now).verdict is Verdict.BLOCKED
 
 

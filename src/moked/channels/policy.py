@@ -56,7 +56,8 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Request:
     """`asked_at`: when the person asked for this very thing. `agreed_for`: the hour they named for a call. `approved`:
-    somebody of the business looked at it. `by_person`: one of them makes the call, at this moment."""
+    somebody of the business looked at it. `by_person`: one of them makes the call, at this moment. `reply`: it answers,
+    in a conversation, what the person wrote last."""
 
     purpose: Purpose
     channel: str  # 'sms', 'whatsapp', 'email', 'voice'
@@ -64,6 +65,7 @@ class Request:
     agreed_for: datetime | None = None
     approved: bool = False
     by_person: bool = False
+    reply: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ DEFAULT_WEEK: Final[Week] = {day: (time(8), time(21)) for day in (_SUNDAY, 0, 1,
 class Facts:
     """All that a decision looks at. `rest`: holidays by date, with their names; Shabbat is one anyway.
 
-    `sent_to_contact` and `sent_by_channel` count what was sent on days of the business; all moments are aware.
+    `refused_at`: when they last asked to be left alone, or forgotten. `sent_to_contact` and `sent_by_channel` count
+    what was sent on days of the business; all moments are aware.
     """
 
     zone: str = "Asia/Jerusalem"
@@ -110,6 +113,7 @@ class Facts:
     rest: Mapping[date, str] = field(default_factory=dict)
     consents: tuple[Consent, ...] = ()
     suppressed: bool = False
+    refused_at: datetime | None = None
     last_inbound_at: datetime | None = None
     sent_to_contact: Mapping[date, int] = field(default_factory=dict)
     sent_by_channel: Mapping[date, int] = field(default_factory=dict)
@@ -182,6 +186,14 @@ def decide(request: Request, facts: Facts, now: datetime) -> Decision:
     return Decision(Verdict.SEND, why)
 
 
+def wrote_since(request: Request, facts: Facts) -> bool:
+    """They asked to be left alone, and later wrote of their own accord: what they ask is answered, and nothing more."""
+    if not request.reply or request.purpose is not Purpose.SERVICE:
+        return False
+    refused, wrote = facts.refused_at, facts.last_inbound_at
+    return refused is not None and wrote is not None and wrote > refused
+
+
 # ---- what forbids it
 
 
@@ -191,10 +203,11 @@ def _blocks(request: Request, facts: Facts, at: datetime) -> Iterator[str]:
         if request.asked_at is None or not timedelta(0) <= at - request.asked_at <= FRESH:
             yield "removal_late"
     elif to_customer:
-        if facts.suppressed:
+        answers = wrote_since(request, facts)
+        if facts.suppressed and not answers:
             yield "suppressed"
         stands = standing(facts.consents, request.purpose, request.channel, at)
-        if stands is Standing.REVOKED:
+        if stands is Standing.REVOKED and not answers:
             yield "revoked"
         elif request.purpose is Purpose.MARKETING:
             if stands is Standing.NONE:
@@ -343,6 +356,7 @@ def _grounds(request: Request, facts: Facts, now: datetime) -> Iterator[str]:
         return
     found = False
     for name, holds in (
+        ("wrote_since", wrote_since(request, facts)),
         ("asked", request.asked_at is not None),
         ("agreed", request.agreed_for is not None),
         ("consent", standing(facts.consents, request.purpose, request.channel, now) is Standing.GIVEN),

@@ -145,6 +145,11 @@ RULES: Final[Mapping[str, Rule]] = {
         f"{_SPAM}(d)",
     ),
     "consent": Rule("יש הסכמה בתוקף.", "There is a consent in force.", f"{_SPAM}(b)"),
+    "wrote_since": Rule(
+        "ביקשו הסרה, ואחר כך כתבו מיוזמתם: עונים על מה ששאלו, ולא יותר.",
+        "They asked to be removed and later wrote of their own accord: what they asked is answered, and nothing more.",
+        f"{_SPAM}: an answer to the person's own question is not an advertisement",
+    ),
     "asked": Rule(
         "התבקשה ממש עכשיו.", "It was asked for just now.", f"{_SPAM}: not an advertisement; asked for by the person"
     ),

@@ -179,13 +179,18 @@ def suppress(session: Session, *, business_id: int, number: str, reason: str, so
 
 
 def suppressed(session: Session, business_id: int, number: str) -> bool:
+    return suppressed_at(session, business_id, number) is not None
+
+
+def suppressed_at(session: Session, business_id: int, number: str) -> datetime | None:
+    """Since when the number is on the list; None where it is not."""
     salt = _salt(session, business_id)
     if salt is None:
-        return False
-    there = select(Suppression.id).where(
+        return None
+    there = select(Suppression.at).where(
         Suppression.business_id == business_id, Suppression.hash == number_hash(salt, number)
     )
-    return session.scalar(there) is not None
+    return session.scalar(there)
 
 
 def erased(session: Session, business_id: int, numbers: Iterable[str]) -> set[str]:

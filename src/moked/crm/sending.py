@@ -123,7 +123,9 @@ def queue(
         state = MessageState.SENT
     else:
         facts = facts_of(session, business_id, contact_id, channel, to, now, rules)
-        decision = decide(Request(purpose, channel, asked_at=asked_at, by_person=reply is Reply.PERSON), facts, now)
+        by_person, answers = reply is Reply.PERSON, reply is not Reply.NONE
+        request = Request(purpose, channel, asked_at=asked_at, by_person=by_person, reply=answers)
+        decision = decide(request, facts, now)
         if decision.verdict is Verdict.TEMPLATE and not template:
             decision = Decision(Verdict.BLOCKED, ("window_closed",))
         state = _state(decision)
@@ -190,13 +192,16 @@ def facts_of(
     settings = consents.settings_of(session, business_id, now)
     zone = session.get_one(Business, business_id).timezone
     number = to if to.startswith("+") else ""
-    theirs = contact_id is not None
+    ledger = consents.ledger(session, contact_id) if contact_id is not None else ()
+    listed = consents.suppressed_at(session, business_id, number) if contact_id is not None and number else None
+    refusals = [moment for moment in (listed, *(one.revoked_at for one in ledger)) if moment is not None]
     return Facts(
         zone=zone,
         week=week_of(settings.week),
         rest=rest_days(now.astimezone(ZoneInfo(zone)).year),
-        consents=consents.ledger(session, contact_id) if contact_id is not None else (),
-        suppressed=bool(theirs and number and consents.suppressed(session, business_id, number)),
+        consents=ledger,
+        suppressed=listed is not None,
+        refused_at=max(refusals, default=None),
         last_inbound_at=session.scalar(
             select(func.max(ChannelSeen.last_inbound_at)).where(
                 ChannelSeen.contact_id == contact_id, ChannelSeen.channel.in_(_SAME.get(channel, (channel,)))
@@ -377,9 +382,14 @@ def _cut(text: str, most: int) -> str:
 
 def _decide_again(session: Session, row: OutboundMessage, rules: ChannelRules | None, now: datetime) -> Decision:
     facts = facts_of(session, row.business_id, row.contact_id, row.channel, row.to, now, rules)
-    by_person = row.reply is Reply.PERSON
-    approved = bool(row.approved_by)
-    request = Request(row.purpose, row.channel, asked_at=row.asked_at, approved=approved, by_person=by_person)
+    request = Request(
+        row.purpose,
+        row.channel,
+        asked_at=row.asked_at,
+        approved=bool(row.approved_by),
+        by_person=row.reply is Reply.PERSON,
+        reply=row.reply is not Reply.NONE,
+    )
     decision = decide(request, facts, now)
     row.state, row.reason, row.reasons = _state(decision), decision.reasons[0], list(decision.reasons)
     if decision.until is not None:
