@@ -25,8 +25,12 @@ from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
 from moked.crm.desk import Desk
 from moked.crm.edits import Edits
+from moked.crm.inbox_desk import InboxDesk
+from moked.crm.job_store import JobStore
 from moked.crm.leads import Origin, Stage
+from moked.crm.live import Live
 from moked.crm.models import Call, CallState, Contact, Lead, Task, TaskKind, Turn
+from moked.crm.outreach import Outreach
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
@@ -57,6 +61,7 @@ PAGES: Final = (
     "/calls?q=מטפטף", "/leads?tag=1", "/leads?least=5000&most=6000", "/leads?origin=voicemail", "/contacts?page=LAST",
     "/contacts/777/merge", "/search?q=מטפטף", "/search?q=המזגן בחיפה", "/search?q=דנה כהן", "/search?q=מילה77",
     "/search?q=0012345", "/search?q=050", "/search?q=איןכזה", "/export", "/contacts/import",
+    "/wall", "/board/figures", "/messages", "/campaigns", "/outreach", "/jobs", "/inbox", "/users",
     "/analytics", "/analytics?days=90", "/analytics?first=2020-01-01&last=2040-01-01", "/analytics.csv?days=90",
     "/settings/business", "/settings/script", "/settings/numbers", "/settings/hearing",
 )  # fmt: skip
@@ -158,6 +163,10 @@ def measure(
             access=access,
             desk=Desk(engine),
             edits=Edits(engine),
+            live=Live(engine),
+            jobs=JobStore(engine),
+            outreach=Outreach(engine),
+            inbox=InboxDesk(engine),
             setup=SetupLink(folder),
             agent=AgentParts(
                 versions=AgentVersions(engine, files_of(None, None)), rehearsals=Rehearsals(engine), make=_no_rehearsal
