@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,18 @@ from hypothesis import settings
 
 settings.register_profile("moked", deadline=None)  # a busy machine is no finding
 settings.load_profile("moked")
+
+
+_LONG = ("browser", "bench", "wire", "channels", "stt", "tts", "web")
+"""Folders whose files take long begin first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from moked.stt.google_rules import (
     failure,
     host,
     is_about_the_model,
+    is_broken,
     is_unexplained,
     language,
     models,
@@ -86,6 +87,10 @@ def test_only_a_refused_configuration_is_a_reason_for_another_model() -> None:
     assert not is_about_the_model("INVALID_ARGUMENT", "Expected resource location to be global, but found eu in it.")
     assert is_unexplained("INTERNAL", "Internal error from Core")
     assert not is_unexplained("INTERNAL", "Internal error encountered.")
+    assert is_broken("UNAVAILABLE", "Stream removed (sendmsg: Broken pipe (32))")
+    assert is_broken("UNAVAILABLE", "recvmsg:Connection reset by peer")
+    assert not is_broken("UNAVAILABLE", "The service is currently unavailable.")
+    assert not is_broken("INTERNAL", "Broken pipe")
     assert [status_name(code) for code in (0, 3, 8, 11, 16, 99)] == [
         *("OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "UNAUTHENTICATED", "UNKNOWN"),
     ]

@@ -1,6 +1,7 @@
 """Google's voice against its emulator: the real client on a real wire."""
 
 import contextlib
+import gc
 import struct
 
 import anyio
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from emulators.google_tts import Fault, GoogleTts, speech, wav
 from moked.audio import ms, rms
 from moked.errors import Failure, ProviderError
-from moked.tts.google import GoogleVoice, mulaw_of, split
+from moked.tts.google import GoogleVoice, _in_own_task, mulaw_of, split
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +177,23 @@ async def test_long_text_goes_in_pieces_within_the_limit(emulator):
     assert emulator.counts["refused"] == 0
     assert "".join(emulator.texts).split() == text.split()
     assert 2 < len(emulator.texts) < 8
+
+
+async def test_a_request_that_fails_just_as_it_is_given_up_leaves_no_complaint():
+    ended = anyio.Event()
+
+    async def request():
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+            raise ValueError("just then")  # as a deadline does that passes while we give up
+
+    with anyio.move_on_after(0.01) as waited:
+        await _in_own_task(request())
+    assert waited.cancelled_caught
+    assert ended.is_set()
+    gc.collect()  # a task whose error nobody looked at would tell the loop, which fails the test
 
 
 async def test_bad_credentials_are_named(tmp_path):

@@ -108,6 +108,11 @@ def is_unexplained(status: str, text: str) -> bool:
     return status == "INTERNAL" and "internal error from core" in text.lower()
 
 
+def is_broken(status: str, text: str) -> bool:
+    """Whether a connection that looked alive was found dead by this very write."""
+    return status == "UNAVAILABLE" and any(part in text.lower() for part in ("broken pipe", "connection reset"))
+
+
 # Below the configured model. v1: `phone_call` is refused for Hebrew; `default` and `command_and_search` are known to
 # work (2026-11); an empty name is "whatever there is". v2 wants a name. There the models that say what they hear while
 # it is said come first, then Chirp, which is better and tells little before the end and lives in some locations only;

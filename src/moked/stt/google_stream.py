@@ -205,9 +205,10 @@ class GoogleStream:
             raise ProviderError(self._wire.name, Failure.TIMEOUT, "no connection in time") from None
         except Ended as end:
             self._hang_up()
-            if not (again and rules.is_unexplained(end.status, end.text)):
+            lost = rules.is_unexplained(end.status, end.text) or rules.is_broken(end.status, end.text)
+            if not (again and lost):
                 raise self._wire.error(end.status, end.text) from None
-            await self._dial(again=False)  # refused so fast that the reason was lost; nothing else was
+            await self._dial(again=False)  # refused so fast that the reason was lost, or nobody was there any more
         except BaseException:
             self._hang_up()
             raise

@@ -224,6 +224,8 @@ async def _in_own_task(call: Coroutine[Any, Any, Answer]) -> Answer:
             task.cancel()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # looked at: where we are cancelled at the same moment, nobody else does
     if task.cancelled():
         raise ProviderError(GoogleVoice.name, Failure.CLOSED, "the channel was closed during the request")
     return task.result()
