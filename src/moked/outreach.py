@@ -49,7 +49,13 @@ def build(engine: Engine, settings: Settings, practice: Practice, base_url: Call
     business = practice.business
     return Outreach(
         Outbox(engine),
-        FollowUps(engine, base_url=base_url, about=business.address, rules=rules(settings)),
+        FollowUps(
+            engine,
+            base_url=base_url,
+            about=business.address,
+            rules=rules(settings),
+            owner_template=settings.whatsapp_owner_template,
+        ),
         Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
         channels(settings),
         settings.outbound_caller_id,

@@ -323,6 +323,12 @@ class Settings(BaseSettings):
     whatsapp_cloud_base_url: Annotated[str, AfterValidator(_base_url)] = _is(
         "", "Another server for Meta's Graph API, for an emulator.", "a URL such as http://localhost:4030"
     )
+    whatsapp_owner_template: str = _is(
+        "",
+        "An approved template with one place, for notices to the business's own people over an official interface: "
+        "that takes free text only for 24 hours after they wrote. Without it such notices are held back, and say so.",
+        "the template's name at Meta, or its ContentSid at Twilio",
+    )
     whatsapp_version: str = _is(
         "",
         "Version of WhatsApp Web to say we are. Empty: the last that was let in; a newer one where that is refused.",

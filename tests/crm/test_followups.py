@@ -1,7 +1,7 @@
 """Who is told what after a call: the rules, and the follow-up itself on both databases."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -201,6 +201,25 @@ def test_details_go_by_text_message_where_whatsapp_must_not_begin(office, rules,
     office.ups.follow_up("CA1")
     office.ups.follow_up("CA1")
     assert [one.channel for one in office.rows(OutboundMessage) if one.contact_id is not None] == channels
+
+
+def test_an_owner_is_told_on_whatsapp_by_a_template_where_free_text_is_over(office):
+    """One line: a template's place takes no line breaks (Meta, message templates)."""
+    rules = {"whatsapp": ChannelRules(free_window=timedelta(hours=24), templates=True)}
+    office.notify(("whatsapp", OWNER.to))
+    office.call()
+    FollowUps(office.engine, base_url=lambda: "https://desk", rules=rules, clock=lambda: office.now).follow_up("CA1")
+    (held,) = office.rows(OutboundMessage)
+    assert (held.state, held.reason) == (MessageState.BLOCKED, "window_closed")
+    office.call("CA2")
+    FollowUps(
+        office.engine, base_url=lambda: "https://desk", rules=rules, owner_template="lead", clock=lambda: office.now
+    ).follow_up("CA2")
+    sent = office.rows(OutboundMessage)[-1]
+    assert (sent.state, sent.template) == (MessageState.QUEUED, "lead")
+    (line,) = sent.template_values
+    assert "\n" not in line
+    assert "https://desk/leads/" in line
 
 
 def test_a_rehearsal_tells_nobody_outside(office):

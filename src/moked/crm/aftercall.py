@@ -45,7 +45,8 @@ class FollowedUp:
 
 class FollowUps:
     """Writes to `engine`. `clock` gives aware UTC; `base_url` is where people reach the desk; `about` what a business
-    tells of itself in a message, its address say; `rules` of the channels that are connected, by family."""
+    tells of itself in a message, its address say; `rules` of the channels that are connected, by family;
+    `owner_template`: what WhatsApp carries to the business's own people outside of its free window."""
 
     def __init__(
         self,
@@ -54,6 +55,7 @@ class FollowUps:
         base_url: Callable[[], str],
         about: str = "",
         rules: Mapping[str, ChannelRules] | None = None,
+        owner_template: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._write = sessionmaker(engine, expire_on_commit=False)
@@ -61,6 +63,7 @@ class FollowUps:
         self._base_url = base_url
         self._about = about
         self._rules = sending.DEFAULT_RULES if rules is None else rules
+        self._owner_template = owner_template
         self._clock = clock
 
     def follow_up(self, call_sid: str) -> FollowedUp:
@@ -101,6 +104,7 @@ class FollowUps:
     # ---- inside
 
     def _queue(self, session: Session, call: Call, message: Message, now: datetime) -> Queued:
+        template = self._owner_template if message.to_owner and message.channel == "whatsapp" else ""
         return sending.queue(
             session,
             business_id=call.business_id,
@@ -112,6 +116,8 @@ class FollowUps:
             key=message.key,
             now=now,
             subject=message.subject,
+            template=template,
+            template_values=[" · ".join(message.text.split("\n"))] if template else (),
             asked_at=message.asked_at,
             call_sid=call.sid,
             rules=self._rules.get(message.channel),
