@@ -115,7 +115,14 @@ AFTER_CALL_NOTES: Final = """
 - `python -m bench.after_call`: role `all`, the worker in the process that has the calls. The clock starts when the
   caller hangs up and stops when a real SMTP server has the whole message; in between are the end of the session, its
   record, the outbox, the engine's queue, the emulated model's reading (some fifty tokens at 50 a second) and the mail.
+  With `--channel whatsapp` the message goes through the gate and the one door to Meta's emulated Graph API.
 - Limits of these figures: loopback, no TLS, a model and a mail server that are always well.
+"""
+
+DESK_NOTES: Final = """
+- `python -m bench.desk`, and with `--database postgresql://... --name desk-postgresql`: 100,000 contacts, leads and
+  calls with a million turns; every page through the real application, without a network. CPU beside wall time, since
+  the machine does other work too; on PostgreSQL the server's is not in it.
 """
 
 AFTER_CALL_KILL_NOTES: Final = """
@@ -348,12 +355,31 @@ def after_call(result: Row) -> str:
     lines = ["| s | p50 | p95 | worst | calls |", "|---|---:|---:|---:|---:|"]
     lines += [
         _spread_row("from hang-up to the owner's mail", result["hang_up_to_mail_s"]),
+    ]
+    if (other := RESULTS / "after_call_whatsapp.json").exists():
+        whatsapp = json.loads(other.read_text())
+        lines.append(_spread_row("from hang-up to the owner's WhatsApp", whatsapp["hang_up_to_whatsapp_s"]))
+    lines += [
         "",
         f"{setting['at_once']} calls at a time, {setting['database']}; {result['told']} of {setting['calls']} calls"
         f" were told of, in {result['mails']} mails, {result['by_the_model']} with the model's own next step. With"
         f" nobody on the line the server used {100 * result['idle_cores']:.1f} % of a core. Foreign processes kept"
         f" {result['load']['other_work_cores']} cores busy.",
     ]
+    return "\n".join(lines)
+
+
+def desk(result: Row) -> str:
+    """The slowest pages of each database, and how many there are within bounds."""
+    lines = ["| database | pages | median under 300 ms | slowest pages, ms (CPU) |", "|---|---:|---:|---|"]
+    for name, title in (("desk", "SQLite"), ("desk-postgresql", "PostgreSQL")):
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        pages = json.loads(path.read_text())["pages"]
+        slow = sorted(pages, key=lambda page: -pages[page]["median_ms"])[:6]
+        shown = ", ".join(f"`{page}` {pages[page]['median_ms']} ({pages[page]['cpu_ms']})" for page in slow)
+        lines.append(f"| {title} | {len(pages)} | {sum(p['median_ms'] < 300 for p in pages.values())} | {shown} |")
     return "\n".join(lines)
 
 
@@ -462,6 +488,7 @@ def write() -> None:
         ("overload", "Overload", overload, OVERLOAD_NOTES),
         ("after_call", "After the call", after_call, AFTER_CALL_NOTES),
         ("after_call_kill", "Workers that are killed", after_call_kill, AFTER_CALL_KILL_NOTES),
+        ("desk", "The desk's pages", desk, DESK_NOTES),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),
