@@ -56,6 +56,7 @@ def test_lag_peaks_and_is_forgotten():
 
 
 async def test_an_idle_loop_has_no_lag():
+    lag = metrics.LoopLag()  # the process's own has seen other tests
     with anyio.move_on_after(10):
-        await metrics.watch_loop_lag(0.1)
-    assert metrics.loop_lag.peak_s == pytest.approx(0)
+        await lag.watch(0.1)
+    assert lag.peak_s == pytest.approx(0)

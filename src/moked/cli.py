@@ -293,6 +293,7 @@ def transcribe(
     logging.getLogger("moked").addHandler(logging.NullHandler())  # the view says what a person should know
     found = work.plan(paths, options)
     done = work.Done()
+    given_up = False
     with TerminalView(err, words=not options.to_stdout) as view:
         view.planned(found)
         try:
@@ -302,8 +303,12 @@ def transcribe(
                 anyio.run(work.run, found, who, settings, options, view, done, backend_options=_UVLOOP)
         except KeyboardInterrupt:
             view.interrupted(done)
-            raise typer.Exit(130) from None
-        view.summary(found, done)
+            given_up = True
+        else:
+            view.summary(found, done)
+    if given_up:  # a recogniser's threads may be at work still: Python's own end would take memory from under them
+        sys.stderr.flush()
+        os._exit(130)
     sys.stdout.write(done.to_stdout)
     raise typer.Exit(work.exit_code(found, done))
 
