@@ -17,7 +17,7 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from moked import parts
-from moked.bus import Bus
+from moked.bus import Bus, heed
 from moked.crm.agent_versions import AgentVersions
 from moked.dialog import AgentFactory
 from moked.dialog.business import Business
@@ -36,7 +36,6 @@ URGENT_PHRASES: Final = 3
 """Rendered before a call may meet them: the greeting and what follows it. The rest comes in the background."""
 
 _POLL_S: Final = 1.0
-_RETRY_BUS_S: Final = 5.0
 _TRY_AGAIN_S: Final = 30.0
 _URGENT_S: Final = 10.0  # the greeting of a new version is waited for at most so long
 
@@ -182,12 +181,15 @@ class Follower:
 
     async def run(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._listen)
+            tasks.start_soon(heed, self._bus, TOPIC, self._told)
             while True:
                 self._news = anyio.Event()
                 with anyio.move_on_after(_POLL_S):
                     await self._news.wait()
                 await self.look()
+
+    def _told(self) -> None:
+        self._news.set()
 
     async def look(self) -> None:
         """Let the process follow what holds. The database may be away: then what was last known does."""
@@ -217,13 +219,3 @@ class Follower:
         else:
             self.version = published.version
             log.info("the agent was changed", extra={"version": published.version})
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                async with self._bus.subscribe(TOPIC) as events:
-                    async for _ in events:
-                        self._news.set()
-                return
-            except ProviderError:
-                await anyio.sleep(_RETRY_BUS_S)

@@ -65,6 +65,19 @@ class Bus(Protocol):
         """Serve while entered; on exit every subscription ends. Entered once, by the role."""
 
 
+async def heed(bus: Bus, topic: str, heard: Callable[[], None], *, again_s: float = 5.0) -> None:
+    """Call `heard` for everything that is said on `topic`, until the bus is closed; while it is away, ask again every
+    `again_s`. For who looks at the record all the same, only later."""
+    while True:
+        try:
+            async with bus.subscribe(topic) as events:
+                async for _ in events:
+                    heard()
+            return
+        except ProviderError:
+            await anyio.sleep(again_s)
+
+
 def _key(text: str) -> Key:
     """The id as numbers; the oldest possible for what is no id."""
     first, _, second = text.partition("-")

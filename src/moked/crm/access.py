@@ -8,18 +8,17 @@ for people elsewhere; a change that a rule forbids raises `Refused` with its sta
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, delete, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit, passwords
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import AuditEntry, Business, LoginAttempt, UserAccount, UserSession
 from moked.crm.permissions import Permission, UserRole, may
 from moked.crm.sealed import Sealer
@@ -50,7 +49,7 @@ class Login:
     refusal: str = ""
 
 
-class Access:
+class Access(Records):
     """Accounts on `engine`. `clock` gives aware UTC. Without a `sealer` there are no second factors."""
 
     def __init__(
@@ -60,9 +59,7 @@ class Access:
         sealer: Sealer | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        super().__init__(engine)
         self._clock = clock
         self._sealer = sealer
 
@@ -353,11 +350,6 @@ class Access:
         if self._sealer is None:
             raise SealError("there is no key to seal second factors with")
         return self._sealer
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
     @contextmanager
     def _checked(self, by: Actor, password: str) -> Iterator[tuple[Session, UserAccount]]:

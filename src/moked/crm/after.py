@@ -4,17 +4,15 @@ material -> (a model, or rules) -> learn     the summary, the next step, and the
 letter -> open_notice -> (a channel) -> notice_sent
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import extraction
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.extraction import Extraction, Said
 from moked.crm.leads import LeadState, Origin, caller_phone
 from moked.crm.models import Business, Call, CallEvent, Contact, Lead, TranscriptSegment, Turn, UserAccount
@@ -65,13 +63,11 @@ class Letter:
     new: bool
 
 
-class AfterCalls:
+class AfterCalls(Records):
     """Reads and writes on `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
 
     def material(self, call_sid: str) -> Material | None:
@@ -225,11 +221,6 @@ class AfterCalls:
             ).scalar_one_or_none()
             call = session.get(Call, call_id) if call_id is not None else None
             return now - call.ended_at if call is not None and call.ended_at is not None else None
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _call(session: Session, call_sid: str) -> Call | None:

@@ -3,20 +3,19 @@ door. `follow_up` is one transaction and may be repeated.
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels import MessageState, optout, wishes
 from moked.channels.policy import ChannelRules, Purpose
 from moked.crm import consents, sending
+from moked.crm.db import Records
 from moked.crm.followups import Ended, Message, Target, plan
 from moked.crm.inbound import seen
 from moked.crm.leads import caller_phone
@@ -43,7 +42,7 @@ class FollowedUp:
     opted_out: bool = False
 
 
-class FollowUps:
+class FollowUps(Records):
     """Writes to `engine`. `clock` gives aware UTC; `base_url` is where people reach the desk; `about` what a business
     tells of itself in a message, its address say; `rules` of the channels that are connected, by family;
     `owner_template`: what WhatsApp carries to the business's own people outside of its free window."""
@@ -58,8 +57,7 @@ class FollowUps:
         owner_template: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._base_url = base_url
         self._about = about
         self._rules = sending.DEFAULT_RULES if rules is None else rules
@@ -199,11 +197,6 @@ class FollowUps:
             rehearsal=call.simulated,
             links={"lead": f"{base}/leads/{call.lead_id}", "call": f"{base}/calls/{call.sid}"},
         )
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _next_step(task: Task | None, zone: str) -> str:

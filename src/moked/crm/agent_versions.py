@@ -4,19 +4,17 @@ The newest version holds. Before the first, and for a server whose owner keeps t
 cannot be read is refused here, whoever asks: no process ever meets a broken script.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Business
 from moked.crm.tables_pages import AgentVersion
 from moked.dialog.published import AgentTexts, Part, read_agent
@@ -52,7 +50,7 @@ class VersionRow:
     restored: int
 
 
-class AgentVersions:
+class AgentVersions(Records):
     """`files` are the texts before anything was published, `others` those of further businesses by id. `clock` gives
     aware UTC. Never on an event loop."""
 
@@ -64,9 +62,7 @@ class AgentVersions:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self.files, self.others = files, others
         self._clock = clock
 
@@ -108,7 +104,7 @@ class AgentVersions:
         `base` is the version the writer saw. Raises `ProfileError` where the texts cannot be read together, and
         `Outdated` where the same part was changed since.
         """
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             business = session.scalars(
                 select(Business).where(Business.id == by.business_id).with_for_update(key_share=True)
             ).one()

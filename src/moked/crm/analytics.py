@@ -6,18 +6,16 @@ A day is kept when it has been over for `SETTLED` and none of its calls is open,
 erased: figures hold no words, names or numbers of anybody. Reads only, but for the days it keeps.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.figures import LIVE, SHAPE, Figures, Period, Tally, as_json, from_json, steps
 from moked.crm.leads import Stage
 from moked.crm.models import Business, Call, CallEvent, Lead, Turn
@@ -34,13 +32,11 @@ SETTLED: Final = timedelta(hours=3)
 """After midnight: a voicemail, a report of the carrier's and a process that was away have come by then."""
 
 
-class Analytics:
+class Analytics(Records):
     """`clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
-        self._write = sessionmaker(engine)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
 
     def today(self, zone: str) -> date:
@@ -115,7 +111,7 @@ class Analytics:
         final = {day: figures for day, (figures, over) in counted.items() if over and day <= newest}
         if not final:
             return 0
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             for day, figures in final.items():
                 values = {"zone": zone, "shape": SHAPE, "figures": as_json(figures), "counted_at": self._clock()}
                 keys = {"business_id": business_id, "day": day, "simulated": simulated}

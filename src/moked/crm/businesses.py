@@ -5,16 +5,13 @@ was given is the first business's: an installation with one needs no list. All e
 """
 
 import re
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.orm import sessionmaker
 
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Business
 from moked.crm.phone import to_e164
 from moked.crm.tables_api import BusinessNumber
@@ -36,13 +33,11 @@ class Known:
     numbers: tuple[str, ...]
 
 
-class Businesses:
+class Businesses(Records):
     """All of `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        super().__init__(engine)
         self._clock = clock
 
     def all(self) -> Sequence[Known]:
@@ -67,7 +62,7 @@ class Businesses:
         e164 = to_e164(number)
         if not e164 or not e164.startswith("+"):
             raise Refused(f"{number!r} is not a telephone number such as +97231234567")
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             business = session.scalars(select(Business).where(Business.key == key)).one_or_none()
             if business is None:
                 raise Refused(f"there is no business {key!r}")
@@ -80,7 +75,7 @@ class Businesses:
 
     def take(self, number: str) -> bool:
         """Nobody's from now on; False where it was nobody's before."""
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             gone = session.execute(delete(BusinessNumber).where(BusinessNumber.number == (to_e164(number) or number)))
             return bool(gone.rowcount)  # type: ignore[attr-defined]
 

@@ -15,7 +15,6 @@ from moked.crm.leads import (
     Called,
     CallFacts,
     LeadWanted,
-    Stage,
     called,
     decide,
     follow_up,
@@ -23,7 +22,7 @@ from moked.crm.leads import (
     merge,
 )
 from moked.crm.models import Contact, Lead, Task, TaskKind
-from moked.crm.settle import state_of, write_state
+from moked.crm.settle import new_lead, state_of, write_state
 from moked.crm.tables_whatsapp import Conversation
 from moked.records import LeadDraft, Outcome
 
@@ -41,19 +40,7 @@ def settle(
         return None
     lead = _lead(session, talked)
     if lead is None:
-        lead = Lead(
-            business_id=talked.business_id,
-            contact_id=contact.id,
-            source_call_sid=facts.call_sid,
-            stage=Stage.NEW,
-            origin=wanted.origin,
-            created_at=now,
-            updated_at=now,
-            notes=[],
-        )
-        write_state(lead, merge(None, facts, wanted))
-        session.add(lead)
-        session.flush()
+        lead = new_lead(session, contact, facts.call_sid, wanted.origin, merge(None, facts, wanted), now)
         metrics.leads.labels(wanted.origin.value).inc()
     else:
         before = state_of(lead)

@@ -6,6 +6,8 @@ would fail with "database is locked". PostgreSQL serves more than one machine; r
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session, sessionmaker
 
 from moked.errors import SettingsError
 
@@ -66,6 +69,27 @@ def connect(url: str) -> Engine:
             f"DATABASE_URL asks for {target.drivername}, which is not installed; "
             "for PostgreSQL install the extra: pip install 'moked[postgres]'"
         ) from error
+
+
+class Records:
+    """What keeps records on `engine`: transactions that write, one at a time on SQLite, and transactions that read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._write = sessionmaker(engine, expire_on_commit=False)
+        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        # SQLite's own waiting is polling, and unfair: under load a thread waited for seconds. A lock is a queue.
+        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with self._one_writer, self._write.begin() as session:
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        """Without the lock of a writer: nobody waits for it."""
+        with self._read.begin() as session:
+            yield session
 
 
 def migrate(engine: Engine) -> None:

@@ -9,17 +9,15 @@ Sending itself is `jobs.webhooks`: no transaction is open while it takes time.
 """
 
 import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import signing
+from moked.crm.db import Records
 from moked.crm.hooks import place
 from moked.crm.models import AuditEntry
 from moked.crm.sealed import Sealer
@@ -64,12 +62,11 @@ class Result:
         return 200 <= self.status < 300
 
 
-class Sending:
+class Sending(Records):
     """The outbox of all businesses on `engine`. `private`: addresses inside may be sent to."""
 
     def __init__(self, engine: Engine, sealer: Sealer, *, private: bool = False) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._sealer = sealer
         self.private = private
 
@@ -186,8 +183,3 @@ class Sending:
         if endpoint.old_secret is not None and endpoint.old_until is not None and endpoint.old_until > now:
             sealed.append(endpoint.old_secret)
         return tuple(self._sealer.open(one, place(endpoint)).decode() for one in sealed)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session

@@ -9,21 +9,19 @@ A row is put to 'placing' before the carrier is asked. If we die in between, or 
 it rang: the attempt counts, and the next one comes when the campaign's retry says so.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 from sqlalchemy import Engine, Select, exists, func, or_, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels.policy import VOICE, Purpose, Request, Verdict, decide
 from moked.crm import campaigns, sending
 from moked.crm.campaigns import Pace
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Business, Call, Contact, Lead, Task, TaskKind
 from moked.crm.settle import insert
 from moked.crm.tables_policy import (
@@ -74,7 +72,7 @@ class Errand:
     kind: DialKind
 
 
-class Dialling:
+class Dialling(Records):
     """Calls of `business_id` on `engine`; each method is one transaction. `clock` gives aware UTC."""
 
     def __init__(
@@ -85,9 +83,7 @@ class Dialling:
         male_voice: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        super().__init__(engine)
         self._business_id = business_id
         self._male = male_voice
         self._clock = clock
@@ -391,11 +387,6 @@ class Dialling:
         return session.scalars(
             select(Dial).where(Dial.id == dial_id, Dial.business_id == self._business_id).with_for_update()
         ).one_or_none()
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _pace(campaign: Campaign) -> Pace:

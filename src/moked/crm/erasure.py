@@ -8,18 +8,17 @@ refuse, nothing is erased yet. What stays is a keyed hash of the number, so that
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, or_, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit, consents, db, report
 from moked.crm.audit import Actor
+from moked.crm.db import Records
 from moked.crm.models import AuditEntry, Call, Contact, Lead
 from moked.crm.recordings_port import Recorded, RecordingSource
 from moked.crm.retention import SYSTEM, Provider, copies_of, delete_calls, delete_contacts, delete_leads
@@ -53,7 +52,7 @@ class Erased:
     copies: int
 
 
-class Erasure:
+class Erasure(Records):
     """On `engine`. `clock` gives aware UTC. `by` None is whoever sits at the machine."""
 
     def __init__(
@@ -65,10 +64,8 @@ class Erasure:
         provider: Provider | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(engine)
         self._engine = engine
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**db.READ_ONLY))
         self._source = source
         self._outside = outside
         self._provider = provider
@@ -171,17 +168,14 @@ class Erasure:
     def _calls(self, session: Session, contact: Contact) -> Sequence[Call]:
         """From their number, about them, or what made one of their leads."""
         ids, numbers = same_person(session, contact)
-        leads = select(Lead.id).where(self._theirs(session, contact))
+        leads = select(Lead.id).where(_theirs(contact, ids, numbers))
         theirs = [Call.contact_id.in_(ids), Call.lead_id.in_(leads), Call.caller.in_(numbers)]
         query = select(Call).where(Call.business_id == contact.business_id, or_(*theirs)).order_by(Call.id)
         return session.scalars(query).all()
 
     def _leads(self, session: Session, contact: Contact) -> Sequence[Lead]:
-        return session.scalars(select(Lead).where(self._theirs(session, contact)).order_by(Lead.id)).all()
-
-    def _theirs(self, session: Session, contact: Contact) -> Any:
         ids, numbers = same_person(session, contact)
-        return (Lead.business_id == contact.business_id) & or_(Lead.contact_id.in_(ids), Lead.phone.in_(numbers))
+        return session.scalars(select(Lead).where(_theirs(contact, ids, numbers)).order_by(Lead.id)).all()
 
     def _note(
         self, session: Session, by: Actor | None, business_id: int, action: str, contact_id: int, **data: Any
@@ -193,10 +187,9 @@ class Erasure:
             entry = AuditEntry(business_id=business_id, at=at, who=SYSTEM, action=action, target=target, data=data)
             session.add(entry)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
+
+def _theirs(contact: Contact, ids: Sequence[int], numbers: Sequence[str]) -> Any:
+    return (Lead.business_id == contact.business_id) & or_(Lead.contact_id.in_(ids), Lead.phone.in_(numbers))
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -2,17 +2,16 @@
 transaction. What the worker does is `delivering`.
 """
 
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit, signing
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.events import EVENTS, PING, deliveries
 from moked.crm.sealed import Sealer
 from moked.crm.tables_api import DeliveryState, WebhookDelivery, WebhookEndpoint
@@ -28,7 +27,7 @@ class Unusable(ValueError):
     """An endpoint cannot be like that. `str` is why: 'url', 'events', 'name', 'too_many', 'off'."""
 
 
-class Hooks:
+class Hooks(Records):
     """Endpoints and deliveries on `engine`. `clock` gives aware UTC; `private`: addresses inside may be sent to."""
 
     def __init__(
@@ -39,9 +38,7 @@ class Hooks:
         private: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        super().__init__(engine)
         self._sealer = sealer
         self._private = private
         self._clock = clock
@@ -213,11 +210,6 @@ class Hooks:
             found = _mine(session, by.business_id, endpoint_id, lock=True)
             check(by.expects, found)
             yield session, found
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def place(endpoint: WebhookEndpoint) -> str:

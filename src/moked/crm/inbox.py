@@ -8,16 +8,14 @@ Each method is one transaction. What is decided twice is done once: messages by 
 message they answer, sends by their own key (`sending.queue`). Rows name the family of a channel, not the provider.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels import (
     Address,
@@ -29,7 +27,7 @@ from moked.channels import (
 from moked.channels.policy import ChannelRules, Purpose
 from moked.channels.wishes import OPT_OUT, YES
 from moked.crm import chat_leads, hiding, inbound, people, sending
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Contact
 from moked.crm.redaction import NUMBERISH, hide
 from moked.crm.sealed import Sealer
@@ -99,7 +97,7 @@ class Stored:
     new: bool
 
 
-class Inbox:
+class Inbox(Records):
     """On `engine`. `clock` gives aware UTC; `next_opening` when the business is next open, for call-backs; `rules` are
     those of the channels that are connected, by family; `sealer` seals identity numbers that the business asked for."""
 
@@ -112,9 +110,7 @@ class Inbox:
         rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
         sealer: Sealer | None = None,
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
         self._next_opening = next_opening
         self._rules = rules
@@ -329,11 +325,6 @@ class Inbox:
         """How far a message of ours came. False for one we do not know."""
         with self._writing() as session:
             return sending.reported(session, business_id, told.provider_id, told.state, self._clock(), told.error)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _without_cards(session: Session, contact: Contact, text: str) -> str:

@@ -4,20 +4,19 @@ Reads begin with the business; each change is one transaction with its line in t
 raises `LookupError`, as one that is not there; what cannot be used raises `Unreadable`.
 """
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels.policy import ChannelRules
 from moked.crm import audit
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.edits import Unreadable
 from moked.crm.inbox import write
 from moked.crm.models import Contact, Lead, UserAccount
@@ -75,7 +74,7 @@ class Thread:
     lead: Lead | None
 
 
-class InboxDesk:
+class InboxDesk(Records):
     """On `engine`. `clock` gives aware UTC; `changed(business, conversation)` is called after each change."""
 
     def __init__(
@@ -86,9 +85,7 @@ class InboxDesk:
         changed: Callable[[int, int], None] = lambda business, conversation: None,
         rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
         self._changed = changed
         self._rules = rules
@@ -243,11 +240,6 @@ class InboxDesk:
                 raise LookupError(f"no conversation {conversation_id}")
             yield session, talked
         self._changed(by.business_id, conversation_id)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _theirs_still() -> ColumnElement[bool]:

@@ -8,19 +8,17 @@ Any number of relays may hand a job over at once: its `order_id` is the engine's
 none. `run` fences: what a run that was given up still reports changes nothing.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit, retries
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.desk import PAGE, Page
 from moked.crm.models import Call, Contact
 from moked.crm.outbox import CALLS, put
@@ -67,13 +65,11 @@ class JobStatus:
     failed: Mapping[str, str]
 
 
-class JobStore:
+class JobStore(Records):
     """Jobs on `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
 
     # ---- whoever has work to be done
@@ -267,11 +263,6 @@ class JobStore:
             return session.scalar(query) or 0
 
     # ---- inside
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
     def _move(self, session: Session, key: str, run: int, states: Sequence[JobState], **values: Any) -> bool:
         moved = session.execute(

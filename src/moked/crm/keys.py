@@ -4,19 +4,16 @@ A key is 256 random bits behind `mk_`; its SHA-256 is stored, and its first lett
 whoever made it: with their name in the audit log, never with more than they may by now, no longer than their account.
 """
 
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, delete, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
 
 from moked.crm import audit, passwords
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Business, UserAccount
 from moked.crm.permissions import SCOPES, Permission
 from moked.crm.tables_api import ApiKey, ApiReply
@@ -47,13 +44,11 @@ class OtherRequest(Exception):
     """The same idempotency key came with another request before."""
 
 
-class Keys:
+class Keys(Records):
     """Keys on `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        super().__init__(engine)
         self._clock = clock
 
     def all(self, business_id: int) -> Sequence[tuple[ApiKey, str]]:
@@ -172,8 +167,3 @@ class Keys:
                 session.execute(update(ApiReply).where(*ours).values(**values))
 
     # ---- inside
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session

@@ -7,20 +7,19 @@ Each change is one transaction with its line in the audit log; a call of another
     media    redeem, take_orders, note
 """
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from statistics import median
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import audit, passwords
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import AuditEntry, Call, CallState, Lead, MediaNode, Turn
 from moked.crm.service import HEARTBEAT_LIMIT_S
 from moked.crm.tables_live import CallOrder, SuperviseTicket
@@ -55,13 +54,11 @@ class Figures:
     at: datetime
 
 
-class Live:
+class Live(Records):
     """On `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        super().__init__(engine)
         self._clock = clock
 
     # ---- at the desk
@@ -223,8 +220,3 @@ class Live:
             if call is None:
                 raise LookupError(f"no call {sid} runs")
             yield session, call
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session

@@ -5,22 +5,21 @@ raises `edits.Unreadable` with the field's name, a row of another business `Look
 """
 
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels import MessageState
 from moked.channels.policy import ChannelRules, Decision, Purpose
 from moked.crm import audit, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
 from moked.crm.campaigns import Row
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.desk import PAGE, Page
 from moked.crm.edits import Unreadable
 from moked.crm.followups import TEXTS, WrongText, checked
@@ -97,7 +96,7 @@ class NewSettings:
     agent_calls_back: bool
 
 
-class Outreach:
+class Outreach(Records):
     """On `engine`. `calls_out`: calls can be made at all. `rules` of the channels that are connected, by family.
     `clock` gives aware UTC."""
 
@@ -109,9 +108,7 @@ class Outreach:
         rules: Mapping[str, ChannelRules] = sending.DEFAULT_RULES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
+        super().__init__(engine)
         self._clock = clock
         self._rules = rules
         self.calls_out = calls_out
@@ -464,11 +461,6 @@ class Outreach:
             if not contact.phone:
                 raise Unreadable("phone")
             yield session, contact, contact.phone
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 def _campaign(session: Session, business_id: int, campaign_id: int, *, lock: bool = False) -> Campaign:

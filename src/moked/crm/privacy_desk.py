@@ -1,17 +1,15 @@
 """What owners decide about privacy at the desk, and what they are shown: each change is one transaction with its audit
 line."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.orm import Session, sessionmaker
 
-from moked.crm import audit, db, hiding
+from moked.crm import audit, hiding
 from moked.crm.audit import Actor
+from moked.crm.db import Records
 from moked.crm.models import Call, Contact, Lead, Turn
 from moked.crm.privacy import rules_of, write_rules
 from moked.crm.privacy_rules import Rules, wrong
@@ -43,7 +41,7 @@ class Stored:
     oldest_call: datetime | None
 
 
-class PrivacyDesk:
+class PrivacyDesk(Records):
     """On `engine`. `records`: the installation records at all. `clock` gives aware UTC."""
 
     def __init__(
@@ -55,11 +53,9 @@ class PrivacyDesk:
         place: str = "disk",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        super().__init__(engine)
         self.records = records
         self.place = place  # 'disk' or 's3'
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**db.READ_ONLY), expire_on_commit=False)
         self._sealer = sealer
         self._clock = clock
 
@@ -161,8 +157,3 @@ class PrivacyDesk:
                 raise LookupError(f"nothing sealed in lead {lead_id}")
             audit.note(session, by, "lead.revealed", f"lead:{lead_id}", self._clock(), field=name)
             return hiding.unseal(value, self._sealer, by.business_id)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session

@@ -5,16 +5,15 @@ then on no copy of the audio opens any more, wherever it lies, and whoever holds
 """
 
 import secrets
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, delete, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import db
+from moked.crm.db import Records
 from moked.crm.models import Call
 from moked.crm.privacy import rules_of
 from moked.crm.privacy_rules import Rules
@@ -57,14 +56,12 @@ def part_name(token: str, stream: int) -> str:
     return f"{token}-{stream}"
 
 
-class Recordings:
+class Recordings(Records):
     """On `engine`; `sealer` holds DATA_KEY. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, sealer: Sealer, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)):
+        super().__init__(engine)
         self._engine = engine
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**db.READ_ONLY))
         self._sealer = sealer
         self._clock = clock
 
@@ -194,11 +191,6 @@ class Recordings:
                 )
             return 0
         return len(calls)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
     def _found(self, session: Session, *which: object) -> Found | None:
         row = session.execute(

@@ -1,17 +1,14 @@
 """Drafts that people try out at the desk: one a person, a new one takes the place of the old. No effects, no audit."""
 
-import threading
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, delete
-from sqlalchemy.orm import sessionmaker
 
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.tables_pages import AgentRehearsal
 from moked.dialog import Speaker
 from moked.dialog.published import Part
@@ -27,13 +24,11 @@ class Draft:
     base: int
 
 
-class Rehearsals:
+class Rehearsals(Records):
     """`clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
 
     def find(self, by: Actor) -> tuple[Draft, Tryout] | None:
@@ -53,7 +48,7 @@ class Rehearsals:
             {"speaker": line.speaker.value, "text": line.text, "tools": list(line.tools), "then": line.then}
             for line in talk.lines
         ]
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             session.merge(
                 AgentRehearsal(
                     user_id=by.user_id,
@@ -68,5 +63,5 @@ class Rehearsals:
             )
 
     def forget(self, by: Actor) -> None:
-        with self._one_writer, self._write.begin() as session:
+        with self._writing() as session:
             session.execute(delete(AgentRehearsal).where(AgentRehearsal.user_id == by.user_id))

@@ -11,18 +11,17 @@ the next night. A dry run counts and changes nothing but its own line in the log
 
 import logging
 import re
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Engine, Select, and_, delete, exists, null, or_, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels import MessageState
 from moked.crm import db
+from moked.crm.db import Records
 from moked.crm.leads import OPEN_STAGES
 from moked.crm.models import AuditEntry, Business, Call, CallEvent, Contact, Lead, StreamTicket, Turn
 from moked.crm.privacy import forget_words, rules_of
@@ -67,14 +66,12 @@ class Purged:
         return any(asdict(self).values())
 
 
-class Retention:
+class Retention(Records):
     """On `engine`; `provider` None: nobody else has copies."""
 
     def __init__(self, engine: Engine, provider: Provider | None = None) -> None:
+        super().__init__(engine)
         self._engine = engine
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**db.READ_ONLY))
         self._provider = provider
 
     def purge(self, now: datetime, *, dry: bool = False, business_id: int | None = None) -> dict[int, Purged]:
@@ -216,11 +213,6 @@ class Retention:
                         data=asdict(counts),
                     )
                 )
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
 
 COPIED = (VOICEMAIL, "instruction", "handover")

@@ -14,16 +14,14 @@ A row is put to 'sending' before the channel hears of it. Whoever dies in betwee
 where the channel itself knows the key, and otherwise says that nobody knows, because twice is worse than late.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
-from sqlalchemy.orm import Session, aliased, sessionmaker
+from sqlalchemy.orm import Session, aliased
 
 from moked.channels import (
     LID,
@@ -42,7 +40,7 @@ from moked.channels import (
 from moked.channels.policy import VOICE, ChannelRules, Decision, Facts, Purpose, Request, Verdict, Week, decide
 from moked.crm import audit, consents
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.holydays import rest_days
 from moked.crm.models import Business
 from moked.crm.settle import insert
@@ -501,13 +499,11 @@ def _waiting(session: Session, by: Actor, message_id: int) -> OutboundMessage:
     return row
 
 
-class Outbox:
+class Outbox(Records):
     """The door for the loop that sends (`jobs.sending`): each method is one transaction. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._due = sessionmaker(engine.execution_options(**READ_ONLY))
+        super().__init__(engine)
         self._clock = clock
 
     def claim(self, caps: Mapping[str, ChannelCaps], only: str | None = None) -> list[Claimed]:
@@ -515,7 +511,7 @@ class Outbox:
         due = select(OutboundMessage.id).where(
             OutboundMessage.state == MessageState.QUEUED, OutboundMessage.due_at <= now, *_on_line(caps, only)
         )
-        with self._due.begin() as session:  # asked often, and mostly for nothing: without the lock of a writer
+        with self._read.begin() as session:  # asked often, and mostly for nothing: without the lock of a writer
             if session.scalar(due.limit(1)) is None:
                 return []
         with self._writing() as session:
@@ -532,8 +528,3 @@ class Outbox:
     def strand(self, caps: Mapping[str, ChannelCaps]) -> int:
         with self._writing() as session:
             return strand(session, caps, self._clock())
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session

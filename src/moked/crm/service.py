@@ -11,9 +11,7 @@ Everything here is synchronous and may wait for the database: never on an event 
 """
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -21,10 +19,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import events, hiding, moves, nodes, outbox, people, privacy, report, search, tickets
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.leads import OPEN_STAGES, Stage, move
 from moked.crm.models import Business, Call, CallEvent, CallState, Lead, TranscriptSegment, Turn
 from moked.crm.nodes import SLOT_TTL_S
@@ -120,7 +118,7 @@ class ContactSummary:
     open_lead_id: int | None
 
 
-class Crm:
+class Crm(Records):
     """The record on `engine`. `clock` gives aware UTC; `next_opening` tells when the business is next open (now, if it
     is), for the due time of callbacks; `openings` the same of others, by id.
     `sealer` seals what the business asks for and nobody else may read.
@@ -134,10 +132,7 @@ class Crm:
         next_opening: Callable[[datetime], datetime] | None = None,
         sealer: Sealer | None = None,
     ) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        # SQLite's own waiting is polling, and unfair: under load a thread waited for seconds. A lock is a queue.
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY))
+        super().__init__(engine)
         self._clock = clock
         events.watch(self._write, clock)
         self._next_opening = next_opening
@@ -582,11 +577,6 @@ class Crm:
             return report.call_report(session, call) if call else None
 
     # ---- inside a transaction
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
 
     def _locked(self, session: Session, call_sid: str) -> Call | None:
         return session.scalars(

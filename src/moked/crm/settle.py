@@ -86,7 +86,9 @@ def settle(
     elif lead := lead or _open_lead(session, call.business_id, contacts):
         write_state(lead, merge(state_of(lead), facts, wanted))
     else:
-        lead = _new_lead(session, call, who, merge(None, facts, wanted), now)
+        state = merge(None, facts, wanted)
+        who = who or _unknown(session, call, state, now)
+        lead = new_lead(session, who, call.sid, Origin.CONVERSATION, state, now)
     created = lead.source_call_sid == call.sid and call.lead_id is None
     if created:
         metrics.leads.labels(wanted.origin.value).inc()
@@ -197,17 +199,22 @@ def _open_lead(session: Session, business_id: int, contacts: dict[str, Contact])
     ).one_or_none()
 
 
-def _new_lead(session: Session, call: Call, contact: Contact | None, state: LeadState, now: datetime) -> Lead:
-    if contact is None:  # withheld, and no number was given: a person all the same
-        contact = Contact(business_id=call.business_id, name=state.name, created_at=now, updated_at=now)
-        session.add(contact)
-        session.flush()
+def _unknown(session: Session, call: Call, state: LeadState, now: datetime) -> Contact:
+    """Withheld, and no number was given: a person all the same."""
+    contact = Contact(business_id=call.business_id, name=state.name, created_at=now, updated_at=now)
+    session.add(contact)
+    session.flush()
+    return contact
+
+
+def new_lead(session: Session, contact: Contact, source: str, origin: Origin, state: LeadState, now: datetime) -> Lead:
+    """`source`: the call's SID, or what else it came of."""
     lead = Lead(
-        business_id=call.business_id,
+        business_id=contact.business_id,
         contact_id=contact.id,
-        source_call_sid=call.sid,
+        source_call_sid=source,
         stage=Stage.NEW,
-        origin=Origin.CONVERSATION,
+        origin=origin,
         created_at=now,
         updated_at=now,
         notes=[],

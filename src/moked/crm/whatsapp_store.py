@@ -4,16 +4,15 @@ A write of keys and the check of the lease are one transaction: a process that l
 yet, cannot turn the ratchet back. Values are sealed each in its own place (`whatsapp:<business>:<category>:<id>`).
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine, delete, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.channels import BAILEYS, ChannelHealth, Link
 from moked.channels.orders import NotOurs, Orders
+from moked.crm.db import Records
 from moked.crm.sealed import Sealer
 from moked.crm.settle import insert
 from moked.crm.tables_whatsapp import ChannelAccount, ChannelLease, WhatsAppAuth
@@ -21,7 +20,7 @@ from moked.crm.tables_whatsapp import ChannelAccount, ChannelLease, WhatsAppAuth
 _AT_ONCE = 400  # rows in a statement; SQLite has a limit on its variables
 
 
-class WhatsAppStore:
+class WhatsAppStore(Records):
     """Of one business. `told` is called, after the transaction, when something people see has changed."""
 
     def __init__(
@@ -34,8 +33,7 @@ class WhatsAppStore:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         told: Callable[[], None] = lambda: None,
     ) -> None:
-        self._sessions = sessionmaker(engine, expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._business = business_id
         self._sealer = sealer
         self._channel = channel
@@ -69,7 +67,7 @@ class WhatsAppStore:
 
     def auth_get(self, category: str, ids: Sequence[str]) -> dict[str, str]:
         found: dict[str, bytes] = {}
-        with self._sessions.begin() as session:
+        with self._write.begin() as session:
             for start in range(0, len(ids), _AT_ONCE):
                 rows = session.scalars(
                     select(WhatsAppAuth).where(
@@ -130,7 +128,7 @@ class WhatsAppStore:
     # ---- orders and state
 
     def orders(self) -> Orders:
-        with self._sessions.begin() as session:
+        with self._write.begin() as session:
             row = session.get(ChannelAccount, (self._business, self._channel))
             if row is None:
                 return Orders()
@@ -163,11 +161,6 @@ class WhatsAppStore:
 
     def _account(self, session: Session) -> ChannelAccount:
         return account_row(session, self._business, self._channel, self._clock())
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._sessions.begin() as session:
-            yield session
 
 
 def account_row(session: Session, business_id: int, channel: str, now: datetime) -> ChannelAccount:

@@ -1,19 +1,18 @@
 """What all changes from the desk share: one transaction of one business, and what people type made fit to be kept."""
 
 import re
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, select
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from moked.crm import events, search
 from moked.crm.audit import Actor
-from moked.crm.db import READ_ONLY
+from moked.crm.db import Records
 from moked.crm.models import Base, Lead
 from moked.crm.versions import check
 
@@ -31,26 +30,13 @@ class Unreadable(ValueError):
     """What was typed cannot be used. `str` is the field: 'phone', 'due', 'note', 'owner', 'name' and so on."""
 
 
-class Writer:
+class Writer(Records):
     """Writes to `engine`. `clock` gives aware UTC."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._write = sessionmaker(engine, expire_on_commit=False)
-        self._read = sessionmaker(engine.execution_options(**READ_ONLY), expire_on_commit=False)
-        self._one_writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        super().__init__(engine)
         self._clock = clock
         events.watch(self._write, clock)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._one_writer, self._write.begin() as session:
-            yield session
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        """For a longer look before a change: nobody waits for it."""
-        with self._read.begin() as session:
-            yield session
 
     @contextmanager
     def _lead(self, by: Actor, lead_id: int) -> Iterator[tuple[Session, Lead]]:

@@ -6,14 +6,13 @@ another one, and the bus may reach only this one.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
 
-from moked.bus import Bus
-from moked.errors import ProviderError
+from moked.bus import Bus, heed
 from moked.records import Order
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ async def deliver(
         told = anyio.Event()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_listen, bus, tell)
+        tasks.start_soon(partial(heed, bus, TOPIC, tell, again_s=_LOOK_S))
         while True:
             news = told
             if sids := calls():
@@ -58,12 +57,3 @@ async def deliver(
                         found.order(order)
             with anyio.move_on_after(_LOOK_S):
                 await news.wait()
-
-
-async def _listen(bus: Bus, tell: Callable[[], None]) -> None:
-    while True:
-        with suppress(ProviderError):
-            async with bus.subscribe(TOPIC) as events:
-                async for _ in events:
-                    tell()
-        await anyio.sleep(_LOOK_S)

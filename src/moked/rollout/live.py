@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 
 from moked import metrics
 from moked.audio import SAMPLES_PER_MS, silence
-from moked.bus import Bus
+from moked.bus import Bus, heed
 from moked.crm.phone import to_e164
 from moked.errors import Overloaded, ProviderError, first_leaf
 from moked.records import CallStart, TurnRecord
@@ -36,7 +36,6 @@ TOPIC: Final = "rollout"
 BY_GUARD: Final = "guard"
 
 _POLL_S: Final = 1.0
-_RETRY_BUS_S: Final = 5.0
 _QUESTION_MS: Final = 600
 _QUESTION_S: Final = 6.0
 _SAY_AGAIN_MS: Final = 3_600_000
@@ -142,7 +141,7 @@ class Rollout:
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             tasks.start_soon(self._follow, name="rollout-follow")
-            tasks.start_soon(self._listen, name="rollout-bus")
+            tasks.start_soon(heed, self.parts.bus, TOPIC, self._told, name="rollout-bus")
             tasks.start_soon(self._watch, name="rollout-guard")
             try:
                 yield
@@ -232,16 +231,9 @@ class Rollout:
         for call in list(self._calls):
             call.follow()
 
-    async def _listen(self) -> None:
+    def _told(self) -> None:
         """Somebody says that something was changed: look before the second is over."""
-        while True:
-            try:
-                async with self.parts.bus.subscribe(TOPIC) as events:
-                    async for _ in events:
-                        self._news.set()
-                return
-            except ProviderError:
-                await anyio.sleep(_RETRY_BUS_S)
+        self._news.set()
 
     def _published(self) -> None:
         self.parts.bus.publish(TOPIC, "rollout.changed", {"now": self.words})
