@@ -1,6 +1,6 @@
 """A linked account for tests: the real bridge on a database of its own, and what came of it."""
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import anyio
@@ -87,8 +87,12 @@ class Linked:
         self.engine.dispose()
 
     def bridges(self):
-        """Process ids of bridges that run for this test."""
+        """Process ids of bridges that run for this test; one that has ended, waited for or not yet, is none."""
         import psutil
 
-        me = psutil.Process()
-        return [child for child in me.children(recursive=True) if "bridge.mjs" in " ".join(child.cmdline())]
+        running = []
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a zombie is one of these too
+                if "bridge.mjs" in " ".join(child.cmdline()):
+                    running.append(child)
+        return running
