@@ -4,6 +4,7 @@ A process with the role of a worker runs the loops; any number may. The web plan
 plane asks what a call that we made is about.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -41,22 +42,30 @@ class Outreach:
     outbox: Outbox
     follow_ups: FollowUps
     dialling: Dialling
-    channels: Mapping[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
+    channels: dict[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
     caller_id: str  # E.164; '' = no calls are made
 
 
-def build(engine: Engine, settings: Settings, practice: Practice, base_url: Callable[[], str]) -> Outreach:
-    business = practice.business
+def build(
+    engine: Engine, settings: Settings, practices: Mapping[int, Practice], base_url: Callable[[], str]
+) -> Outreach:
+    """`practices`: the businesses by id, the first one first; more may come."""
+    first = next(iter(practices.values()))
+
+    def address(business_id: int) -> str:
+        found = practices.get(business_id)
+        return found.business.address if found is not None else ""
+
     return Outreach(
         Outbox(engine),
         FollowUps(
             engine,
             base_url=base_url,
-            about=business.address,
+            about=address,
             rules=rules(settings),
             owner_template=settings.whatsapp_owner_template,
         ),
-        Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
+        Dialling(engine, first.id, male_voice=first.business.voice_gender == "male"),
         channels(settings),
         settings.outbound_caller_id,
     )
@@ -83,12 +92,13 @@ async def run(
     places: Places,
     base_url: Callable[[], str],
     may: Callable[[], bool],
-    conversations: Mapping[str, Carrier] | None = None,
+    conversations: dict[str, Carrier] | None = None,
     told: Callable[[int], None] = lambda business_id: None,
 ) -> None:
-    """For ever. `conversations`: the channels people write to us by, by line. `told`: a business's message changed."""
+    """For ever. `conversations`: the channels people write to us by, by line; more may come. `told`: a message of this
+    business changed."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(send_due, out.outbox, {**out.channels, **(conversations or {})}, told=told))
+        tasks.start_soon(partial(send_due, out.outbox, ChainMap({}, conversations or {}, out.channels), told=told))
         if control is not None and out.caller_id:
             place = partial(_place, control, out.caller_id, base_url)
             dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)

@@ -4,10 +4,9 @@ The newest version holds. Before the first, and for a server whose owner keeps t
 cannot be read is refused here, whoever asks: no process ever meets a broken script.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
@@ -51,19 +50,19 @@ class VersionRow:
 
 
 class AgentVersions(Records):
-    """`files` are the texts before anything was published, `others` those of further businesses by id. `clock` gives
-    aware UTC. Never on an event loop."""
+    """`files` are the texts before anything was published, `others` those of further businesses by id, which may come
+    later. `clock` gives aware UTC. Never on an event loop."""
 
     def __init__(
         self,
         engine: Engine,
         files: AgentTexts,
-        others: Mapping[int, AgentTexts] = MappingProxyType({}),
+        others: dict[int, AgentTexts] | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
-        self.files, self.others = files, others
+        self.files, self.others = files, others if others is not None else {}
         self._clock = clock
 
     def version(self, business_id: int) -> int:

@@ -117,7 +117,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     @views.app_context_processor
     def tools() -> dict[str, Any]:
         return {
-            "business_name": parts.business_name,
+            "business_name": mine.business if (mine := g.get("actor")) is not None else parts.business_name,
             "stopped": stopped,
             "integrated": parts.api is not None,
             **_tools(desk),
