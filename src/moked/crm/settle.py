@@ -13,7 +13,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from moked import metrics
-from moked.crm import people
+from moked.crm import lead_values, people
 from moked.crm.leads import (
     OPEN_STAGES,
     Called,
@@ -34,6 +34,8 @@ from moked.crm.models import Call, CallEvent, Contact, Lead, Task, TaskKind, Tur
 from moked.crm.privacy_rules import RefusedWords
 from moked.crm.tables_privacy import Recording
 from moked.records import LeadDraft
+
+assert lead_values, "whoever writes leads keeps their values"
 
 insert = people.insert
 VOICEMAIL = "voicemail"
