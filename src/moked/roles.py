@@ -563,18 +563,21 @@ def _desk(
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)
+    calls_out = bool(house.rest and house.settings.outbound_caller_id)
+    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
     api = ApiParts(
         keys=Keys(engine),
         hooks=Hooks(engine, sealer, private=house.settings.webhook_private_addresses),
+        access=access,
         desk=desk,
         edits=edits,
+        outreach=leaving,
+        base_url=lambda: house.base_url,
         rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    calls_out = bool(house.rest and house.settings.outbound_caller_id)
-    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
         inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))

@@ -81,12 +81,14 @@ SCOPES: frozenset[Permission] = frozenset(
         Permission.VIEW,
         Permission.EDIT,
         Permission.ASSIGN,
+        Permission.SETUP,
+        Permission.USERS,
         Permission.AUDIT,
         Permission.ROLLOUT,
         Permission.INTEGRATIONS,
     }
 )
-"""What a key of the API can be given: one's own account and who may come in are for people alone."""
+"""What a key of the API can be given: one's own account is for people alone, and so is who is an owner."""
 
 
 def may(role: UserRole, permission: Permission) -> bool:

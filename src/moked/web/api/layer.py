@@ -36,21 +36,24 @@ _KEY: Final = re.compile(r"[!-~]{1,128}")
 _TAG: Final = re.compile(r'\*|"([!#-~]{0,98})"')
 _REFUSED_A_MINUTE: Final = 60
 _AS_IT_IS: Final[Mapping[str, str]] = {}
+_NONE: Final[Mapping[int, str]] = {}
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model with what only HTTP says: its version, where it is, another status."""
+    """A model with what only HTTP says: its version, where it is, one of the operation's other statuses."""
 
     model: BaseModel
     version: str = ""
     location: str = ""
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one address. `versioned`: its answer has an ETag, and a change takes `If-Match`."""
+    """One method of one address. `versioned`: its answer has an ETag, and a change takes `If-Match`. `others`: statuses
+    of an `Answer` beside the usual one, and what they say."""
 
     method: str
     path: str
@@ -66,6 +69,7 @@ class Operation:
     versioned: bool
     problems: tuple[str, ...]
     names: Mapping[str, str]
+    others: Mapping[int, str]
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ class Api:
         versioned: bool = False,
         problems: tuple[str, ...] = (),
         names: Mapping[str, str] = _AS_IT_IS,
+        others: Mapping[int, str] = _NONE,
     ) -> Callable[[View], View]:
         """Serve `path` by the function below: it gets the actor, what stands in the path, and `query` and `body`.
         `names`: what the records call a field, where the body calls it otherwise.
@@ -122,6 +127,7 @@ class Api:
                 versioned=versioned,
                 problems=problems,
                 names=names,
+                others=others,
             )
             self.operations.append(operation)
 
@@ -224,7 +230,8 @@ def _called(operation: Operation, view: Callable[..., Any], by: Actor, values: d
     except IllegalMove as error:
         raise Problem("illegal_move", f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     except Unreadable as error:
-        where = operation.names.get(str(error), str(error))
+        name, names = str(error), operation.names
+        where = names.get(name) or names.get(name.partition(".")[0], name)
         raise Problem("invalid", errors=[{"where": f"body.{where}", "what": "It cannot be used."}]) from None
     except LookupError as error:
         if type(error) is not LookupError:  # a bug of ours, not a row that is not there
@@ -236,7 +243,7 @@ def _response(operation: Operation, given: Any) -> Response:
     if given is None:
         return Response(status=204)
     answer = given if isinstance(given, Answer) else Answer(given)
-    response = Response(answer.model.model_dump_json(), operation.status, mimetype="application/json")
+    response = Response(answer.model.model_dump_json(), answer.status or operation.status, mimetype="application/json")
     if answer.version:
         response.set_etag(answer.version)
         if request.method in ("GET", "HEAD") and request.if_none_match.contains(answer.version):

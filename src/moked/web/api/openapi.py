@@ -16,7 +16,7 @@ _ROW: Final = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _WORD: Final = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"}
 _WORDS: Final = {"number": {"type": "string", "pattern": "^[+][0-9]{3,15}$"}}
 _ABOUT: Final = """
-Everything the desk's pages do, for programs. An owner makes a key at the desk, for the scopes it needs.
+The desk's daily work, for programs. An owner makes a key at the desk, for the scopes it needs.
 
 - **Keys**: `Authorization: Bearer mk_...`. A key acts for whoever made it and never does more than they may.
 - **Lists** give `items` and `next`; send `next` back as `cursor` for the page after it, until it is null.
@@ -121,6 +121,7 @@ def _responses(one: Any, found: Mapping[Any, Any]) -> dict[str, Any]:
     if one.versioned:
         good["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(one.status if one.gives is not None else 204): good}
+    responses |= {str(status): {**good, "description": about} for status, about in one.others.items()}
     codes = {*_ALWAYS, *one.problems, "invalid"}
     if "<" in one.path or one.tag == "rollout":
         codes.add("not_found")
