@@ -50,10 +50,20 @@ class Answer:
     status: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """Bytes in place of a model, of the operation's media type."""
+
+    data: bytes
+    name: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method of one address. `versioned`: its answer has an ETag, and a change takes `If-Match`. `others`: statuses
-    of an `Answer` beside the usual one, and what they say."""
+    of an `Answer` beside the usual one, and what they say. `media`: it gives a `File` of this type, and takes the key
+    as the password of HTTP Basic too, which is all that calendar programs know.
+    """
 
     method: str
     path: str
@@ -70,6 +80,7 @@ class Operation:
     problems: tuple[str, ...]
     names: Mapping[str, str]
     others: Mapping[int, str]
+    media: str
 
 
 @dataclass(slots=True)
@@ -103,6 +114,7 @@ class Api:
         problems: tuple[str, ...] = (),
         names: Mapping[str, str] = _AS_IT_IS,
         others: Mapping[int, str] = _NONE,
+        media: str = "",
     ) -> Callable[[View], View]:
         """Serve `path` by the function below: it gets the actor, what stands in the path, and `query` and `body`.
         `names`: what the records call a field, where the body calls it otherwise.
@@ -128,6 +140,7 @@ class Api:
                 problems=problems,
                 names=names,
                 others=others,
+                media=media,
             )
             self.operations.append(operation)
 
@@ -144,7 +157,7 @@ class Api:
     # ---- one request
 
     def _serve(self, operation: Operation, view: Callable[..., Any], values: dict[str, Any]) -> Response:
-        by = self._who()
+        by = self._who(basic=bool(operation.media))
         if not by.may(operation.needs):
             raise Problem("forbidden", f"This needs a key with the scope `{operation.needs.value}`.")
         values = {**values, **self._asked(operation)}
@@ -155,14 +168,16 @@ class Api:
             return _response(operation, _called(operation, view, by, values))
         return self._once(by, key, lambda: _response(operation, _called(operation, view, by, values)))
 
-    def _who(self) -> Actor:
-        """Whose key it is, within how often they may ask."""
+    def _who(self, *, basic: bool) -> Actor:
+        """Whose key it is, within how often they may ask. `basic`: it may be a password, beside whatever name."""
         address = f"address:{request.remote_addr}"
         with self._lock:
             wait = self._refused.wait(address, self.clock())
         if wait > 0:
             raise _limited(wait)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if basic and (given := request.authorization) is not None and given.type == "basic":
+            scheme, token = "bearer", given.password or ""
         by = self.keys.actor(token.strip()) if scheme.lower() == "bearer" else None
         with self._lock:
             if by is None:
@@ -170,7 +185,8 @@ class Api:
             else:
                 wait = self._limiter.take(f"key:{by.key_id}", self.clock())
         if by is None:
-            raise Problem("unauthenticated", headers={"WWW-Authenticate": 'Bearer realm="Moked"'})
+            challenge = 'Basic realm="Moked", charset="UTF-8"' if basic else 'Bearer realm="Moked"'
+            raise Problem("unauthenticated", headers={"WWW-Authenticate": challenge})
         if wait > 0:
             raise _limited(wait)
         return by
@@ -242,6 +258,12 @@ def _called(operation: Operation, view: Callable[..., Any], by: Actor, values: d
 def _response(operation: Operation, given: Any) -> Response:
     if given is None:
         return Response(status=204)
+    if isinstance(given, File):
+        file = Response(given.data, operation.status, mimetype=operation.media)
+        file.headers["Content-Disposition"] = f'inline; filename="{given.name}"'
+        file.set_etag(hashlib.sha256(given.data).hexdigest()[:20])
+        file.make_conditional(request)
+        return file
     answer = given if isinstance(given, Answer) else Answer(given)
     response = Response(answer.model.model_dump_json(), answer.status or operation.status, mimetype="application/json")
     if answer.version:

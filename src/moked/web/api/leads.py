@@ -28,7 +28,7 @@ from moked.web.parts import ApiParts
 Shekels = Annotated[int, Field(ge=0, le=MOST_VALUE)]
 TagName = Annotated[str, Field(min_length=1, max_length=40, pattern="^[^,]*$")]
 _CONDITION: Final = "[0-9]{1,9}(=|~|>=|<=)[^;]*"
-_PARTS: Final = re.compile("([0-9]+)(=|~|>=|<=)(.*)", re.DOTALL)
+_PARTS: Final = re.compile("([0-9]+)(=|~|>=|<=)([^;]*)(?:;|$)")
 _SIGNS: Final = {"=": "text", "~": "has", ">=": "least", "<=": "most"}
 
 
@@ -58,8 +58,7 @@ class LeadQuery(PageQuery):
 
     def conditions(self) -> tuple[OwnFilter, ...]:
         given: dict[int, dict[str, str]] = {}
-        for one in filter(None, self.own.split(";")):
-            field, sign, value = _PARTS.fullmatch(one).groups()  # type: ignore[union-attr]  (the pattern holds)
+        for field, sign, value in _PARTS.findall(self.own):
             given.setdefault(int(field), {})[_SIGNS[sign]] = value.strip()
         return tuple(OwnFilter(field_id=field, **wanted) for field, wanted in given.items())
 

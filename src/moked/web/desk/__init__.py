@@ -5,7 +5,7 @@ and the live board.
     entry    first run, login, invitations              board    the front page
     phone    the agent, by the browser's microphone     supervision   listen, instruct, take over, end, transfer
     account  one's own, everybody's, the audit log      leads inbox contacts calls tasks
-    integrations  keys of the API, webhooks
+    integrations  keys of the API, webhooks              calendar  one's tasks for calendar programs
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     jobs     work after calls, and what failed of it
     outreach messages, consents, sending hours and texts    campaigns  calls that we make
@@ -34,6 +34,7 @@ from moked.web.desk import (
     agent_pages,
     analytics,
     board,
+    calendar,
     calls,
     campaigns,
     contacts,
@@ -91,6 +92,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         hearing_pages.add(views, parts, parts.rollouts)
     if parts.api is not None:
         integrations.add(views, parts.api)
+        calendar.add(views, parts.api)
 
     @views.get("/static/<path:name>")
     @gate.open_to_all
