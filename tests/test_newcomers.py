@@ -73,6 +73,9 @@ async def test_a_broken_profile_is_told_once_and_harms_nobody(place, caplog):
     told = [record for record in caplog.records if record.msg == "the profile of a business cannot be used"]
     assert [record.business for record in told] == ["broken"]
     assert await found.need(broken) is None
+    assert place.register.versions.current(broken).texts.profile == "name: ["  # its people see what is wrong
+    with pytest.raises(ProfileError):  # and never another business's
+        place.register.versions.current(place.crm.ensure_business("בלי תיקייה", key="nowhere"))
     place.add("broken", PROFILE)
     assert (await found.need(broken)).id == broken
     assert broken in served

@@ -88,7 +88,8 @@ class Register:
     def first(self) -> Practice:
         """The business that the settings describe. Raises `ProfileError`."""
         texts = self.versions.files
-        practice = _published(self.versions, _ensure(self._crm, read_agent(texts)), texts)
+        self.versions.first = _ensure(self._crm, read_agent(texts))
+        practice = _published(self.versions, self.versions.first, texts)
         if practice.version:
             _ensure(self._crm, practice.plan)
         self._crm.openings[practice.id] = practice.opening
@@ -100,9 +101,8 @@ class Register:
 
     def open(self, one: Known) -> Practice:
         """One of the others, as it holds now. Raises `ProfileError`."""
-        texts = _texts(self._folder(one.key))
+        texts = self.versions.others[one.id] = _texts(self._folder(one.key))  # its people see what is wrong
         practice = _published(self.versions, one.id, texts)
-        self.versions.others[one.id] = texts
         self._crm.openings[one.id] = practice.opening
         return practice
 

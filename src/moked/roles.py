@@ -485,7 +485,7 @@ def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database]
 
     published = _from_thread(lambda: house.bus.publish(TOPIC, "agent.published", {}))
     return lambda engine: AgentParts(
-        versions=AgentVersions(engine, house.versions.files, house.versions.others),
+        versions=AgentVersions(engine, house.versions.files, house.versions.others, house.versions.first),
         rehearsals=Rehearsals(engine),
         make=make,
         published=published,

@@ -171,7 +171,7 @@ def paths(site):
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
         "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",
         "privacy": "/privacy", "person": f"/contacts/{contact}/privacy",
-        "jobs": "/jobs",
+        "jobs": "/jobs", "calendar": "/account/calendar",
         "missing": "/leads/999999", "search": "/search?q=מזגן", "merge": f"/contacts/{contact}/merge?q=מזרחי",
         "setup_leads": "/leads/setup", "imports": "/contacts/import", "exports": "/export?stage=new",
         "inbox": "/inbox", "thread": f"/inbox/{site.talk}", "channels": "/channels",
@@ -191,7 +191,7 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(furnished, size, theme
         for name, path in where.items():
             who.goto(path)
             if SHOTS:
-                who.screenshot(path=Path(SHOTS) / f"{name}-{size}-{theme}.png", full_page=size == "phone")
+                who.screenshot(path=Path(SHOTS) / f"{name}-{size}-{theme}.png", full_page=True)
             found = Axe().run(who, options={"resultTypes": ["violations"]}).response["violations"]
             faults += [
                 (name, one["id"], one["nodes"][0]["html"][:160])

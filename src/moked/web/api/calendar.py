@@ -16,6 +16,7 @@ def add(api: Api, parts: ApiParts) -> None:
     def get_calendar(by: Actor) -> File:
         """Open tasks as a calendar (RFC 5545).
 
-        They are those of whoever made the key, and those that are nobody's. A calendar program is given this address, any name, and the key as password.
+        They are those of whoever made the key, and those that are nobody's. A calendar program is given this address,
+        any name, and the key as password.
         """
         return File(task_calendar(parts.desk, by, parts.base_url()), "moked.ics")

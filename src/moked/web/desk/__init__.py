@@ -23,11 +23,12 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup, escape
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from moked.crm import csv_files, lead_fields, passwords, workdays
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole
+from moked.errors import ProfileError
 from moked.records import Outcome
 from moked.web.desk import (
     account,
@@ -105,6 +106,11 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         if request.args.get("v"):
             answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
         return answer
+
+    @views.errorhandler(ProfileError)
+    def unreadable(error: ProfileError) -> Response:
+        """The files of a business whose people look at its settings; its calls have told the log already."""
+        return error_page(ServiceUnavailable())
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
     views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
