@@ -148,7 +148,7 @@ class Desk(ContactReads, WorkReads, Finder):
         """Every stage with its latest leads and how many there are."""
         rules = lead_rules(self._dialect, business_id, wanted, zone)
         with self._reading() as session:
-            if wanted.text:
+            if wanted.text or wanted.own:
                 return _found_by_stage(session, rules)
             by_stage = select(Lead.stage, func.count()).where(*rules).group_by(Lead.stage)
             counts = {row[0]: row[1] for row in session.execute(by_stage)}
@@ -275,7 +275,7 @@ class Desk(ContactReads, WorkReads, Finder):
 
 
 def _found_by_stage(session: Session, rules: Sequence[ColumnElement[bool]]) -> dict[Stage, Page[Lead]]:
-    """The board of a search, in one go: its words are looked for once."""
+    """The board of a search, in one go: its words, or values of own fields, are looked for once."""
     order = (Lead.updated_at.desc(), Lead.id.desc())
     place = func.row_number().over(partition_by=Lead.stage, order_by=order).label("place")
     total = func.count().over(partition_by=Lead.stage).label("total")
