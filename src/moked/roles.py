@@ -1,7 +1,8 @@
 """The composition root: builds the parts of a role from the settings and serves them. No logic of the product.
 
-web     Flask: webhooks, reports                 media   the calls
-worker  ends what nobody serves any more         all     everything in one process, for a small office
+web     Flask: webhooks, pages                   media   the calls
+worker  what is done after calls and beside      office  web and worker, beside media processes
+all     everything in one process, for a small office
 """
 
 import asyncio
@@ -106,6 +107,19 @@ class Role(StrEnum):
     WEB = "web"
     MEDIA = "media"
     WORKER = "worker"
+    OFFICE = "office"
+
+    @property
+    def takes_calls(self) -> bool:
+        return self in (Role.ALL, Role.MEDIA)
+
+    @property
+    def serves_pages(self) -> bool:
+        return self in (Role.ALL, Role.WEB, Role.OFFICE)
+
+    @property
+    def works(self) -> bool:
+        return self in (Role.ALL, Role.WORKER, Role.OFFICE)
 
 
 @dataclass(slots=True)
@@ -244,7 +258,7 @@ async def serve(
         house.number = number
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
-        if role in (Role.ALL, Role.MEDIA):
+        if role.takes_calls:
             await _media(house, stack, watcher)
         for one in house.practices.values():
             follower = Follower(house.versions, one.id, house.bus, one.version, one.follow)
@@ -253,21 +267,28 @@ async def serve(
         if house.media is not None:
             tasks.start_soon(doors.deliver_orders, house.media, house.live, house.bus)
         flask, watched = None, None
-        if role in (Role.ALL, Role.WEB):
+        if role.serves_pages:
             voice = await _page_voice(house, stack)
             desk, api = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice), _inbox_changed(house))
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
-        if role in (Role.ALL, Role.WORKER) or number == 1:
+        if role.works:
             tasks.start_soon(sweep, house.crm)
             if work:
                 from moked import working  # an engine that other roles need not have in memory
 
                 others = after_call.Parts(
+                    settle=house.crm.settle_refused,
                     announce=lambda sid: _send_webhooks(house),
                     follow_up=house.out.follow_ups.follow_up,
                     store_recording=lambda sid: house.archive.keeper.round(),
                 )
-                await working.start(settings, stack, base_url=lambda: house.base_url, others=others)
+                await working.start(
+                    settings,
+                    stack,
+                    base_url=lambda: house.base_url,
+                    others=others,
+                    spare=lambda: house.pressure.calm,
+                )
             tasks.start_soon(_webhooks, house)
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)

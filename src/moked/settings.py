@@ -190,9 +190,10 @@ class Settings(BaseSettings):
         None, "Folder of the embedded model weights. Empty: `moked/models` in the user's cache.", "the path of a folder"
     )
     max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
-    media_processes: int = _is(
-        1,
-        "Media processes on this host; each uses one core and takes `MAX_CALLS`. 0: one a core.",
+    media_processes: int | None = _is(
+        None,
+        "Media processes on this host, beside one for all else; each uses one core and takes `MAX_CALLS`. 0: one a "
+        "core. Empty: everything in one process.",
         "a number from 0 to 256",
         ge=0,
         le=256,
