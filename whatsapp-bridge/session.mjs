@@ -114,8 +114,10 @@ export class Session {
     return this.#send(id, jid, { text });
   }
 
-  send_voice({ id, jid }, bytes) {
-    return this.#send(id, jid, { audio: bytes, ptt: true, mimetype: "audio/ogg; codecs=opus" });
+  // `shape`: how loud it is along the way, base64, drawn on the phone.
+  send_voice({ id, jid, seconds, shape }, bytes) {
+    const waveform = Buffer.from(shape, "base64");
+    return this.#send(id, jid, { audio: bytes, ptt: true, mimetype: "audio/ogg; codecs=opus", seconds, waveform });
   }
 
   async typing({ jid, on }) {

@@ -282,6 +282,7 @@ async def serve(
                 may=lambda: "draining" not in house.missing,
                 conversations=house.conversations.lines if house.conversations is not None else None,
                 told=lambda business: written.teller(house.bus, business, written.CHANGED)(0),
+                **({"speak": house.conversations.speak} if house.conversations is not None else {}),
             )
             tasks.start_soon(leaves)
             retention = Retention(house.engine, house.provider)

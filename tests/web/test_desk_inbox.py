@@ -133,6 +133,16 @@ def test_a_voice_note_is_shown_as_one(office, browser):
     assert "בתמלול" in browser.get(f"/inbox/{talk}").text
 
 
+def test_an_answer_that_was_heard_is_shown_as_one_with_its_words(office, browser):
+    talk = office.writes("המזגן מטפטף", kind=Kind.VOICE)
+    (wanted,) = office.inbox.waiting(office.business, quiet_for=timedelta(0))
+    assert office.inbox.answered(wanted, ["מתי נוח?"], None, None, voice=True)
+    assert len(office.leaves(SendResult(MessageState.SENT, "k", voice=True))) == 1
+    page = browser.get(f"/inbox/{talk}").text
+    assert page.count("הודעה קולית</span>") == 2
+    assert "מתי נוח?" in page
+
+
 def test_the_account_is_linked_by_a_picture_or_a_code(office, browser):
     store = WhatsAppStore(office.engine, office.business, Sealer(bytes(32)), clock=lambda: office.now)
     assert "כבוי" in browser.get("/channels").text

@@ -14,6 +14,7 @@ import msgspec
 
 from moked.channels import (
     CLOUD,
+    MEDIA_REFUSED,
     PHONE,
     TWILIO_SMS,
     TWILIO_WHATSAPP,
@@ -24,10 +25,14 @@ from moked.channels import (
     Report,
 )
 
+MEDIA_CODES = frozenset({131052, 131053})
+"""Meta could not use the sound of a message."""
+
 _STATES = {
     "sent": MessageState.SENT,
     "delivered": MessageState.DELIVERED,
     "read": MessageState.READ,
+    "played": MessageState.READ,
     "failed": MessageState.FAILED,
     "undelivered": MessageState.FAILED,
 }
@@ -95,7 +100,8 @@ def _status(one: Any) -> Report | None:
     match one:
         case {"id": str(id_), "status": str(status)} if status in _STATES:
             codes = [error.get("code", 0) for error in one.get("errors", []) if isinstance(error, dict)]
-            return Report(CLOUD, id_, _STATES[status], f"refused_{codes[0]}" if codes else "")
+            error = MEDIA_REFUSED if MEDIA_CODES & {*codes} else f"refused_{codes[0]}" if codes else ""
+            return Report(CLOUD, id_, _STATES[status], error)
     return None
 
 

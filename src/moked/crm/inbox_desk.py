@@ -160,8 +160,9 @@ class InboxDesk(Records):
     # ---- changing
 
     def seen(self, by: Actor, conversation_id: int) -> None:
-        with self._conversation(by, conversation_id) as (_, talked):
-            talked.unread = 0
+        """Whoever wrote is told so, where that is wanted."""
+        with self._conversation(by, conversation_id) as (session, talked):
+            self._read_all(session, talked)
 
     def take_over(self, by: Actor, conversation_id: int) -> None:
         """From now on this person answers, and the agent does not."""
@@ -184,7 +185,7 @@ class InboxDesk(Records):
             raise Unreadable("message")
         with self._conversation(by, conversation_id) as (session, talked):
             self._take(session, by, talked)
-            talked.unread = 0
+            self._read_all(session, talked)
             made = f"desk:{talked.id}:{by.user_id}:{key}"
             write(
                 session,
@@ -221,11 +222,11 @@ class InboxDesk(Records):
             talked.taken_by, talked.wants_person = by.user_id, False
             audit.note(session, by, "inbox.taken", f"conversation:{talked.id}", self._clock())
 
+    def _read_all(self, session: Session, talked: Conversation) -> None:
+        talked.unread, talked.read_id = 0, max(talked.read_id, _newest(session, talked))
+
     def _nothing_waits(self, session: Session, talked: Conversation) -> None:
-        newest = session.scalar(
-            select(func.max(Message.id)).where(Message.conversation_id == talked.id, Message.inbound)
-        )
-        talked.answered_id = max(talked.answered_id, newest or 0)
+        talked.answered_id = max(talked.answered_id, _newest(session, talked))
 
     @contextmanager
     def _conversation(self, by: Actor, conversation_id: int) -> Iterator[tuple[Session, Conversation]]:
@@ -240,6 +241,12 @@ class InboxDesk(Records):
                 raise LookupError(f"no conversation {conversation_id}")
             yield session, talked
         self._changed(by.business_id, conversation_id)
+
+
+def _newest(session: Session, talked: Conversation) -> int:
+    """The last message of theirs; 0 where there is none."""
+    newest = select(func.max(Message.id)).where(Message.conversation_id == talked.id, Message.inbound)
+    return session.scalar(newest) or 0
 
 
 def _theirs_still() -> ColumnElement[bool]:
