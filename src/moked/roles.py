@@ -374,6 +374,7 @@ _SPEAK_S = 30.0
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
     read_agent(files_of(settings.business_profile, settings.agent_script))  # wrong files make no database
+    written.templates(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
@@ -544,7 +545,8 @@ def _desk(
     leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
-        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))
+        approved = {house.business_id: written.templates(house.settings)}
+        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings), templates=approved)
     pages = DeskParts(
         access=access,
         desk=desk,

@@ -329,6 +329,12 @@ class Settings(BaseSettings):
         "that takes free text only for 24 hours after they wrote. Without it such notices are held back, and say so.",
         "the template's name at Meta, or its ContentSid at Twilio",
     )
+    whatsapp_templates: ExistingFile = _is(
+        None,
+        "YAML file of the approved templates that people at the desk can send over an official interface to who wrote "
+        "more than a day ago, with their words and places.",
+        _FILE,
+    )
     whatsapp_voice_replies: Annotated[Literal["off", "voice_to_voice"], _folded("lower")] = _is(
         "voice_to_voice",
         "How the agent answers who sent a voice note. `voice_to_voice`: by one, since who speaks often cannot read "

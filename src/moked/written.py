@@ -32,6 +32,7 @@ from moked.channels import (
 from moked.channels.baileys import BaileysChannel, Bridge
 from moked.channels.official import CloudChannel, TwilioChannel, twilio_caps
 from moked.channels.policy import ChannelRules
+from moked.channels.templates import Approved, read_templates
 from moked.crm.inbox import Inbox
 from moked.crm.past import Past
 from moked.crm.sealed import Sealer
@@ -166,6 +167,13 @@ def caps(settings: Settings) -> dict[str, ChannelCaps]:
     if settings.sms == "twilio":
         found[SMS] = twilio_caps(TWILIO_SMS)
     return found
+
+
+def templates(settings: Settings) -> tuple[Approved, ...]:
+    """What may be sent over an official interface when it is too late for free text. Raises `ProfileError`."""
+    if settings.whatsapp_templates is None or settings.whatsapp not in ("cloud", "twilio"):
+        return ()
+    return read_templates(settings.whatsapp_templates)
 
 
 def _channels(settings: Settings, store: WhatsAppStore, *, first: bool) -> list[Channel]:

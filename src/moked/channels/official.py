@@ -18,7 +18,6 @@ import msgspec
 
 from moked.channels import (
     CLOUD,
-    MEDIA_REFUSED,
     TWILIO_WHATSAPP,
     Address,
     ChannelCaps,
@@ -29,7 +28,7 @@ from moked.channels import (
     SendResult,
     Sink,
 )
-from moked.channels.official_webhooks import MEDIA_CODES
+from moked.channels.carrier_codes import failure
 from moked.errors import Failure, ProviderError
 
 log = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ _UPLOAD_S: Final = 8.0
 _OPUS: Final = "audio/ogg; codecs=opus"
 _LARGEST: Final = 16 * 1024 * 1024
 _LATER: Final = frozenset({429, 4, 80007, 130429, 131048, 131056, 20429})  # too fast: later
-_WINDOW: Final = frozenset({131047, 63016})  # free text more than a day after their last message
-_NOT_THERE: Final = frozenset({131026, 131030, 21211, 21614, 63003})  # no such person on this channel
 
 
 class _Rest:
@@ -276,17 +273,6 @@ def twilio_caps(kind: str) -> ChannelCaps:
     whatsapp = kind == TWILIO_WHATSAPP
     window = DAY_S if whatsapp else None
     return ChannelCaps(voice_notes=whatsapp, templates=whatsapp, free_window_s=window, max_text=1600)
-
-
-def failure(code: int) -> str:
-    """Carriers' codes as stable words."""
-    if code in MEDIA_CODES:
-        return MEDIA_REFUSED
-    if code in _WINDOW:
-        return "outside_window"
-    if code in _NOT_THERE:
-        return "no_such_address"
-    return f"refused_{code}" if code else "refused"
 
 
 def _json(body: bytes) -> Any:
