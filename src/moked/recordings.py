@@ -223,7 +223,7 @@ def from_memory(data: bytes, name: str) -> bytes:
 
 
 def to_ogg_opus(mulaw: bytes) -> bytes:
-    """Mu-law as an Ogg file with Opus, mono, of some 4 KB a second: what WhatsApp takes for a voice note."""
+    """Mu-law as an Ogg file with Opus, mono, of some 3 KB a second of speech: what WhatsApp takes for a voice note."""
     file = BytesIO()
     with av.open(file, "w", format="ogg") as container:
         stream = container.add_stream("libopus", rate=_OPUS_RATE, layout="mono", options=dict(_OPUS))

@@ -279,6 +279,16 @@ def test_a_voice_note_is_one_until_it_went_as_words(office):
     assert office.row(other).voice
 
 
+def test_a_voice_note_whose_sender_died_is_one_still_under_the_same_id(office):
+    office.queue(asked_at=NOW, voice=True)
+    caps = {"sms": ChannelCaps(idempotent=True)}
+    (first,) = office.claim(caps=caps)
+    later = NOW + timedelta(minutes=5)
+    assert sending.recover(office.session, caps, later) == 1
+    (again,) = office.claim(later, caps)
+    assert (again.out.key, again.voice) == (first.out.key, True)
+
+
 def test_a_sound_that_is_tried_twice_in_vain_goes_as_words(office):
     office.queue(asked_at=NOW, voice=True)
     now, tried = NOW, []

@@ -27,6 +27,8 @@ EVERY_S: Final = 0.5
 TIDY_EVERY_S: Final = 30.0
 SEND_S: Final = 20.0
 """How long a channel may take."""
+ALOUD_S: Final = 20.0
+"""How long an answer may take to be spoken while others wait; mostly it was before it was queued."""
 
 Speak = Callable[[int, str], Awaitable[VoiceNote | None]]
 """A business's words, spoken; None where they are to be read."""
@@ -131,11 +133,13 @@ async def once(
 
 
 async def _aloud(message: Claimed, speak: Speak) -> Outbound:
+    note = None
     try:
-        return replace(message.out, voice=await speak(message.business_id, message.out.text))
+        with anyio.move_on_after(ALOUD_S):
+            note = await speak(message.business_id, message.out.text)
     except Exception as error:  # whatever it is, the words go
         log.error("a voice note could not be made", extra={"error": type(error).__name__})
-        return message.out
+    return replace(message.out, voice=note)
 
 
 async def _sent(channel: Carrier, out: Outbound) -> SendResult:
