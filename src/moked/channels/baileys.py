@@ -52,7 +52,7 @@ _LOOK_S: Final = 1.0
 _HELD_S: Final = 60.0  # a connection that lasted so long was a good one
 _STOP_S: Final = 4.0
 _LIGHTLY_S: Final = 5.0
-_ALOUD_S: Final = 12.0  # to leave a sound with WhatsApp's media server and send it
+_ALOUD_S: Final = 17.0  # to leave a sound with WhatsApp's media server and send it: longer than the bridge waits for it
 _PN: Final = "@s.whatsapp.net"
 _LID: Final = "@lid"
 
