@@ -21,7 +21,7 @@ from moked.crm.dialling import Dialling, Placement
 from moked.crm.places import NodeReport
 from moked.crm.sending import Outbox, rules_of
 from moked.jobs.outbound import dial_due
-from moked.jobs.sending import send_due
+from moked.jobs.sending import Speak, mute, send_due
 from moked.practice import Practice
 from moked.settings import Settings
 from moked.telephony import CallControl
@@ -85,10 +85,13 @@ async def run(
     may: Callable[[], bool],
     conversations: Mapping[str, Carrier] | None = None,
     told: Callable[[int], None] = lambda business_id: None,
+    speak: Speak = mute,
 ) -> None:
-    """For ever. `conversations`: the channels people write to us by, by line. `told`: a business's message changed."""
+    """For ever. `conversations`: the channels people write to us by, by line. `told`: a business's message changed.
+    `speak` makes voice notes."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(send_due, out.outbox, {**out.channels, **(conversations or {})}, told=told))
+        lines = {**out.channels, **(conversations or {})}
+        tasks.start_soon(partial(send_due, out.outbox, lines, told=told, speak=speak))
         if control is not None and out.caller_id:
             place = partial(_place, control, out.caller_id, base_url)
             dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)

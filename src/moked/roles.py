@@ -303,6 +303,7 @@ async def serve(
                 may=lambda: "draining" not in house.missing,
                 conversations=house.conversations.lines if house.conversations is not None else None,
                 told=lambda business: written.teller(house.bus, business, written.CHANGED)(0),
+                **({"speak": house.conversations.speak} if house.conversations is not None else {}),
             )
             tasks.start_soon(leaves)
             retention = Retention(house.engine, house.provider)
@@ -394,6 +395,7 @@ _SPEAK_S = 30.0
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
     read_agent(files_of(settings.business_profile, settings.agent_script))  # wrong files make no database
+    written.templates(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
@@ -564,7 +566,8 @@ def _desk(
     leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
-        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))
+        approved = {house.business_id: written.templates(house.settings)}
+        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings), templates=approved)
     pages = DeskParts(
         access=access,
         desk=desk,

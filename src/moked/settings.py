@@ -330,6 +330,25 @@ class Settings(BaseSettings):
         "that takes free text only for 24 hours after they wrote. Without it such notices are held back, and say so.",
         "the template's name at Meta, or its ContentSid at Twilio",
     )
+    whatsapp_templates: ExistingFile = _is(
+        None,
+        "YAML file of the approved templates that people at the desk can send over an official interface to who wrote "
+        "more than a day ago, with their words and places.",
+        _FILE,
+    )
+    whatsapp_voice_replies: Annotated[Literal["off", "voice_to_voice"], _folded("lower")] = _is(
+        "voice_to_voice",
+        "How the agent answers who sent a voice note. `voice_to_voice`: by one, since who speaks often cannot read "
+        "just now; what is to be read (a link, something long), and what no voice can be made for, goes in writing, as "
+        "it does through Twilio. `off`: always in writing.",
+        "off or voice_to_voice",
+    )
+    whatsapp_read_receipts: Annotated[Literal["on", "off"], _folded("lower")] = _is(
+        "on",
+        "Whether who wrote sees that it was read: when the agent answers it, and when somebody opens it at the desk. "
+        "Through Twilio they never do.",
+        "on or off",
+    )
     whatsapp_version: str = _is(
         "",
         "Version of WhatsApp Web to say we are. Empty: the last that was let in; a newer one where that is refused.",

@@ -25,12 +25,14 @@ from moked.channels import (
     ChannelCaps,
     ChannelHealth,
     Link,
+    VoiceNote,
     family,
     install,
 )
 from moked.channels.baileys import BaileysChannel, Bridge
 from moked.channels.official import CloudChannel, TwilioChannel, twilio_caps
 from moked.channels.policy import ChannelRules
+from moked.channels.templates import Approved, read_templates
 from moked.crm.inbox import Inbox
 from moked.crm.past import Past
 from moked.crm.sealed import Sealer
@@ -43,6 +45,7 @@ from moked.jobs.messenger import Messenger
 from moked.practice import Practice
 from moked.settings import Settings
 from moked.voice_notes import VoiceNotes
+from moked.voice_replies import VoiceReplies
 from moked.web import MessageParts
 
 log = logging.getLogger(__name__)
@@ -76,19 +79,27 @@ class Conversations:
     messengers: dict[int, Messenger]
     lines: dict[str, Carrier]
     notes: VoiceNotes
+    replies: VoiceReplies
     chat: Chat | None
+    practices: Mapping[int, Practice]
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.notes.run)
+                tasks.start_soon(self.replies.run)
                 for messenger in self.messengers.values():
                     tasks.start_soon(messenger.run)
         finally:
             if self.chat is not None:
                 with anyio.CancelScope(shield=True):
                     await self.chat.close()
+
+    async def speak(self, business_id: int, text: str) -> VoiceNote | None:
+        """A business's words as a voice note; None where they are to be read."""
+        practice = self.practices.get(business_id)
+        return await self.replies.note(practice, text) if practice is not None else None
 
     def nudge(self, business_id: int) -> None:
         if (messenger := self.messengers.get(business_id)) is not None:
@@ -107,7 +118,7 @@ def build(
     those of the settings, and the first business's."""
     loop = asyncio.get_running_loop()
     notes, past, chat = VoiceNotes(settings), Past(engine), parts.chat(settings)
-    made = Conversations({}, {}, notes, chat)
+    made = Conversations({}, {}, notes, VoiceReplies(settings), chat, practices)
     for place, practice in enumerate(practices.values()):
         told = partial(_on, loop, partial(teller(bus, practice.id, CHANNEL_CHANGED), 0))
         store = WhatsAppStore(engine, practice.id, sealer, told=told)
@@ -124,6 +135,8 @@ def build(
             past=past.of_contact,
             tell=teller(bus, practice.id, CHANGED),
             unsaid=partial(_unsaid, practice),
+            speak=partial(made.speak, practice.id) if settings.whatsapp_voice_replies == "voice_to_voice" else None,
+            receipts=settings.whatsapp_read_receipts == "on",
         )
     return made
 
@@ -154,6 +167,13 @@ def caps(settings: Settings) -> dict[str, ChannelCaps]:
     if settings.sms == "twilio":
         found[SMS] = twilio_caps(TWILIO_SMS)
     return found
+
+
+def templates(settings: Settings) -> tuple[Approved, ...]:
+    """What may be sent over an official interface when it is too late for free text. Raises `ProfileError`."""
+    if settings.whatsapp_templates is None or settings.whatsapp not in ("cloud", "twilio"):
+        return ()
+    return read_templates(settings.whatsapp_templates)
 
 
 def _channels(settings: Settings, store: WhatsAppStore, *, first: bool) -> list[Channel]:

@@ -11,6 +11,7 @@ from moked.channels.baileys import BaileysChannel
 from moked.channels.policy import ChannelRules
 from moked.channels.wishes import OPT_OUT, YES
 from moked.crm import people, sending
+from moked.crm.audit import Actor
 from moked.crm.desk import Desk
 from moked.crm.inbound import REMOVED
 from moked.crm.inbox import TALK_ENDS, Inbox, write
@@ -18,6 +19,7 @@ from moked.crm.inbox_desk import InboxDesk
 from moked.crm.leads import Stage
 from moked.crm.models import Contact, Lead, Task
 from moked.crm.past import CALL, CHAT, Past
+from moked.crm.permissions import UserRole
 from moked.crm.sending import BEHIND, Outbox
 from moked.crm.service import Crm
 from moked.crm.tables_crm import ChannelIdentity, ContactMerge
@@ -379,3 +381,20 @@ def test_a_business_sends_by_its_own_account(room):
     room.answered("עוד אחת")
     assert room.outbox.strand(lines) == 1
     assert room.rows(OutboundMessage)[1].reason == "no_channel"
+
+
+def test_what_a_person_reads_at_the_desk_is_told_once_and_the_rest_is_not(room):
+    actor = Actor(0, room.business, "דנה", "d@example.com", UserRole.OWNER, 1)
+    talk = room.comes("אחת", id="3A1").conversation_id
+    room.comes("שתיים", id="3A2")
+    assert room.inbox.unshown(room.business, ("whatsapp",)) == []
+    InboxDesk(room.engine, clock=lambda: room.now).seen(actor, talk)
+    room.comes("שלוש", id="3A3")
+    (one,) = room.inbox.unshown(room.business, ("whatsapp",))
+    assert (one.provider_ids, one.address, one.channel) == (("3A1", "3A2"), RUTI, "whatsapp")
+    assert room.inbox.unshown(room.business, ("sms",)) == []
+    room.inbox.shown(one)
+    assert room.inbox.unshown(room.business, ("whatsapp",)) == []
+    room.inbox.read(room.business, talk, room.rows(Message)[-1].id)
+    room.later(days=8)
+    assert [one.provider_ids for one in room.inbox.unshown(room.business, ("whatsapp",))] == [()]  # too old to be told

@@ -2,13 +2,14 @@
 
     Inbound -> receive -> message, conversation, contact (by any of their addresses); who wants to be left alone is
     waiting -> words nobody has answered -> answered: texts to the door, the agent's state, the lead
+    read -> unshown -> shown: who wrote is told that it was read
     Report  -> how far a message of ours came (`sending.reported`)
 
 Each method is one transaction. What is decided twice is done once: messages by the carrier's id, answers by the newest
 message they answer, sends by their own key (`sending.queue`). Rows name the family of a channel, not the provider.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,7 @@ from moked.channels import (
     Inbound,
     Kind,
     Report,
+    Template,
     family,
 )
 from moked.channels.policy import ChannelRules, Purpose
@@ -41,6 +43,8 @@ TALK_ENDS: Final = timedelta(hours=12)
 """Who writes after so long begins a new talk: the agent begins anew, and what it learns is another matter."""
 _ANSWER_WITHIN: Final = timedelta(hours=24)  # older words, found after a long absence, are a person's to answer
 _MOST_ENTRIES: Final = 60
+_SHOWN_WITHIN: Final = timedelta(days=7)  # of what is older nobody needs to hear that it was read
+_MOST_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,18 @@ class Unheard:
     channel: str
     raw: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unshown:
+    """Messages that were read, and whoever wrote them was not told: `provider_ids`, the oldest first, up to row
+    `upto`."""
+
+    conversation_id: int
+    channel: str
+    address: Address
+    provider_ids: tuple[str, ...]
+    upto: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +218,54 @@ class Inbox(Records):
             self._meant(session, talked, row.id, text, row.provider_id, row.at, self._clock())
             return talked.id
 
+    # ---- what they are told was read
+
+    def read(self, business_id: int, conversation_id: int, upto: int) -> None:
+        """The agent, or a person, has read what they wrote, up to that message."""
+        with self._writing() as session:
+            talked = session.get_one(Conversation, conversation_id, with_for_update=True)
+            assert talked.business_id == business_id
+            talked.read_id = max(talked.read_id, upto)
+
+    def unshown(self, business_id: int, channels: Collection[str]) -> list[Unshown]:
+        """In conversations of these families."""
+        with self._read.begin() as session:
+            rows = session.scalars(
+                select(Conversation)
+                .where(
+                    Conversation.business_id == business_id,
+                    Conversation.channel.in_(channels),
+                    Conversation.read_id > Conversation.shown_id,
+                )
+                .limit(50)
+            ).all()
+            return [
+                Unshown(row.id, row.channel, Address.parse(row.address), self._ids(session, row), row.read_id)
+                for row in rows
+            ]
+
+    def _ids(self, session: Session, talked: Conversation) -> tuple[str, ...]:
+        rows = session.scalars(
+            select(Message.provider_id)
+            .where(
+                Message.conversation_id == talked.id,
+                Message.inbound,
+                Message.id > talked.shown_id,
+                Message.id <= talked.read_id,
+                Message.at > self._clock() - _SHOWN_WITHIN,
+            )
+            .order_by(Message.id.desc())
+            .limit(_MOST_SHOWN)
+        ).all()
+        return tuple(reversed(rows))
+
+    def shown(self, one: Unshown) -> None:
+        """They were told, or need not be."""
+        with self._writing() as session:
+            talked = session.get(Conversation, one.conversation_id, with_for_update=True)
+            if talked is not None:
+                talked.shown_id = max(talked.shown_id, one.upto)
+
     # ---- the agent
 
     def waiting(self, business_id: int, *, quiet_for: timedelta) -> list[Waiting]:
@@ -264,9 +328,11 @@ class Inbox(Records):
         agent: dict[str, Any] | None,
         draft: LeadDraft | None,
         person: bool = False,
+        *,
+        voice: bool = False,
     ) -> bool:
         """The agent's answer to `wanted`. False, and nothing is changed, where a person took over meanwhile, or another
-        process was faster. `person`: they want one, and the desk shows it."""
+        process was faster. `person`: they want one, and the desk shows it. `voice`: they are to hear it."""
         now = self._clock()
         with self._writing() as session:
             talked = session.get_one(Conversation, wanted.id, with_for_update=True, populate_existing=True)
@@ -277,7 +343,7 @@ class Inbox(Records):
                 self._left_alone(session, talked, wanted, now)
             for number, text in enumerate(texts):
                 key = f"chat:{talked.id}:{wanted.upto}:{number}"
-                write(session, talked, text, author="agent", key=key, now=now, rules=self._rules)
+                write(session, talked, text, author="agent", key=key, now=now, voice=voice, rules=self._rules)
             self._hide(session, wanted)
             talked.answered_id, talked.agent = wanted.upto, agent
             talked.wants_person = talked.wants_person or person
@@ -376,9 +442,12 @@ def write(
     key: str,
     now: datetime,
     reply: Reply = Reply.AGENT,
+    voice: bool = False,
+    template: Template | None = None,
     rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
 ) -> Queued:
-    """A message of ours in a conversation, and its way out by the one door."""
+    """A message of ours in a conversation, and its way out by the one door. `template` says the same where free text
+    does not reach them."""
     queued = sending.queue(
         session,
         business_id=talked.business_id,
@@ -388,6 +457,8 @@ def write(
         text=text,
         purpose=Purpose.SERVICE,
         reply=reply,
+        voice=voice,
+        template=template,
         key=key,
         now=now,
         rules=rules.get(talked.channel),

@@ -137,9 +137,10 @@ class SendingPolicy(Base):
 class OutboundMessage(Base):
     """`to` is the channel's own address. `key`: the same key is the same message. `reasons` are the gate's rules.
 
-    `template_values` fill its places, in order. `reply`: an answer in a conversation, which is no approach of ours and
-    counts for no limit. `first_at`: when it was first given to a channel. `provider_id`: known before it is sent where
-    the channel takes ids of ours. `reported_at`: the provider's last word."""
+    `template_values` fill its places, in order. `voice`: it shall go as a voice note; False once it went as words.
+    `reply`: an answer in a conversation, which is no approach of ours and counts for no limit. `first_at`: when
+    it was first given to a channel. `provider_id`: known before it is sent where the channel takes ids of ours.
+    `reported_at`: the provider's last word."""
 
     __tablename__ = "outbound_message"
     __table_args__ = (
@@ -159,7 +160,9 @@ class OutboundMessage(Base):
     subject: Mapped[str] = mapped_column(SafeText(200), default="")
     text: Mapped[str] = mapped_column(default="")
     template: Mapped[str] = mapped_column(SafeText(64), default="")
+    template_language: Mapped[str] = mapped_column(SafeText(16), default="")
     template_values: Mapped[list[Any]] = mapped_column(default=list)
+    voice: Mapped[bool] = mapped_column(default=False)
     reply: Mapped[Reply] = mapped_column(words(Reply), default=Reply.NONE)
     purpose: Mapped[Purpose] = mapped_column(words(Purpose))
     key: Mapped[str] = mapped_column(SafeText(128))
