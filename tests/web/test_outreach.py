@@ -4,9 +4,11 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import MessageState
+from moked.channels import BAILEYS, Address, Inbound, MessageState
+from moked.channels import PHONE as PHONE_SCHEME
 from moked.channels.policy import Purpose
 from moked.crm import consents, sending
+from moked.crm.inbox import Inbox
 from moked.crm.models import Contact
 from moked.crm.permissions import UserRole
 from moked.crm.tables_policy import (
@@ -20,6 +22,7 @@ from moked.crm.tables_policy import (
     SendingPolicy,
     UserPhone,
 )
+from moked.crm.tables_whatsapp import Message
 from moked.web.desk import words
 from tests.web.desk_office import DeskOffice, draft
 
@@ -114,6 +117,23 @@ def test_the_proof_in_a_call_is_linked(office):
         )  # fmt: skip
     page = office.web.get(f"/contacts/{office.contact}").text
     assert '<a class="link" href="/calls/CA0">ההוכחה בשיחה</a> <bdi dir="ltr">1:05</bdi>' in page
+
+
+def test_the_proof_in_a_message_is_linked_while_the_message_is_there(office):
+    came = Inbound(
+        BAILEYS, "972501111111", "3AF0", Address(PHONE_SCHEME, PHONE), office.now, text="מאשרת לקבל מכם דיוור במייל"
+    )
+    stored = Inbox(office.engine, clock=lambda: office.now).receive(office.business, came)
+    row = office.one(select(ConsentRow))
+    assert row.channel == "email"
+    message = office.one(select(Message.id))
+    link = f'href="/inbox/{stored.conversation_id}#m{message}">ההוכחה בהודעה</a>, וואטסאפ'
+    for page in (f"/contacts/{office.contact}", f"/contacts/{office.contact}/privacy"):
+        text = office.web.get(page).text
+        assert "מאשרת לקבל מכם דיוור במייל" in text
+        assert link in text
+        assert '<bdi dir="ltr">3AF0</bdi>' in text
+        assert row.message_digest in text
 
 
 def test_a_click_rings_my_phone_once(office):

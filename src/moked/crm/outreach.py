@@ -39,6 +39,7 @@ from moked.crm.tables_policy import (
     SendingPolicy,
     UserPhone,
 )
+from moked.crm.tables_whatsapp import Message
 
 CHANNELS = ("sms", "whatsapp", "email", "voice")
 NOTIFY_BY = ("sms", "whatsapp", "email")
@@ -48,9 +49,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class ContactOutreach:
-    """What is on record about turning to a contact, the latest first."""
+    """What is on record about turning to a contact, the latest first. `places`: (conversation, message) by the id of a
+    consent that stands in one we still have."""
 
     consents: Sequence[ConsentRow]
+    places: Mapping[int, tuple[int, int]]
     messages: Sequence[OutboundMessage]
     dials: Sequence[Dial]
     suppressed: bool
@@ -153,10 +156,12 @@ class Outreach(Records):
             contact = session.get(Contact, contact_id)
             if contact is None or contact.business_id != business_id:
                 return None
+            given = session.scalars(
+                select(ConsentRow).where(ConsentRow.contact_id == contact_id).order_by(ConsentRow.id.desc())
+            ).all()
             return ContactOutreach(
-                session.scalars(
-                    select(ConsentRow).where(ConsentRow.contact_id == contact_id).order_by(ConsentRow.id.desc())
-                ).all(),
+                given,
+                _places(session, contact_id),
                 session.scalars(
                     select(OutboundMessage)
                     .where(OutboundMessage.contact_id == contact_id, OutboundMessage.reply == Reply.NONE)
@@ -469,6 +474,20 @@ def _campaign(session: Session, business_id: int, campaign_id: int, *, lock: boo
     if found is None:
         raise LookupError(f"no campaign {campaign_id}")
     return found
+
+
+def _places(session: Session, contact_id: int) -> dict[int, tuple[int, int]]:
+    rows = session.execute(
+        select(ConsentRow.id, Message.conversation_id, Message.id)
+        .join(
+            Message,
+            (Message.business_id == ConsentRow.business_id)
+            & (Message.channel == ConsentRow.message_channel)
+            & (Message.provider_id == ConsentRow.message_key),
+        )
+        .where(ConsentRow.contact_id == contact_id, ConsentRow.message_key != "")
+    )
+    return {consent: (talk, message) for consent, talk, message in rows}
 
 
 def _counted(session: Session, campaign: Campaign) -> CampaignRow:

@@ -70,8 +70,10 @@ class DialResult(StrEnum):
 
 
 class ConsentRow(Base):
-    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording,
-    or `text` in their own words. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
+    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording;
+    or the message, by the carrier's id of it (`message_key` on `message_channel`), when it was written, and the SHA-256
+    of its text as we keep it; and `text`, in their own words. The message may lose its words by age, the ledger keeps
+    them. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
 
     __tablename__ = "consent"
     __table_args__ = (Index(None, "contact_id"),)
@@ -85,6 +87,10 @@ class ConsentRow(Base):
     how: Mapped[str] = mapped_column(SafeText(16))
     call_sid: Mapped[str] = mapped_column(SafeText(64), default="")
     offset_ms: Mapped[int | None]
+    message_key: Mapped[str] = mapped_column(SafeText(128), default="")
+    message_channel: Mapped[str] = mapped_column(SafeText(32), default="")
+    message_at: Mapped[datetime | None]
+    message_digest: Mapped[str] = mapped_column(SafeText(64), default="")
     text: Mapped[str] = mapped_column(SafeText(500), default="")
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
