@@ -205,7 +205,7 @@ class Recordings(Records):
         ).all()
         sealed: bytes = recording.key
         key = self._sealer.open(sealed, _context(recording.token))
-        silences = tuple((int(c), int(a), int(b)) for c, a, b in recording.silences)
+        silences = tuple((int(one[0]), int(one[1]), int(one[2])) for one in recording.silences)
         return Found(sid, recording.token, key, silences, tuple(map(_part, parts)), ended_at is not None)
 
 
