@@ -40,11 +40,13 @@ from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.live_words import LiveWords
 from moked.crm.outreach import Outreach
 from moked.crm.past import Past
 from moked.crm.phone import to_e164
 from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
+from moked.crm.redaction import Policy
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
@@ -633,9 +635,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
                 f"business {call.business_id} was added since the start: restart this process", "business"
             )
         now = practice.answers.current
+        words = LiveWords(Policy())
         return session_parts(
-            context=_context(house, practice),
-            bus=BoardBus(house.bus, practice.id),
+            context=_context(house, practice, words),
+            bus=BoardBus(house.bus, practice.id, words),
             agents=now.agents,
             agent_answers_refusals=now.agents.name == "script",
             voice=now.voice,
@@ -812,7 +815,7 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
     tasks.start_soon(task, *given)
 
 
-def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
+def _context(house: House, practice: Practice, words: LiveWords) -> Callable[[CallStart], Awaitable[CallContext]]:
     rows, records = house.archive.rows, house.settings.recordings == "on"
     past = Past(house.engine)
 
@@ -822,6 +825,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number, practice.id) if number else None
         rules = await to_thread.run_sync(rows.rules, practice.id)
+        words.policy = Policy(rules.hide_cards, rules.hide_ids, frozenset({number} if number else ()))
         recorded = records and rules.record
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         ours = start.direction == OUTBOUND
