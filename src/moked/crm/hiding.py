@@ -176,7 +176,7 @@ def hide_draft(draft: dict[str, Any], policy: Policy, sealer: Sealer | None, bus
 def seal(value: str, sealer: Sealer | None, business_id: int) -> str:
     if sealer is None:
         return MARKS["id"]
-    return SEALED + base64.b64encode(sealer.seal(value.encode(), _context(business_id))).decode()
+    return SEALED + base64.b64encode(sealer.seal(value.encode(), sealed_for(business_id))).decode()
 
 
 def unseal(value: str, sealer: Sealer, business_id: int) -> str:
@@ -187,7 +187,7 @@ def unseal(value: str, sealer: Sealer, business_id: int) -> str:
         sealed = base64.b64decode(value.removeprefix(SEALED), validate=True)
     except ValueError:
         raise SealError("a sealed field is cut off") from None
-    return sealer.open(sealed, _context(business_id)).decode()
+    return sealer.open(sealed, sealed_for(business_id)).decode()
 
 
 def hide_text(session: Session, business_id: int, text: str, *phones: str) -> str:
@@ -195,7 +195,8 @@ def hide_text(session: Session, business_id: int, text: str, *phones: str) -> st
     return hide(text, policy_of(session, business_id, phones)) if NUMBERISH.search(text) else text
 
 
-def _context(business_id: int) -> str:
+def sealed_for(business_id: int) -> str:
+    """What a business's sealed fields are sealed for."""
     return f"field:{business_id}"
 
 
