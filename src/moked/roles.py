@@ -393,7 +393,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, next(iter(served)))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
-    out = outreach.build(engine, settings, next(iter(served.values())), lambda: house.base_url)
+    out = outreach.build(engine, settings, served, lambda: house.base_url)
     house = House(
         settings,
         served,
@@ -541,8 +541,8 @@ def _desk(
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    calls_out = bool(house.rest and house.settings.outbound_caller_id)
-    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
+    calls_from = house.settings.outbound_caller_id if house.rest else ""
+    leaving = Outreach(engine, calls_from=calls_from, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
         inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))

@@ -277,7 +277,7 @@ def test_roles_and_neighbours(office):
 
 
 def test_without_a_number_to_call_from_no_calls_are_offered(office):
-    office.outreach.calls_out = False
+    office.outreach.calls_from = ""
     office.app = office.build()
     web = office.browser(OWNER)
     assert "להתקשר דרכי" not in web.get(f"/contacts/{office.contact}").text

@@ -56,6 +56,7 @@ def settings_of(session: Session, business_id: int, now: datetime) -> SendingPol
             "notify": [],
             "texts": {},
             "agent_calls_back": False,
+            "caller_id": "",
             "updated_at": now,
         }
         session.execute(
@@ -175,12 +176,12 @@ def revoke(
 def _there(session: Session, known: Select[int], call_sid: str, written: Written | None) -> bool:
     """Whether the ledger has a line of `known` with this proof."""
     if written is not None:
-        same = (ConsentRow.message_key == written.key) & (ConsentRow.message_channel == written.channel)
+        known = known.where(ConsentRow.message_key == written.key, ConsentRow.message_channel == written.channel)
     elif call_sid:
-        same = ConsentRow.call_sid == call_sid
+        known = known.where(ConsentRow.call_sid == call_sid)
     else:
         return False
-    return session.scalar(known.where(same).limit(1)) is not None
+    return session.scalar(known.limit(1)) is not None
 
 
 def _proof(written: Written | None, text: str) -> dict[str, Any]:

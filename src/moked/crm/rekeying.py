@@ -141,7 +141,8 @@ class Rekeying(Records):
     ) -> None:
         """Put `new` of each row there, unless it is None. Locked row by row, a transaction for each batch, and past the
         session: nothing about the row has changed that anybody is to be told of."""
-        model, table = attribute.class_, attribute.class_.__table__
+        model: Any = attribute.class_
+        table = model.__table__
         key = list(table.primary_key.columns)
         with self._read.begin() as session:
             keys = [tuple(one) for one in session.execute(select(*key).where(which).order_by(*key))]

@@ -125,7 +125,8 @@ class DncRow(Base):
 
 class SendingPolicy(Base):
     """`week`: {"0": ["08:00", "21:00"], ...}, Monday = 0. `notify`: [{"channel": ..., "to": ...}], in this order.
-    `texts`: the owner's own wording by the template's name."""
+    `texts`: the owner's own wording by the template's name. `caller_id`: the number it calls from, one of its own; ''
+    = the first of them (`caller_ids`)."""
 
     __tablename__ = "sending_policy"
 
@@ -137,6 +138,7 @@ class SendingPolicy(Base):
     notify: Mapped[list[Any]] = mapped_column(default=list)
     texts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     agent_calls_back: Mapped[bool] = mapped_column(default=False)
+    caller_id: Mapped[str] = mapped_column(SafeText(32), default="", server_default="")
     updated_at: Mapped[datetime]
 
 
