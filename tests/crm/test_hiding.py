@@ -108,6 +108,17 @@ def test_a_number_over_two_turns_falls_silent_word_by_word(crm, engine):
     assert silences_of(crm, engine) == ((0, 1500, 9500), (0, 9000, 15_000))
 
 
+def test_a_number_that_is_typed_is_hidden_too_and_its_turn_falls_silent(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    crm.add_turn("CA1", timed(1, "שלום"))
+    crm.add_turn("CA1", replace(turn(2, "", "מה מספר תעודת הזהות?"), dtmf=""))
+    crm.add_turn("CA1", replace(turn(3, "הנה", "תודה"), dtmf=f"{ID}#", word_times=((30_000, 30_300),)))
+    crm.add_turn("CA1", replace(turn(3, "הנה", "תודה", end=39_500), dtmf=f"{ID}#"))
+    crm.add_turn("CA1", replace(turn(4, "", "בסדר"), dtmf="0502345678#"))
+    assert [one.dtmf for one in rows(engine, Turn)] == ["", "", "[ת״ז]#", "0502345678#"]
+    assert silences_of(crm, engine) == ((0, 19_000, 29_500),)
+
+
 def test_words_without_a_number_leave_no_times(crm, engine):
     crm.add_turn("CA1", timed(1, "שלום לכם", [(0, 1), (2, 3)]))
     assert rows(engine, Turn.word_times) == [[]]

@@ -28,6 +28,7 @@ from moked.records import Segment, TurnRecord
 SEALED: Final = "sealed:"
 """Begins the value of a field that is sealed in place: what the business asked for, and nobody else may read."""
 _TURNS: Final = 12
+_SIDES: Final = ("words", "keys", "agent", "agent")  # what of a turn is looked at
 _AFTER_MS: Final = 500
 _CLEAN: Final = ("phone", "phone_confirmed", "callback_at")  # fields of a draft that hold no words
 
@@ -42,7 +43,7 @@ def policy_of_call(session: Session, call: Call) -> Policy:
 
 
 def has_numbers(turn: TurnRecord) -> bool:
-    return any(NUMBERISH.search(text) for text in (turn.caller_text, turn.said, turn.heard))
+    return any(NUMBERISH.search(text) for text in (turn.caller_text, turn.dtmf, turn.said, turn.heard))
 
 
 def draft_has_numbers(draft: dict[str, Any]) -> bool:
@@ -52,7 +53,9 @@ def draft_has_numbers(draft: dict[str, Any]) -> bool:
 def still_hidden(session: Session, call_id: int, turn: TurnRecord) -> TurnRecord:
     """A newer version of a turn, without the words that were hidden in the one that is stored."""
     row = session.execute(
-        select(Turn.caller_text, Turn.said, Turn.heard).where(Turn.call_id == call_id, Turn.number == turn.number)
+        select(Turn.caller_text, Turn.dtmf, Turn.said, Turn.heard).where(
+            Turn.call_id == call_id, Turn.number == turn.number
+        )
     ).one_or_none()
     if row is None:
         return turn
@@ -77,29 +80,30 @@ def hide_turns(session: Session, call: Call, policy: Policy, changed: int) -> No
     lines = [
         line
         for row in rows
-        for line in (Line(row.caller_text), Line(row.said, caller=False), Line(row.heard, caller=False))
+        for line in (Line(row.caller_text), Line(row.dtmf), Line(row.said, caller=False), Line(row.heard, caller=False))
     ]
     spots = find(lines, policy)
     after = hide_lines(lines, policy) if spots else [line.text for line in lines]
     digits = {one.digits: MARKS[one.kind.value] for one in spots}
     recording = _silenceable(session, call)
     for number, row in enumerate(rows):
-        said = {one.text % 3 for one in spots if one.text // 3 == number}
-        if 0 in said:
-            places = [(one.start, one.end) for one in spots if one.text == 3 * number]
+        said = {_SIDES[one.text % 4] for one in spots if one.text // 4 == number}
+        if "words" in said:
+            places = [(one.start, one.end) for one in spots if one.text == 4 * number]
             row.word_times = hidden_words.after_hiding(row.caller_text, row.word_times, places)
         if spots:
-            row.caller_text, row.said, row.heard = after[3 * number : 3 * number + 3]
+            row.caller_text, row.dtmf, row.said, row.heard = after[4 * number : 4 * number + 4]
             row.tools = _replaced(hide_json(row.tools, policy), digits)
         if recording is None:
             continue
-        if 0 in said or (row.number == changed and MARK.search(row.caller_text)):
+        if said & {"words", "keys"} or (row.number == changed and MARK.search(row.caller_text)):
             before = rows[number - 1] if number else earlier
             start = 0 if before is None else (before.speech_end_ms or before.started_ms)
             end = (row.speech_end_ms or row.started_ms) + _AFTER_MS
             narrow = hidden_words.silences(row.caller_text, row.word_times, start, end)
+            narrow = None if MARK.search(row.dtmf) else narrow  # the keys may be heard, and nobody knows when
             recording.silences = _of_turn(recording.silences, row.number, (start, end), narrow)
-        if said & {1, 2}:
+        if "agent" in said:
             recording.silences = _with(
                 recording.silences, [[1, row.sent_ms or row.started_ms, row.ended_ms + _AFTER_MS]]
             )

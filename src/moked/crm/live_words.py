@@ -12,7 +12,7 @@ a number cost one search of a pattern.
 from collections import deque
 from typing import Any, Final
 
-from moked.crm.redaction import NUMBERISH, Line, Policy, hide_lines
+from moked.crm.redaction import NUMBERISH, REACH, Line, Policy, hide_lines
 
 _OF_CALLER: Final = frozenset({"turn.partial", "turn.final", "turn.ignored", "turn.committed"})
 _OF_AGENT: Final = frozenset({"reply.text", "reply.heard"})
@@ -45,6 +45,8 @@ class LiveWords:
             self._turn.clear()
             if keys and len(keys) >= _FEWEST:
                 keys = self._hidden(Line(keys), len(keys))
+        if not numbers:  # of these only the last words say what a number after them is
+            line = Line(" ".join(text.split()[-REACH:]), caller)
         if text and event in ("turn.committed", "reply.text"):
             self._before.append((line, numbers))
         elif text and event == "turn.final" and not self._told(text):

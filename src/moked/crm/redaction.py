@@ -19,7 +19,20 @@ from moked.crm.number_runs import NUMBERISH, Group, Run, Word, runs
 from moked.crm.phone import to_e164
 from moked.dialog.identity import is_valid
 
-__all__ = ["MARK", "MARKS", "NUMBERISH", "Hidden", "Hide", "Line", "Policy", "find", "hide", "hide_json", "hide_lines"]
+__all__ = [
+    "MARK",
+    "MARKS",
+    "NUMBERISH",
+    "REACH",
+    "Hidden",
+    "Hide",
+    "Line",
+    "Policy",
+    "find",
+    "hide",
+    "hide_json",
+    "hide_lines",
+]
 
 MARKS: Final = {"card": "[כרטיס]", "code": "[קוד]", "id": "[ת״ז]"}
 MARK: Final = re.compile("|".join(map(re.escape, MARKS.values())))
@@ -40,7 +53,8 @@ _CARD_WORD: Final = re.compile(
 _CODE_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:cvv\d?|cvc\d?|גב|אבטחה|סיביוי|סיווי)$", re.IGNORECASE)
 _ID_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:תז|זהות|id)$", re.IGNORECASE)
 _PHONE_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:טלפון|נייד|פלאפון|סלולרי|וואטסאפ)$")
-_REACH: Final = 14  # words after which a word for it means nothing any more
+REACH: Final = 14
+"""Words after which a word for it means nothing any more."""
 _CARD_SIZES: Final = range(8, 20)
 _BEGUN_NAMED: Final = 3
 _BEGUN: Final = 9  # longer than plates, and no telephone number begins like a card
@@ -154,7 +168,7 @@ def _of_caller(lines: Sequence[Line], policy: Policy, joined: bool, unfinished: 
     meant: dict[Hide, int] = {}  # words since a word for it
     for one in runs([line.text if line.caller or _means(line.text) else "" for line in lines], joined=joined):
         if isinstance(one, Word):
-            meant = {kind: since + 1 for kind, since in meant.items() if since < _REACH}
+            meant = {kind: since + 1 for kind, since in meant.items() if since < REACH}
             if _PHONE_WORD.match(one.word):
                 meant.clear()
             if (kind := _word_for(one.word)) is not None:
