@@ -8,6 +8,8 @@ from moked.channels import BAILEYS, Address, Inbound, MessageState
 from moked.channels import PHONE as PHONE_SCHEME
 from moked.channels.policy import Purpose
 from moked.crm import consents, sending
+from moked.crm.businesses import Businesses
+from moked.crm.followups import TEXTS
 from moked.crm.inbox import Inbox
 from moked.crm.models import Contact
 from moked.crm.permissions import UserRole
@@ -274,6 +276,19 @@ def test_roles_and_neighbours(office):
         assert neighbour.post(path, **form).status_code == 404
     assert neighbour.get(f"/campaigns/{campaign}").status_code == 404
     assert "המזגן מוכן" not in neighbour.get("/messages").text
+
+
+def test_who_has_several_numbers_chooses_the_one_calls_come_from(office):
+    assert 'name="caller_id"' not in office.web.get("/outreach").text
+    Businesses(office.engine).give("+97248888888", "default")
+    page = office.web.get("/outreach").text
+    assert '<option value="+97235551234" selected>' in page
+    texts = {f"text_{name}": text for name, text in TEXTS.items()}
+    assert office.web.post("/outreach", **SETTINGS, **texts, caller_id="+97248888888").status_code == 302
+    assert office.one(select(SendingPolicy.caller_id)) == "+97248888888"
+    assert '<option value="+97248888888" selected>' in office.web.get("/outreach").text
+    refused = office.web.post("/outreach", **SETTINGS, **texts, caller_id="+97249999999")
+    assert (refused.status_code, "אינו של העסק" in refused.text) == (400, True)
 
 
 def test_without_a_number_to_call_from_no_calls_are_offered(office):
