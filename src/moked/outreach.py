@@ -42,23 +42,35 @@ class Outreach:
     follow_ups: FollowUps
     dialling: Dialling
     channels: Mapping[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
-    caller_id: str  # E.164; '' = no calls are made
+    calls: bool  # calls are made at all
 
 
-def build(engine: Engine, settings: Settings, practice: Practice, base_url: Callable[[], str]) -> Outreach:
-    business = practice.business
+def build(
+    engine: Engine, settings: Settings, practices: Mapping[int, Practice], base_url: Callable[[], str]
+) -> Outreach:
+    """For all businesses of `practices`, the first one first."""
+    first = next(iter(practices.values())).business
+
+    def address(business_id: int) -> str:
+        return practices[business_id].business.address if business_id in practices else ""
+
     return Outreach(
         Outbox(engine),
         FollowUps(
             engine,
             base_url=base_url,
-            about=business.address,
+            about=address,
             rules=rules(settings),
             owner_template=settings.whatsapp_owner_template,
         ),
-        Dialling(engine, practice.id, male_voice=business.voice_gender == "male"),
+        Dialling(
+            engine,
+            practices.keys(),
+            default=settings.outbound_caller_id,
+            male_voice=first.voice_gender == "male",  # the same in all of them
+        ),
         channels(settings),
-        settings.outbound_caller_id,
+        bool(settings.outbound_caller_id),
     )
 
 
@@ -92,21 +104,21 @@ async def run(
     async with anyio.create_task_group() as tasks:
         lines = {**out.channels, **(conversations or {})}
         tasks.start_soon(partial(send_due, out.outbox, lines, told=told, speak=speak))
-        if control is not None and out.caller_id:
-            place = partial(_place, control, out.caller_id, base_url)
+        if control is not None and out.calls:
+            place = partial(_place, control, base_url)
             dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)
             tasks.start_soon(dial)
 
 
-async def _place(control: CallControl, caller_id: str, base_url: Callable[[], str], one: Placement) -> str:
+async def _place(control: CallControl, base_url: Callable[[], str], one: Placement) -> str:
     def url(name: str) -> str:
         return outbound.url(base_url(), name, one.dial_id)
 
     if one.ring_first:
-        return await control.place(one.ring_first, caller_id, answer=url("bridge"), status=url("outbound_status"))
+        return await control.place(one.ring_first, one.caller_id, answer=url("bridge"), status=url("outbound_status"))
     return await control.place(
         one.number,
-        caller_id,
+        one.caller_id,
         answer=url("outbound"),
         status=url("outbound_status"),
         machine=url("outbound_amd"),

@@ -41,11 +41,13 @@ from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.live_words import LiveWords
 from moked.crm.outreach import Outreach
 from moked.crm.past import Past
 from moked.crm.phone import to_e164
 from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
+from moked.crm.redaction import Policy
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
@@ -414,7 +416,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     metrics.pressure_level.set_function(lambda: float(pressure.level))
     rollouts = Rollouts(engine, next(iter(served)))
     archive = Archive(engine, sealer, settings.data_dir / "recordings", parts.recordings_store(settings))
-    out = outreach.build(engine, settings, next(iter(served.values())), lambda: house.base_url)
+    out = outreach.build(engine, settings, served, lambda: house.base_url)
     house = House(
         settings,
         served,
@@ -562,8 +564,8 @@ def _desk(
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    calls_out = bool(house.rest and house.settings.outbound_caller_id)
-    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
+    calls_from = house.settings.outbound_caller_id if house.rest else ""
+    leaving = Outreach(engine, calls_from=calls_from, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
         approved = {house.business_id: written.templates(house.settings)}
@@ -657,9 +659,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
                 f"business {call.business_id} was added since the start: restart this process", "business"
             )
         now = practice.answers.current
+        words = LiveWords(Policy())
         return session_parts(
-            context=_context(house, practice),
-            bus=BoardBus(house.bus, practice.id),
+            context=_context(house, practice, words),
+            bus=BoardBus(house.bus, practice.id, words),
             agents=now.agents,
             agent_answers_refusals=now.agents.name == "script",
             voice=now.voice,
@@ -836,7 +839,7 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
     tasks.start_soon(task, *given)
 
 
-def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
+def _context(house: House, practice: Practice, words: LiveWords) -> Callable[[CallStart], Awaitable[CallContext]]:
     rows, records = house.archive.rows, house.settings.recordings == "on"
     past = Past(house.engine)
 
@@ -846,6 +849,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number, practice.id) if number else None
         rules = await to_thread.run_sync(rows.rules, practice.id)
+        words.policy = Policy(rules.hide_cards, rules.hide_ids, frozenset({number} if number else ()))
         recorded = records and rules.record
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         ours = start.direction == OUTBOUND

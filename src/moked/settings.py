@@ -291,7 +291,8 @@ class Settings(BaseSettings):
 
     outbound_caller_id: Annotated[str, AfterValidator(_phone)] = _is(
         "",
-        "The number that calls we make come from: one of yours at the carrier. Empty: no calls are made.",
+        "The number that calls we make come from: one of yours at the carrier. Further businesses call from their own. "
+        "Empty: no calls are made.",
         "a telephone number such as +97235551234",
     )
 

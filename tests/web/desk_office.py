@@ -115,7 +115,7 @@ class DeskOffice:
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)
         self.jobs = JobStore(engine, clock=lambda: self.now)
-        self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
+        self.outreach = Outreach(engine, calls_from="+97235551234", clock=lambda: self.now)
         self.inbox = Inbox(engine, clock=lambda: self.now)
         self.changed = []
         self.rules, self.templates = dict(DEFAULT_RULES), {}

@@ -9,6 +9,7 @@ Each method is one transaction. What is decided twice is done once: messages by 
 message they answer, sends by their own key (`sending.queue`). Rows name the family of a channel, not the provider.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,10 +26,12 @@ from moked.channels import (
     Report,
     Template,
     family,
+    wishes,
 )
 from moked.channels.policy import ChannelRules, Purpose
 from moked.channels.wishes import OPT_OUT, YES
-from moked.crm import chat_leads, hiding, inbound, people, sending
+from moked.crm import chat_leads, consents, hiding, inbound, people, sending
+from moked.crm.consents import Written
 from moked.crm.db import Records
 from moked.crm.models import Contact
 from moked.crm.redaction import NUMBERISH, hide
@@ -45,6 +48,7 @@ _ANSWER_WITHIN: Final = timedelta(hours=24)  # older words, found after a long a
 _MOST_ENTRIES: Final = 60
 _SHOWN_WITHIN: Final = timedelta(days=7)  # of what is older nobody needs to hear that it was read
 _MOST_SHOWN: Final = 100
+_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ class Inbox(Records):
                 return Stored(known, False)
             contact = people.at_addresses(session, business_id, (came.address, *came.also), came.name, now)
             talked = conversation_of(session, business_id, contact.id, channel, came.address, now)
+            kept = _without_cards(session, contact, came.text)
             row = session.execute(
                 insert(session, Message)
                 .values(
@@ -158,7 +163,7 @@ class Inbox(Records):
                     inbound=True,
                     author="contact",
                     kind=came.kind,
-                    text=_without_cards(session, contact, came.text),
+                    text=kept,
                     raw=came.raw,
                     talk=talked.talk,
                     at=min(came.at, now),
@@ -174,13 +179,12 @@ class Inbox(Records):
             talked.address = str(came.address)
             talked.last_at = talked.last_in_at = now
             talked.unread += 1
-            self._meant(session, talked, row, came.text, came.provider_id, min(came.at, now), now)
+            self._meant(session, talked, session.get_one(Message, row), came.text, now)
             return Stored(talked.id, True)
 
-    def _meant(
-        self, session: Session, talked: Conversation, message_id: int, text: str, key: str, at: datetime, now: datetime
-    ) -> None:
-        """What a message means before anybody answers it. Who wants to be left alone is, at once."""
+    def _meant(self, session: Session, talked: Conversation, row: Message, text: str, now: datetime) -> None:
+        """What a message means before anybody answers it. Who wants to be left alone is, at once; `text` as it came."""
+        phone = session.get_one(Contact, talked.contact_id).phone or ""
         told = inbound.received(
             session,
             business_id=talked.business_id,
@@ -188,13 +192,15 @@ class Inbox(Records):
             channel=talked.channel,
             to=sending.to_of(Address.parse(talked.address)),
             text=text,
-            key=key,
+            key=row.provider_id,
             now=now,
-            at=at,
+            at=row.at,
+            kept=hiding.hide_text(session, talked.business_id, row.text, phone),
+            spoken=row.kind is Kind.VOICE,
         )
         if told is not None:
-            talked.answered_id = max(talked.answered_id, message_id)
-            _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{key}", now=now)
+            talked.answered_id = max(talked.answered_id, row.id)
+            _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{row.provider_id}", now=now)
 
     def unheard(self, business_id: int) -> list[Unheard]:
         """Voice notes nobody has written down yet, oldest first."""
@@ -215,7 +221,7 @@ class Inbox(Records):
             talked = session.get_one(Conversation, row.conversation_id, with_for_update=True)
             contact = session.get_one(Contact, talked.contact_id)
             row.text, row.raw = _without_cards(session, contact, text), ""
-            self._meant(session, talked, row.id, text, row.provider_id, row.at, self._clock())
+            self._meant(session, talked, row, text, self._clock())
             return talked.id
 
     # ---- what they are told was read
@@ -345,6 +351,8 @@ class Inbox(Records):
                 key = f"chat:{talked.id}:{wanted.upto}:{number}"
                 write(session, talked, text, author="agent", key=key, now=now, voice=voice, rules=self._rules)
             self._hide(session, wanted)
+            if draft is not None and draft.extra.get(OPT_OUT) != YES:
+                self._agreed(session, talked, wanted, draft, int((agent or {}).get("turns", 0)), now)
             talked.answered_id, talked.agent = wanted.upto, agent
             talked.wants_person = talked.wants_person or person
             if draft is not None:
@@ -363,12 +371,35 @@ class Inbox(Records):
             contact_id=talked.contact_id,
             channel=talked.channel,
             to=sending.to_of(Address.parse(talked.address)),
-            text=" ".join(line.text for line in wanted.new)[:500],
             key=key,
             now=now,
+            written=_written(session, talked, wanted),
         )
         if told.new:
             _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{key}", now=now)
+
+    def _agreed(
+        self, session: Session, talked: Conversation, wanted: Waiting, draft: LeadDraft, turn: int, now: datetime
+    ) -> None:
+        """What they said yes to in turn number `turn`, this one: the agent asked, their message is the proof."""
+        for purpose, channel, name in wishes.agreed(draft.extra):
+            source = draft.sources.get(f"extra.{name}")
+            if source is None or source.turn != turn:
+                continue  # was written down then
+            if purpose is Purpose.MARKETING and any(line.kind is Kind.VOICE for line in wanted.new):
+                continue  # a machine heard it
+            text = hiding.hide_text(session, wanted.business_id, source.quote, wanted.phone)
+            consents.give(
+                session,
+                business_id=talked.business_id,
+                contact_id=talked.contact_id,
+                purpose=purpose,
+                channel=channel,
+                how="message",
+                now=now,
+                text=" ← ".join(filter(None, (text, _question(wanted)))),
+                written=_written(session, talked, wanted),
+            )
 
     def _hide(self, session: Session, wanted: Waiting) -> None:
         """Identity numbers are there for the agent that asked for them, until it has answered."""
@@ -391,6 +422,19 @@ class Inbox(Records):
         """How far a message of ours came. False for one we do not know."""
         with self._writing() as session:
             return sending.reported(session, business_id, told.provider_id, told.state, self._clock(), told.error)
+
+
+def _written(session: Session, talked: Conversation, wanted: Waiting) -> Written:
+    """The newest of their messages that are answered now."""
+    row = session.get_one(Message, wanted.upto)
+    text = hiding.hide_text(session, wanted.business_id, row.text, wanted.phone)
+    return Written(row.provider_id, talked.channel, row.at, text)
+
+
+def _question(wanted: Waiting) -> str:
+    """What we asked them last, '' where that was no question."""
+    asked = next((line.text for line in reversed(wanted.lines) if not line.inbound), "")
+    return next((part for part in reversed(_SENTENCES.split(asked)) if part.endswith("?")), "")
 
 
 def _without_cards(session: Session, contact: Contact, text: str) -> str:

@@ -361,8 +361,7 @@ class Crm(Records):
                 log.warning("turn of an unknown call", extra={"call_sid": call_sid, "turn": turn.number})
                 return
             numbers = hiding.has_numbers(turn)
-            if numbers:
-                turn = hiding.still_hidden(session, found.id, turn)
+            turn = hiding.still_hidden(session, found.id, turn) if numbers else replace(turn, word_times=())
             values = asdict(privacy.turn_kept(turn, kept))
             values.update(values.pop("waterfall"))
             session.execute(
@@ -375,7 +374,7 @@ class Crm(Records):
                 )
             )
             if numbers and (call := session.get(Call, found.id, populate_existing=True)) is not None:
-                hiding.hide_turns(session, call, hiding.policy_of_call(session, call))
+                hiding.hide_turns(session, call, hiding.policy_of_call(session, call), turn.number)
                 search.index_call(session, found.id)
             else:
                 search.add_words(session, found.id, found.business_id, (values["caller_text"], values["heard"]))

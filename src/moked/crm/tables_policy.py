@@ -70,8 +70,10 @@ class DialResult(StrEnum):
 
 
 class ConsentRow(Base):
-    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording,
-    or `text` in their own words. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
+    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording;
+    or the message, by the carrier's id of it (`message_key` on `message_channel`), when it was written, and the SHA-256
+    of its text as we keep it; and `text`, in their own words. The message may lose its words by age, the ledger keeps
+    them. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
 
     __tablename__ = "consent"
     __table_args__ = (Index(None, "contact_id"),)
@@ -85,6 +87,10 @@ class ConsentRow(Base):
     how: Mapped[str] = mapped_column(SafeText(16))
     call_sid: Mapped[str] = mapped_column(SafeText(64), default="")
     offset_ms: Mapped[int | None]
+    message_key: Mapped[str] = mapped_column(SafeText(128), default="")
+    message_channel: Mapped[str] = mapped_column(SafeText(32), default="")
+    message_at: Mapped[datetime | None]
+    message_digest: Mapped[str] = mapped_column(SafeText(64), default="")
     text: Mapped[str] = mapped_column(SafeText(500), default="")
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
@@ -119,7 +125,8 @@ class DncRow(Base):
 
 class SendingPolicy(Base):
     """`week`: {"0": ["08:00", "21:00"], ...}, Monday = 0. `notify`: [{"channel": ..., "to": ...}], in this order.
-    `texts`: the owner's own wording by the template's name."""
+    `texts`: the owner's own wording by the template's name. `caller_id`: the number it calls from, one of its own; ''
+    = the first of them (`caller_ids`)."""
 
     __tablename__ = "sending_policy"
 
@@ -131,6 +138,7 @@ class SendingPolicy(Base):
     notify: Mapped[list[Any]] = mapped_column(default=list)
     texts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     agent_calls_back: Mapped[bool] = mapped_column(default=False)
+    caller_id: Mapped[str] = mapped_column(SafeText(32), default="", server_default="")
     updated_at: Mapped[datetime]
 
 
