@@ -19,7 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Engine, insert, text
 
 from bench.stage import RESULTS, machine, save
-from moked.crm import db, search
+from moked.crm import db, lead_values, search
 from moked.crm.access import Access
 from moked.crm.agent_versions import AgentVersions
 from moked.crm.analytics import Analytics
@@ -34,7 +34,7 @@ from moked.crm.outreach import Outreach
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.rollouts import Rollouts
 from moked.crm.service import Crm
-from moked.crm.tables_crm import Activity, ChannelIdentity, LeadTag, Tag
+from moked.crm.tables_crm import Activity, ChannelIdentity, LeadField, LeadTag, Tag
 from moked.dialog import AgentFactory
 from moked.dialog.published import AgentPlan, files_of
 from moked.records import Outcome
@@ -50,6 +50,12 @@ WORDS: Final = (  # noqa: SIM905 (sentences are easier to read)
     "אין בעיה נרשם מחר יחזור אליך נציג שלנו עם הצעת מחיר מסודרת האם המספר שממנו התקשרת הוא המספר הנכון לחזרה"
 ).split()
 RARE: Final = 4000
+OWN: Final[dict[int, dict[str, Any]]] = {
+    1: {"name": "עיר", "kind": "choice", "choices": ["חיפה", "עכו", "נהריה", "אילת"]},
+    2: {"name": "בית", "kind": "text", "choices": []},
+    3: {"name": "תקציב", "kind": "number", "choices": []},
+    4: {"name": "מועד", "kind": "date", "choices": []},
+}
 NEEDS: Final = ("מזגן מטפטף", "התקנת מזגן", "טיפול שנתי", "הצעת מחיר", "רעש מהמנוע")
 TURNS_A_CALL: Final = 10
 AT_ONCE: Final = 2500
@@ -59,7 +65,11 @@ PAGES: Final = (
     "/contacts?q=12345", "/contacts/777", "/calls", "/calls?page=LAST", "/calls?q=דנה", "/calls?q=12345",
     "/calls?outcome=completed", "/calls/CA777", "/tasks", "/tasks?done=1", "/tasks?due=today&who=me", "/audit",
     "/calls?q=מטפטף", "/leads?tag=1", "/leads?least=5000&most=6000", "/leads?origin=voicemail", "/contacts?page=LAST",
-    "/contacts/777/merge", "/search?q=מטפטף", "/search?q=המזגן בחיפה", "/search?q=דנה כהן", "/search?q=מילה77",
+    "/contacts/777/merge",
+    "/leads?f1=חיפה", "/leads?f1=אילת", "/leads?f2_has=מגדל", "/leads?f2_has=יחיד", "/leads?f3_min=5000&f3_max=6000",
+    "/leads?f4_min=2026-01-01&f1=חיפה", "/leads?f1=∅", "/leads?f1=חיפה&page=900", "/leads/board?f1=חיפה",
+    "/leads/board?f3_min=19990",
+    "/search?q=מטפטף", "/search?q=המזגן בחיפה", "/search?q=דנה כהן", "/search?q=מילה77",
     "/search?q=0012345", "/search?q=050", "/search?q=איןכזה", "/export", "/contacts/import",
     "/wall", "/board/figures", "/messages", "/campaigns", "/outreach", "/jobs", "/inbox", "/users",
     "/analytics", "/analytics?days=90", "/analytics?first=2020-01-01&last=2040-01-01", "/analytics.csv?days=90",
@@ -72,6 +82,7 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
     chance, now, stages = random.Random(1), datetime.now(UTC), list(Stage)
     shared: dict[str, Any] = {"business_id": business}
     with engine.begin() as connection:
+        connection.execute(insert(LeadField), [{"id": i, "position": i, **one, **shared} for i, one in OWN.items()])
         connection.execute(insert(Tag), [{"id": i, "name": f"תגית {i}", **shared} for i in (1, 2, 3)])
         for begin in range(1, contacts + 1, AT_ONCE):
             numbers = range(begin, min(begin + AT_ONCE, contacts + 1))
@@ -84,6 +95,7 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
                 tables[Contact].append({"id": i, **both})
                 lead = {"stage": stages[i % 6], "origin": Origin.CONVERSATION, "need": chance.choice(NEEDS)}
                 lead["value"] = chance.randrange(20_000)
+                lead["extra"] = _own(chance, i, at)
                 tables[Lead].append(
                     {"id": i, "contact_id": i, "source_call_sid": f"CA{i}", "summary": "x" * 120, **lead, **both}
                 )
@@ -125,9 +137,20 @@ def fill(engine: Engine, business: int, contacts: int) -> None:
     began = time.perf_counter()
     search.rebuild(engine)
     print(f"index of words: {time.perf_counter() - began:.0f} s", flush=True)
+    began = time.perf_counter()
+    with engine.begin() as connection:
+        lead_values.fill(connection, business)
+    print(f"values of own fields: {time.perf_counter() - began:.0f} s", flush=True)
     if engine.dialect.name == "postgresql":  # as its autovacuum does within minutes
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
+
+
+def _own(chance: random.Random, number: int, at: datetime) -> dict[str, str]:
+    """Half of the leads are in one town, hardly any in another, some in none."""
+    town = "אילת" if number % 20_000 == 7 else "חיפה" if number % 2 else chance.choice(("עכו", "נהריה", ""))
+    house = "בית יחיד" if number % 10_000 == 9 else chance.choice(("מגדל מגורים", "דירת גן", "וילה"))
+    return {"עיר": town, "בית": house, "תקציב": str(chance.randrange(20_000)), "מועד": f"{at:%Y-%m-%d}"}
 
 
 def _words(chance: random.Random, count: int) -> str:

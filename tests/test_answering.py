@@ -1,6 +1,7 @@
 """A published version reaches the next call: of this process at the next look, and a broken one never."""
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -91,6 +92,22 @@ async def test_another_gender_is_another_voice_beside_the_first(voices):
         assert voices["female"].running_now == 1
         await answers.take(PLAN)
         assert answers.current.voice is first
+
+
+async def test_a_voice_that_does_not_start_is_made_anew_for_whoever_asks_next(voices, monkeypatch):
+    all_of_them = Voices(SETTINGS)
+    female = replace(PLAN.business, voice_gender="female")
+
+    def broken(self):
+        raise OSError("no voice")
+
+    async with all_of_them.running():
+        with monkeypatch.context() as patch:
+            patch.setattr(CachedSynthesizer, "running", broken)
+            with pytest.raises(OSError, match="no voice"):
+                await all_of_them.started(2, female)
+        await all_of_them.started(2, female)
+    assert voices["female"].running_now == 1
 
 
 class Versions:

@@ -129,6 +129,7 @@ PURE: dict[str, set[str]] = {
     "web/desk/show.py": set(),
     "web/desk/textdiff.py": set(),
     "web/desk/wav.py": set(),
+    "web/ics.py": set(),
 }
 
 # Ports hold plain values and protocols; pure files may use their values.

@@ -93,7 +93,11 @@ class Voices:
         voice = self.of(business_id, business)
         if fresh:
             assert self._tasks is not None
-            await self._tasks.start(_run, voice)
+            try:
+                await self._tasks.start(_run, voice)
+            except BaseException:  # it is made anew for whoever asks next
+                self._made.pop(business.voice_gender, None)
+                raise
         return voice
 
     def _pronounce(self, business_id: int, business: Business) -> None:
@@ -124,7 +128,8 @@ class Answers:
             finally:
                 tasks.cancel_scope.cancel()
                 if self._chat is not None:
-                    await self._chat.close()
+                    with anyio.CancelScope(shield=True):
+                        await self._chat.close()
 
     async def take(self, plan: AgentPlan) -> None:
         """From the next call on. Its first sentences are rendered before, the others in the background."""

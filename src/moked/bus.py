@@ -78,6 +78,13 @@ async def heed(bus: Bus, topic: str, heard: Callable[[], None], *, again_s: floa
             await anyio.sleep(again_s)
 
 
+async def announce(redis_url: str, topic: str, event: str) -> None:
+    """Say it on the bus of other processes, from one that is on no bus. Who looks at the record learns of it anyway."""
+    bus = RedisBus(redis_url)
+    async with bus.running():
+        bus.publish(topic, event, {})
+
+
 def _key(text: str) -> Key:
     """The id as numbers; the oldest possible for what is no id."""
     first, _, second = text.partition("-")

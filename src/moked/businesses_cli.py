@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +44,7 @@ def add(
     script: Annotated[Path | None, typer.Option(help="Its script, as AGENT_SCRIPT.")] = None,
     number: Numbers = None,
 ) -> None:
-    """Add a business, or bring its profile up to date. Running servers read it when they start."""
+    """Add a business, or bring its profile up to date. Running servers follow within seconds."""
     from moked.crm.businesses import Businesses, check_key
     from moked.crm.service import Crm
     from moked.dialog.business import load_business
@@ -58,9 +59,9 @@ def add(
     load_script(script, business.voice_gender, business.name)
     folder = settings.businesses_root / key
     folder.mkdir(parents=True, exist_ok=True)
-    _copied(profile, folder / "business.yaml")
     if script is not None:
         _copied(script, folder / "script.yaml")
+    _copied(profile, folder / "business.yaml")
     with _engine(settings) as engine:
         Crm(engine).ensure_business(business.name, key=key, timezone=business.timezone)
         businesses = Businesses(engine)
@@ -69,8 +70,10 @@ def add(
                 businesses.give(one, key)
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
+    _tell(settings)
     out.print(
-        f"{business.name} is there. Restart the servers; then `moked business owner {key} EMAIL`.", highlight=False
+        f"{business.name} is there; running servers serve it within seconds. Now `moked business owner {key} EMAIL`.",
+        highlight=False,
     )
 
 
@@ -125,8 +128,20 @@ _WHY = {"email": "this is no address", "taken": "this address has an account in 
 
 
 def _copied(source: Path, to: Path) -> None:
+    """Whole or not at all: servers may read it at this moment."""
     if source.resolve() != to.resolve():
-        shutil.copyfile(source, to)
+        part = to.with_suffix(".part")
+        shutil.copyfile(source, part)
+        part.replace(to)
+
+
+def _tell(settings: Settings) -> None:
+    """Where there is a bus between processes, they need not wait for their next look."""
+    if settings.redis_url:
+        from moked.bus import announce
+        from moked.newcomers import TOPIC
+
+        anyio.run(announce, settings.redis_url, TOPIC, "business.changed")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A process with the role of a worker runs the loops; any number may. The web plan
 plane asks what a call that we made is about.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -41,18 +42,19 @@ class Outreach:
     outbox: Outbox
     follow_ups: FollowUps
     dialling: Dialling
-    channels: Mapping[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
+    channels: dict[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
     calls: bool  # calls are made at all
 
 
 def build(
     engine: Engine, settings: Settings, practices: Mapping[int, Practice], base_url: Callable[[], str]
 ) -> Outreach:
-    """For all businesses of `practices`, the first one first."""
+    """`practices`: the businesses by id, the first one first; more may come."""
     first = next(iter(practices.values())).business
 
     def address(business_id: int) -> str:
-        return practices[business_id].business.address if business_id in practices else ""
+        found = practices.get(business_id)
+        return found.business.address if found is not None else ""
 
     return Outreach(
         Outbox(engine),
@@ -95,14 +97,14 @@ async def run(
     places: Places,
     base_url: Callable[[], str],
     may: Callable[[], bool],
-    conversations: Mapping[str, Carrier] | None = None,
+    conversations: dict[str, Carrier] | None = None,
     told: Callable[[int], None] = lambda business_id: None,
     speak: Speak = mute,
 ) -> None:
-    """For ever. `conversations`: the channels people write to us by, by line. `told`: a business's message changed.
-    `speak` makes voice notes."""
+    """For ever. `conversations`: the channels people write to us by, by line; more may come. `told`: a message of this
+    business changed. `speak` makes voice notes."""
     async with anyio.create_task_group() as tasks:
-        lines = {**out.channels, **(conversations or {})}
+        lines = ChainMap({}, conversations or {}, out.channels)
         tasks.start_soon(partial(send_due, out.outbox, lines, told=told, speak=speak))
         if control is not None and out.calls:
             place = partial(_place, control, base_url)

@@ -1,19 +1,23 @@
 """The businesses of an installation as a process serves them: what each says now, and who is there.
 
 The first is described by the settings' files; further ones by `BUSINESSES_DIR`/<key>/. What their people publish at the
-desk comes before the files, and is followed while the process runs (`answering.Follower`).
+desk comes before the files. Both are followed while the process runs (`answering.Follower`, `newcomers`).
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
 from sqlalchemy import Engine
 
 from moked.answering import Answers, Voices
 from moked.crm.agent_versions import AgentVersions
-from moked.crm.businesses import FIRST, Businesses
+from moked.crm.businesses import FIRST, Businesses, Known
 from moked.crm.service import Crm
 from moked.dialog.business import Business
 from moked.dialog.published import AgentPlan, AgentTexts, files_of, read_agent
@@ -53,23 +57,86 @@ class Practice:
             await self.answers.take(plan)
 
     def take_calls(self, settings: Settings, voices: Voices) -> Answers:
+        """Before the voices run; whoever asks enters `Answers.running`."""
         self.answers = Answers(settings, self.plan, voices, self.id)
         return self.answers
 
+    async def join_calls(self, settings: Settings, voices: Voices, tasks: TaskGroup) -> None:
+        """The same in a process that serves calls already; `tasks` are its own. Raises what a voice raises that does
+        not start."""
+        await voices.started(self.id, self.business)
+        answers = Answers(settings, self.plan, voices, self.id)
+        await tasks.start(_run, answers)
+        self.answers = answers
 
-def practices(settings: Settings, engine: Engine, crm: Crm) -> tuple[AgentVersions, dict[int, Practice]]:
-    """All of them, the first one first. Raises `ProfileError`. Never on an event loop."""
-    files = files_of(settings.business_profile, settings.agent_script)
-    first = _ensure(crm, read_agent(files))
-    others = {
-        known.id: _files_of(settings, known.key) for known in Businesses(engine).all() if known.key != FIRST
-    }  # in the order they were added
-    versions = AgentVersions(engine, files, others)
-    found = {first: _published(crm, versions, first, files)}
-    for business_id, texts in others.items():
-        found[business_id] = _published(None, versions, business_id, texts)
-    crm.openings.update({one.id: one.opening for one in found.values()})
-    return versions, found
+
+async def _run(answers: Answers, *, task_status: TaskStatus[None]) -> None:
+    async with answers.running():
+        task_status.started()
+        await anyio.sleep_forever()
+
+
+class Register:
+    """The businesses on record, and what is written about each. Never on an event loop."""
+
+    def __init__(self, settings: Settings, engine: Engine, crm: Crm) -> None:
+        self._settings = settings
+        self._crm = crm
+        self._businesses = Businesses(engine)
+        self.versions = AgentVersions(engine, files_of(settings.business_profile, settings.agent_script))
+
+    def first(self) -> Practice:
+        """The business that the settings describe. Raises `ProfileError`."""
+        texts = self.versions.files
+        self.versions.first = _ensure(self._crm, read_agent(texts))
+        practice = _published(self.versions, self.versions.first, texts)
+        if practice.version:
+            _ensure(self._crm, practice.plan)
+        self._crm.openings[practice.id] = practice.opening
+        return practice
+
+    def others(self) -> Sequence[Known]:
+        """All but the first."""
+        return [one for one in self._businesses.all() if one.key != FIRST]
+
+    def open(self, one: Known) -> Practice:
+        """One of the others, as it holds now. Raises `ProfileError`."""
+        texts = self.versions.others[one.id] = _texts(self._folder(one.key))  # its people see what is wrong
+        practice = _published(self.versions, one.id, texts)
+        self._crm.openings[one.id] = practice.opening
+        return practice
+
+    def renew(self, practice: Practice, one: Known) -> bool:
+        """Whether its files are others by now, and hold, since nothing was published. Raises `ProfileError`."""
+        texts = _texts(self._folder(one.key))
+        plan = read_agent(texts)
+        if texts == self.versions.others.get(one.id):
+            return False
+        self.versions.others[one.id] = texts
+        if self.versions.version(one.id):
+            return False
+        practice.plan = plan
+        return True
+
+    def stamp(self, one: Known) -> tuple[tuple[int, int], ...]:
+        """Changes when its files do."""
+        return tuple(_stamp(path) for path in _paths(self._folder(one.key)))
+
+    def _folder(self, key: str) -> Path:
+        return self._settings.businesses_root / key
+
+
+def practices(register: Register) -> dict[int, Practice]:
+    """All that can be served, the first one first; what another's files have wrong is for `newcomers` to tell. Raises
+    `ProfileError` for the first one's. Never on an event loop."""
+    first = register.first()
+    found = {first.id: first}
+    for one in register.others():
+        try:
+            found[one.id] = register.open(one)
+        except ProfileError:
+            continue
+    return found
 
 
 def _ensure(crm: Crm, plan: AgentPlan) -> int:
@@ -77,25 +144,34 @@ def _ensure(crm: Crm, plan: AgentPlan) -> int:
     return crm.ensure_business(business.name, timezone=business.timezone, phone=business.phone)
 
 
-def _files_of(settings: Settings, key: str) -> AgentTexts:
-    folder = settings.businesses_root / key
-    profile, script = folder / "business.yaml", folder / "script.yaml"
+def _paths(folder: Path) -> tuple[Path, Path]:
+    return folder / "business.yaml", folder / "script.yaml"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def _texts(folder: Path) -> AgentTexts:
+    profile, script = _paths(folder)
     if not profile.is_file():
-        raise ProfileError(f"{profile}: the profile of the business {key!r} is not there", "missing")
+        raise ProfileError(f"{profile}: the profile of the business is not there", "missing")
     return files_of(profile, script if script.is_file() else None)
 
 
-def _published(crm: Crm | None, versions: AgentVersions, business_id: int, files: AgentTexts) -> Practice:
-    """What holds. `crm`: is told the name and the time zone of the business that the settings describe."""
-    current = versions.current(business_id)
+def _published(versions: AgentVersions, business_id: int, files: AgentTexts) -> Practice:
+    """What holds."""
     plan = read_agent(files)
+    current = versions.current(business_id)
     if current.version == 0:
         return Practice(business_id, plan)
     try:
         plan = read_agent(current.texts)
     except ProfileError as error:  # of a newer Moked, perhaps
         log.error("the published version cannot be used", extra={"version": current.version, "key": error.key})
-    else:
-        if crm is not None:
-            _ensure(crm, plan)
+        return Practice(business_id, plan, current.version)
     return Practice(business_id, plan, current.version)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
+from anyio.abc import TaskGroup
 from sqlalchemy import Engine as Database
 
 from moked import asgi, doors, metrics, outreach, parts, processes, recordings, sockets, telephony, weights, written
@@ -75,8 +76,9 @@ from moked.media.speech import SpeechEvent
 from moked.media.turns import TurnPolicy
 from moked.media.twilio import Start
 from moked.media.vad import VadBatcher
+from moked.newcomers import Newcomers
 from moked.node import Node
-from moked.practice import Practice, practices
+from moked.practice import Practice, Register, practices
 from moked.pressure import Pressure
 from moked.recording.archive import Archive
 from moked.recording.recorder import Recorder
@@ -124,6 +126,9 @@ class Role(StrEnum):
         return self in (Role.ALL, Role.WORKER, Role.OFFICE)
 
 
+Begin = Callable[[Practice], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class House:
     """What every role of the process stands on. `practices`: its businesses by the id of their row, the first first."""
@@ -145,6 +150,7 @@ class House:
     sealer: Sealer
     archive: Archive
     out: outreach.Outreach
+    register: Register
     number: int = 0  # of this media process among several on the host; 0: there is but one
     listening: bool = False
     missing: dict[str, str] = field(default_factory=dict)
@@ -153,6 +159,8 @@ class House:
     control: telephony.CallControl | None = None
     provider: telephony.ProviderRecordings | None = None
     rollout: Rollout | None = None
+    newcomers: Newcomers | None = None
+    begins: list[Begin] = field(default_factory=list)  # what a business that is added needs done, in this order
     follower: Follower | None = None  # of the first business
     choices: list[parts.Choice] = field(default_factory=list)
     conversations: written.Conversations | None = None
@@ -180,6 +188,17 @@ class House:
         """Words to expect, of all businesses: an engine is told them before it knows whose call it is."""
         found = [one.business.hints for one in self.practices.values()]
         return tuple(dict.fromkeys(word for words in found for word in words))[:MOST_HINTS]
+
+    async def each(self, begin: Begin) -> None:
+        """Do this for every business, and for each that is added later."""
+        self.begins.append(begin)
+        for one in self.practices.values():
+            await begin(one)
+
+    async def joined(self, practice: Practice) -> None:
+        """Serve a business that was added."""
+        for begin in self.begins:
+            await begin(practice)
 
     def note_lag(self, now: float, lag_s: float) -> None:
         """Loading models makes the loop late, and says nothing about how calls will fare."""
@@ -261,11 +280,15 @@ async def serve(
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
         if role.takes_calls:
-            await _media(house, stack, watcher)
-        for one in house.practices.values():
+            await _media(house, stack, watcher, tasks)
+
+        async def follow(one: Practice) -> None:
             follower = Follower(house.versions, one.id, house.bus, one.version, one.follow)
             house.follower = house.follower or follower
             tasks.start_soon(follower.run)
+
+        await house.each(follow)
+        house.newcomers = Newcomers(house.register, house.practices, house.bus, house.joined)
         if house.media is not None:
             tasks.start_soon(doors.deliver_orders, house.media, house.live, house.bus)
         flask, watched = None, None
@@ -309,9 +332,13 @@ async def serve(
             )
             tasks.start_soon(leaves)
             retention = Retention(house.engine, house.provider)
-            for one in house.practices.values():
+
+            async def purge(one: Practice) -> None:
                 tasks.start_soon(nightly, retention, one.id, ZoneInfo(one.business.timezone))
+
+            await house.each(purge)
             tasks.start_soon(count_days, house.analytics)
+        tasks.start_soon(house.newcomers.run)  # last: whatever begins for a business is told by now
         app = asgi.build(
             ready=lambda: house.missing,
             about=lambda: _about(house),
@@ -404,7 +431,8 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
     await to_thread.run_sync(db.migrate, engine)
     sealer = Sealer(*await to_thread.run_sync(ensure_data_keys, settings))
     crm = Crm(engine, sealer=sealer)
-    versions, served = await to_thread.run_sync(practices, settings, engine, crm)
+    register = await to_thread.run_sync(Register, settings, engine, crm)
+    served = await to_thread.run_sync(practices, register)
     bus: Bus = RedisBus(settings.redis_url) if settings.redis_url else MemoryBus()
     await stack.enter_async_context(bus.running())
     token = settings.twilio_auth_token
@@ -423,7 +451,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         engine,
         crm,
         rollouts,
-        versions,
+        register.versions,
         Analytics(engine),
         Live(engine),
         bus,
@@ -435,6 +463,7 @@ async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack
         sealer,
         archive,
         out,
+        register,
     )
     house.provider = parts.provider_recordings(settings)
     if house.provider is not None:
@@ -481,7 +510,7 @@ def _agent_parts(house: House, voice: Synthesizer | None) -> Callable[[Database]
 
     published = _from_thread(lambda: house.bus.publish(TOPIC, "agent.published", {}))
     return lambda engine: AgentParts(
-        versions=AgentVersions(engine, house.versions.files, house.versions.others),
+        versions=AgentVersions(engine, house.versions.files, house.versions.others, house.versions.first),
         rehearsals=Rehearsals(engine),
         make=make,
         published=published,
@@ -519,6 +548,11 @@ async def _conversations(house: House, stack: AsyncExitStack) -> written.Convers
     rules = outreach.rules(house.settings)
     found = written.build(house.settings, house.practices, engine, house.bus, house.sealer, rules)
     await _beside(stack, found.run)
+
+    async def carry(one: Practice) -> None:
+        found.add(one)
+
+    house.begins.append(carry)
     return found
 
 
@@ -554,18 +588,21 @@ def _desk(
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)
+    calls_from = house.settings.outbound_caller_id if house.rest else ""
+    leaving = Outreach(engine, calls_from=calls_from, rules=outreach.rules(house.settings))
     api = ApiParts(
         keys=Keys(engine),
         hooks=Hooks(engine, sealer, private=house.settings.webhook_private_addresses),
+        access=access,
         desk=desk,
         edits=edits,
+        outreach=leaving,
+        base_url=lambda: house.base_url,
         rollouts=lambda business: Rollouts(engine, business) if business == house.business_id else None,
         streaming_default=house.settings.enable_streaming_stt,
         streaming_means=parts.uses_google_speech(house.settings),
         a_minute=house.settings.api_requests_per_minute,
     )
-    calls_from = house.settings.outbound_caller_id if house.rest else ""
-    leaving = Outreach(engine, calls_from=calls_from, rules=outreach.rules(house.settings))
     inbox = None
     if written.on(house.settings):
         approved = {house.business_id: written.templates(house.settings)}
@@ -604,7 +641,7 @@ def _privacy(house: House, engine: Database) -> PrivacyParts:
     )
 
 
-async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
+async def _media(house: House, stack: AsyncExitStack, watcher: Watcher, tasks: TaskGroup) -> None:
     settings = house.settings
     watcher.loading("models")
     await to_thread.run_sync(_ensure_weights, settings)
@@ -625,6 +662,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
     speaking = (voices.running, *(one.running for one in answering.values()))
     for running in (vad.running, journal.running, *speaking, *(one.running for one in engines)):
         await stack.enter_async_context(running())
+    house.begins.append(lambda one: one.join_calls(settings, voices, tasks))
     await _beside(stack, canary.watch, engines, breakers)
     await stack.enter_async_context(rollout.running())
     await stack.enter_async_context(second.running())
@@ -655,9 +693,7 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher) -> None:
         """With what is published as the call begins, by whose call it is."""
         practice = house.practices.get(call.business_id) if call.business_id else house.first
         if practice is None or practice.answers is None:  # better no answer than another business's
-            raise ProfileError(
-                f"business {call.business_id} was added since the start: restart this process", "business"
-            )
+            raise ProfileError(f"business {call.business_id} cannot be served: its profile", "business")
         now = practice.answers.current
         words = LiveWords(Policy())
         return session_parts(
@@ -872,6 +908,8 @@ def _context(house: House, practice: Practice, words: LiveWords) -> Callable[[Ca
     return context
 
 
+_ADDED_S = 4.0
+"""How long a call waits for its business, which was added a moment ago."""
 _SPARE_SOCKETS = 8
 """Places are given by the webhook. A socket whose call is over may still write its record when the next one comes."""
 
@@ -879,7 +917,11 @@ _SPARE_SOCKETS = 8
 def _redeem(house: House) -> Callable[[str, str], Awaitable[CallStart | TicketRefusal]]:
     async def redeem(token: str, call_sid: str) -> CallStart | TicketRefusal:
         node = house.node.name if house.node is not None else ""
-        return await to_thread.run_sync(lambda: house.crm.redeem_ticket(token, call_sid, node=node))
+        found = await to_thread.run_sync(lambda: house.crm.redeem_ticket(token, call_sid, node=node))
+        if isinstance(found, CallStart) and found.business_id and house.newcomers is not None:
+            with anyio.move_on_after(_ADDED_S):
+                await house.newcomers.need(found.business_id)
+        return found
 
     return redeem
 
@@ -929,15 +971,22 @@ def _count_media(name: str, **labels: str) -> None:
 def _web_parts(house: House, desk: DeskParts, api: ApiParts) -> WebParts:
     rollout_changed = _from_thread(lambda: house.bus.publish(live.TOPIC, "rollout.changed", {}))
 
-    businesses = Businesses(house.engine)
+    businesses, loop = Businesses(house.engine), asyncio.get_running_loop()
+
+    def served(business_id: int) -> Practice | None:
+        if business_id not in house.practices and house.newcomers is not None:
+            looking = asyncio.run_coroutine_threadsafe(house.newcomers.need(business_id), loop)
+            with suppress(TimeoutError):
+                looking.result(_ADDED_S)
+        return house.practices.get(business_id)
 
     def office_of(called: str) -> Office | None:
         found = businesses.of_number(called)
         if found is None or found == house.business_id:
             return None
-        practice = house.practices.get(found)
-        if practice is None:  # added since we started: its calls are its own, and nobody of another is offered
-            log.error("the business of a number is not loaded: restart", extra={"business_id": found})
+        practice = served(found)
+        if practice is None:  # its files cannot be used: its calls are its own, and nobody of another is offered
+            log.error("the business of a number cannot be served", extra={"business_id": found})
             return Office(found, "", lambda: "")
         return Office(found, practice.business.transfer_number, practice.person)
 

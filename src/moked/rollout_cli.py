@@ -111,8 +111,11 @@ def _apply(read: Callable[[int], Change]) -> None:
     with _rollouts(settings) as rollouts:
         asked = _read(lambda: read(rollouts.now()))
         _read(lambda: rollouts.change(lambda policy: asked.make(policy, by), by=by, what=asked.what, why=asked.why))
-        if settings.redis_url:
-            anyio.run(_announce, settings.redis_url)
+        if settings.redis_url:  # without it the servers learn of the change within the second
+            from moked.bus import announce
+            from moked.rollout.live import TOPIC
+
+            anyio.run(announce, settings.redis_url, TOPIC, "rollout.changed")
         _show(rollouts, settings, as_json=False)
 
 
@@ -122,16 +125,6 @@ def _read(work: Callable[[], _Read]) -> _Read:
         return work()
     except (Refused, LookupError) as error:
         raise typer.BadParameter(str(error)) from None
-
-
-async def _announce(redis_url: str) -> None:
-    """Without it the servers learn of the change within the second."""
-    from moked.bus import RedisBus
-    from moked.rollout.live import TOPIC
-
-    bus = RedisBus(redis_url)
-    async with bus.running():
-        bus.publish(TOPIC, "rollout.changed", {})
 
 
 def _user() -> str:

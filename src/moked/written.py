@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio.abc import TaskGroup
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -74,24 +75,37 @@ def teller(bus: Bus, business_id: int, event: str) -> Callable[[int], None]:
 
 @dataclass(slots=True)
 class Conversations:
-    """What carries written conversations in a process; `run` serves them. `lines` is what `jobs.sending` sends by."""
+    """What carries written conversations in a process; `run` serves them. `lines` is what `jobs.sending` sends by.
+    `make` gives a business's channels, and who carries them."""
 
-    messengers: dict[int, Messenger]
-    lines: dict[str, Carrier]
+    make: Callable[[Practice], tuple[Sequence[Channel], Messenger]]
     notes: VoiceNotes
     replies: VoiceReplies
     chat: Chat | None
     practices: Mapping[int, Practice]
+    messengers: dict[int, Messenger] = field(default_factory=dict)
+    lines: dict[str, Carrier] = field(default_factory=dict)
+    _tasks: TaskGroup | None = None
+
+    def add(self, practice: Practice) -> None:
+        """Carry this business's, too; also while running."""
+        channels, messenger = self.make(practice)
+        self.lines.update({own_line(family(channel.kind), practice.id): channel for channel in channels})
+        self.messengers[practice.id] = messenger
+        if self._tasks is not None:
+            self._tasks.start_soon(messenger.run)
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 tasks.start_soon(self.notes.run)
                 tasks.start_soon(self.replies.run)
                 for messenger in self.messengers.values():
                     tasks.start_soon(messenger.run)
         finally:
+            self._tasks = None
             if self.chat is not None:
                 with anyio.CancelScope(shield=True):
                     await self.chat.close()
@@ -118,13 +132,13 @@ def build(
     those of the settings, and the first business's."""
     loop = asyncio.get_running_loop()
     notes, past, chat = VoiceNotes(settings), Past(engine), parts.chat(settings)
-    made = Conversations({}, {}, notes, VoiceReplies(settings), chat, practices)
-    for place, practice in enumerate(practices.values()):
+    first = next(iter(practices))
+
+    def make(practice: Practice) -> tuple[Sequence[Channel], Messenger]:
         told = partial(_on, loop, partial(teller(bus, practice.id, CHANNEL_CHANGED), 0))
         store = WhatsAppStore(engine, practice.id, sealer, told=told)
-        channels = _channels(settings, store, first=place == 0)
-        made.lines.update({own_line(family(channel.kind), practice.id): channel for channel in channels})
-        made.messengers[practice.id] = Messenger(
+        channels = _channels(settings, store, first=practice.id == first)
+        return channels, Messenger(
             Inbox(engine, next_opening=practice.opening, rules=rules, sealer=sealer),
             channels,
             _agents(settings, practice, chat),
@@ -138,6 +152,10 @@ def build(
             speak=partial(made.speak, practice.id) if settings.whatsapp_voice_replies == "voice_to_voice" else None,
             receipts=settings.whatsapp_read_receipts == "on",
         )
+
+    made = Conversations(make, notes, VoiceReplies(settings), chat, practices)
+    for practice in practices.values():
+        made.add(practice)
     return made
 
 

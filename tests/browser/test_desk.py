@@ -7,6 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from moked import asgi
+from moked.crm.lead_fields import FieldKind
 from moked.crm.permissions import UserRole
 from tests.web.desk_office import PASSWORD
 
@@ -164,6 +165,9 @@ def test_a_style_or_script_from_elsewhere_does_not_run(furnished):
 
 
 def paths(site):
+    for name, kind, choices in (("אזור", "choice", "צפון\nדרום"), ("תקציב", "number", ""), ("רחוב", "text", "")):
+        site.office.edits.add_lead_field(site.me, name, FieldKind(kind), choices)
+    field = site.office.desk.lead_field_rows(site.office.business)[0].id
     contact = site.office.desk.lead(site.office.business, site.leads[0]).contact.id
     return {
         "board": "/board", "phone": "/phone", "wall": "/wall",
@@ -171,7 +175,7 @@ def paths(site):
         "contacts": "/contacts", "contact": f"/contacts/{contact}", "calls": "/calls", "call": "/calls/CA0",
         "broken": "/calls/CA90", "tasks": "/tasks", "account": "/account", "users": "/users", "audit": "/audit",
         "privacy": "/privacy", "person": f"/contacts/{contact}/privacy",
-        "jobs": "/jobs",
+        "filters": f"/leads?f{field}=∅", "jobs": "/jobs", "calendar": "/account/calendar",
         "missing": "/leads/999999", "search": "/search?q=מזגן", "merge": f"/contacts/{contact}/merge?q=מזרחי",
         "setup_leads": "/leads/setup", "imports": "/contacts/import", "exports": "/export?stage=new",
         "inbox": "/inbox", "thread": f"/inbox/{site.talk}", "channels": "/channels",
@@ -191,7 +195,7 @@ def test_axe_finds_no_serious_fault_and_nothing_overflows(furnished, size, theme
         for name, path in where.items():
             who.goto(path)
             if SHOTS:
-                who.screenshot(path=Path(SHOTS) / f"{name}-{size}-{theme}.png", full_page=size == "phone")
+                who.screenshot(path=Path(SHOTS) / f"{name}-{size}-{theme}.png", full_page=True)
             found = Axe().run(who, options={"resultTypes": ["violations"]}).response["violations"]
             faults += [
                 (name, one["id"], one["nodes"][0]["html"][:160])

@@ -117,7 +117,7 @@ class Office:
         self.now, self.engine = NOW, engine
         self.crm = Crm(engine, clock=lambda: self.now)
         self.business = self.crm.ensure_business("מזגנים בצפון")
-        about = {self.business: "חולון"}.__getitem__
+        about = {self.business: "חולון"}.get
         self.ups = FollowUps(engine, base_url=lambda: "https://desk", about=about, clock=lambda: self.now)
 
     def call(self, sid="CA1", *, extra=None, words="המזגן מטפטף", outcome=Outcome.COMPLETED, **start):

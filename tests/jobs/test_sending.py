@@ -98,6 +98,19 @@ async def test_what_follows_a_message_that_was_put_off_does_not_overtake_it():
     assert told == [1, 1]
 
 
+async def test_a_line_that_comes_later_is_served_too():
+    box, first, later = Box(message(1), message(2, "whatsapp@3")), Channel(), Channel("whatsapp.test")
+    lines = {"sms": first}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: send_due(box, lines, every_s=0.001))
+        await anyio.wait_all_tasks_blocked()
+        lines["whatsapp@3"] = later
+        with anyio.fail_after(10):
+            await box.settled.wait()
+        tasks.cancel_scope.cancel()
+    assert (first.sent, later.sent) == (["k1"], ["k2"])
+
+
 async def test_a_database_that_was_away_is_asked_again():
     box, channel = Box(message(1), message(2)), Channel()
     box.failures = 2

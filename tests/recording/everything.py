@@ -23,7 +23,7 @@ HOUSE = frozenset(
 )  # fmt: skip
 """Tables without a caller's data. A new table belongs to a person, is forgotten by `crm.traces`, or is listed here."""
 
-_PARENTS = frozenset({"api_key", "webhook_endpoint", "campaign", "tag"})
+_PARENTS = frozenset({"api_key", "webhook_endpoint", "campaign", "tag", "lead_field"})
 _THERE = frozenset({"contact", "lead", "call", "contact_merge", "search_entry", "recording", "recording_part"})
 """A call and a merge leave rows in these."""
 _NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -231,6 +231,21 @@ async def test_speaking_waits_for_the_background_instead_of_rendering_twice(tmp_
     assert voice.hits == 1
 
 
+async def test_two_who_prepare_the_same_phrase_render_it_once(tmp_path):
+    fake = Fake()
+    fake.gate = anyio.Event()
+    voice = cache(fake, tmp_path)
+    async with voice.running(), anyio.create_task_group() as tasks:
+        for _ in range(2):
+            tasks.start_soon(voice.prepare, ["יוסי כהן"])
+        while not fake.spoken:
+            await anyio.sleep(0)
+        for _ in range(10):
+            await anyio.sleep(0)
+        fake.gate.set()
+    assert fake.spoken.count("יוסי כהן") == 1
+
+
 async def test_memory_is_bounded_and_the_oldest_leaves(tmp_path):
     fake = Fake()
     voice = cache(fake, tmp_path, memory_bytes=6000)

@@ -171,8 +171,11 @@ class DeskOffice:
             api=ApiParts(
                 keys=self.keys,
                 hooks=self.hooks,
+                access=self.access,
                 desk=self.desk,
                 edits=self.edits,
+                outreach=self.outreach,
+                base_url=lambda: self.base,
                 a_minute=self.a_minute,
                 rollouts=lambda business: Rollouts(self.engine, business, clock=lambda: self.now),
             ),

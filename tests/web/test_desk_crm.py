@@ -144,6 +144,26 @@ def test_views_are_ones_own_or_everybodys(furnished):
     assert web.post("/leads/views", name=" ").status_code == 400
 
 
+def test_leads_are_filtered_by_fields_of_the_business(furnished):
+    web, lead = furnished.web, furnished.leads[0]
+    web.post("/leads/setup/fields", name="עיר", kind="choice", choices="צפת\nעכו")
+    web.post("/leads/setup/fields", name="שטח", kind="number")
+    city, size = (one.id for one in furnished.desk.lead_field_rows(furnished.business))
+    web.post(f"/leads/{lead}/field", field="extra.עיר", value="עכו")
+    web.post(f"/leads/{lead}/field", field="extra.שטח", value="80")
+    name = lead_of(furnished).name
+    assert names(furnished, f"f{city}=עכו&f{size}_min=79.5") == [name]
+    assert names(furnished, f"f{city}=צפת") == []
+    assert name not in names(furnished, f"f{city}=∅")
+    page = web.get(f"/leads/board?f{city}=עכו").text
+    assert page.count("data-lead=") == 1
+    assert '<option value="עכו" selected>' in page
+    saved = web.post("/leads/views", name="עכו", **{f"f{city}": "עכו", f"f{size}_max": "100"})
+    assert names(furnished, saved.location.partition("?")[2]) == [name]
+    export = web.get(f"/export?f{city}=צפת").text
+    assert f'name="f{city}" value="צפת"' in export
+
+
 # ---- contacts
 
 

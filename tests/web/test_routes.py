@@ -69,6 +69,7 @@ privacy      GET /contacts/<int:contact_id>/privacy | POST /contacts/<int:contac
 privacy      POST /contacts/<int:contact_id>/hold /contacts/<int:contact_id>/erase
 audit        GET /audit
 users        GET POST /users | POST /users/<int:user_id> /users/<int:user_id>/link
+calendar     GET POST /account/calendar | POST /account/calendar/<int:key_id>/revoke | GET /tasks.ics
 self         GET /account | POST /account/password /account/totp /account/sessions /logout
 integrations GET POST /keys /webhooks /webhooks/<int:endpoint_id> | POST /keys/<int:key_id>/revoke
 integrations POST /webhooks/deliveries/<int:delivery_id>/replay
@@ -77,6 +78,14 @@ integrations POST /webhooks/deliveries/<int:delivery_id>/replay
 API = """
 view         GET /me /users /leads /leads/<int:lead_id> /contacts /contacts/<int:contact_id> /calls /calls/<sid>
 view         GET /tasks /tasks/<int:task_id> /rollout /rollout/history /rollout/report
+view         GET /lead-fields /lost-reasons /tags /views /users/<int:user_id> /contacts/<int:contact_id>/consents
+calendar     GET /calendar.ics
+setup        POST /lead-fields | DELETE /lead-fields/<int:field_id> | PUT /lost-reasons
+users        POST /users | PATCH /users/<int:user_id> | PUT /users/<int:user_id>/link
+edit         POST /leads /contacts /contacts/<int:contact_id>/phones /contacts/<int:contact_id>/notes
+edit         POST /contacts/<int:contact_id>/merge /merges/<int:merge_id>/undo /contacts/<int:contact_id>/consents
+edit         POST /tasks/<int:task_id>/snooze | PUT /tasks/<int:task_id>/assignee /leads/<int:lead_id>/tags
+edit         PUT /contacts/<int:contact_id>/do-not-contact
 edit         PATCH /leads/<int:lead_id> /contacts/<int:contact_id> /tasks/<int:task_id>
 edit         POST /leads/<int:lead_id>/move /leads/<int:lead_id>/notes /leads/<int:lead_id>/tasks
 assign       PUT /leads/<int:lead_id>/owner

@@ -3,7 +3,9 @@
 import os
 from unittest import mock
 
+import anyio
 import pytest
+from anyio import to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
@@ -24,6 +26,27 @@ def ran(folder, *words):
         result = CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+async def test_a_business_added_to_a_running_server_answers_its_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    profile = tmp_path / "clinic.yaml"
+    profile.write_text(PROFILE.replace(GREETING, OTHER), "utf-8")
+    async with house(tmp_path) as home:
+        broken = home.crm.ensure_business("בלי פרופיל", key="broken")
+        words = ("add", "clinic", "--profile", str(profile), "--number", "04-8888888")
+        await to_thread.run_sync(lambda: ran(tmp_path, *words))
+        placed = await home.place([Say(audio=says("יש לי נזילה", gap_ms=20)), HangUp()], called="+97248888888")
+        assert placed.turns[0]["said"].startswith(OTHER)  # and it waited for no restart, nor for a look
+        again = PROFILE.replace(GREETING, "ערב טוב, כאן המרפאה.")
+        profile.write_text(again, "utf-8")
+        await to_thread.run_sync(lambda: ran(tmp_path, *words))
+        clinic = max(home.house.practices)
+        with anyio.fail_after(15):
+            while "ערב טוב" not in home.house.practices[clinic].answers.current.business.greeting:
+                await anyio.sleep(0.05)
+        assert broken not in home.house.practices
+        assert len(home.house.practices) == 2
 
 
 async def test_each_business_answers_its_own_number(tmp_path, monkeypatch):

@@ -225,16 +225,13 @@ class Access(Records):
 
     def invite(self, by: Actor, email: str, name: str, role: UserRole) -> str:
         """A new account. Returns the token of the link that sets its password."""
-        email, name = _email(email), _name(name)
         with self._writing() as session:
-            if session.scalar(select(UserAccount.id).where(UserAccount.email == email)) is not None:
-                raise Refused("taken")
-            user = _account(by.business_id, email, name, role, self._clock())
-            session.add(user)
-            token = self._invitation(user)
-            session.flush()
-            audit.note(session, by, "user.invited", f"user:{user.id}", self._clock(), email=email, role=role.value)
-            return token
+            return self._invitation(self._added(session, by, email, name, role))
+
+    def add_user(self, by: Actor, email: str, name: str, role: UserRole) -> int:
+        """A new account without a link yet (`invite_again` makes one). Returns its id."""
+        with self._writing() as session:
+            return self._added(session, by, email, name, role).id
 
     def invite_owner(self, business_id: int, email: str, name: str, *, lost_phone: bool = False) -> str:
         """As the operator: an owner of this business, or a new link for one, perhaps without their second factor.
@@ -317,6 +314,16 @@ class Access(Records):
         return rows, max(1, -(-total // _PAGE))
 
     # ---- inside
+
+    def _added(self, session: Session, by: Actor, email: str, name: str, role: UserRole) -> UserAccount:
+        email, name = _email(email), _name(name)
+        if session.scalar(select(UserAccount.id).where(UserAccount.email == email)) is not None:
+            raise Refused("taken")
+        user = _account(by.business_id, email, name, role, self._clock())
+        session.add(user)
+        session.flush()
+        audit.note(session, by, "user.invited", f"user:{user.id}", self._clock(), email=email, role=role.value)
+        return user
 
     def _code_taken(self, user: UserAccount, code: str, now: datetime) -> bool:
         """Use up a code of the app, which is good once, or one of the recovery codes."""

@@ -43,8 +43,8 @@ class FollowedUp:
 
 
 class FollowUps(Records):
-    """Writes to `engine`. `clock` gives aware UTC; `base_url` is where people reach the desk; `about` what a business
-    tells of itself in a message, its address say; `rules` of the channels that are connected, by family;
+    """Writes to `engine`. `clock` gives aware UTC; `base_url` is where people reach the desk; `about` what a business,
+    by id, tells of itself in a message, its address say; `rules` of the channels that are connected, by family;
     `owner_template`: what WhatsApp carries to the business's own people outside of its free window."""
 
     def __init__(
@@ -191,7 +191,7 @@ class FollowUps(Records):
             best_time=draft.best_time,
             summary=lead.summary if lead is not None else "",
             next_step=_next_step(task, business.timezone),
-            about=self._about(call.business_id),
+            about=self._about(business.id),
             agreed=tuple(channel for purpose, channel, _ in wishes.agreed(draft.extra) if purpose is Purpose.SERVICE),
             opted_out=opted_out,
             outbound=call.direction != INBOUND,

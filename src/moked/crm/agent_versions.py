@@ -4,10 +4,9 @@ The newest version holds. Before the first, and for a server whose owner keeps t
 cannot be read is refused here, whoever asks: no process ever meets a broken script.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
@@ -18,6 +17,7 @@ from moked.crm.db import Records
 from moked.crm.models import Business
 from moked.crm.tables_pages import AgentVersion
 from moked.dialog.published import AgentTexts, Part, read_agent
+from moked.errors import ProfileError
 
 _HISTORY = 50
 
@@ -51,19 +51,23 @@ class VersionRow:
 
 
 class AgentVersions(Records):
-    """`files` are the texts before anything was published, `others` those of further businesses by id. `clock` gives
-    aware UTC. Never on an event loop."""
+    """`files` are the texts before anything was published: of the business `first`, or of whichever where that is 0.
+    `others` are those of further businesses by id, which may come later; one that has none raises `ProfileError`.
+    `clock` gives aware UTC. Never on an event loop.
+    """
 
     def __init__(
         self,
         engine: Engine,
         files: AgentTexts,
-        others: Mapping[int, AgentTexts] = MappingProxyType({}),
+        others: dict[int, AgentTexts] | None = None,
+        first: int = 0,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
-        self.files, self.others = files, others
+        self.files, self.others = files, others if others is not None else {}
+        self.first = first
         self._clock = clock
 
     def version(self, business_id: int) -> int:
@@ -149,13 +153,20 @@ class AgentVersions(Records):
 
     def _get(self, session: Session, business_id: int, version: int) -> Published:
         if version == 0:
-            return Published(0, self.others.get(business_id, self.files))
+            return Published(0, self._written(business_id))
         row = session.scalars(
             select(AgentVersion).where(AgentVersion.business_id == business_id, AgentVersion.version == version)
         ).one_or_none()
         if row is None:
             raise LookupError(f"no version {version}")
         return Published(version, AgentTexts(row.profile, row.script, row.prompt))
+
+    def _written(self, business_id: int) -> AgentTexts:
+        if business_id in self.others:
+            return self.others[business_id]
+        if self.first not in (0, business_id):  # better nothing than another business's
+            raise ProfileError("the profile of this business cannot be read", "missing")
+        return self.files
 
 
 def _newest(session: Session, business_id: int) -> int:

@@ -78,8 +78,8 @@ class Errand:
 
 
 class Dialling(Records):
-    """Calls of `businesses` on `engine`; each method is one transaction. `default`: OUTBOUND_CALLER_ID. `clock` gives
-    aware UTC."""
+    """Calls of `businesses` on `engine`; each method is one transaction. More businesses may come. `default`:
+    OUTBOUND_CALLER_ID. `clock` gives aware UTC."""
 
     def __init__(
         self,
@@ -91,11 +91,15 @@ class Dialling(Records):
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
-        self._businesses = frozenset(businesses)
+        self._all = businesses
         self._default = default
         self._male = male_voice
         self._clock = clock
         self._last = 0  # the business that was served last
+
+    @property
+    def _businesses(self) -> frozenset[int]:
+        return frozenset(self._all)
 
     # ---- what the loop asks
 

@@ -4,9 +4,9 @@ from sqlalchemy import select
 
 from moked.crm import activity, audit, hiding, people
 from moked.crm.audit import Actor
+from moked.crm.lead_writing import read_phone
 from moked.crm.models import Contact
 from moked.crm.people import TEL, UNDO_FOR
-from moked.crm.phone import to_e164
 from moked.crm.tables_crm import ContactMerge
 from moked.crm.writing import Unreadable, Writer, clean, held, named
 
@@ -14,7 +14,7 @@ from moked.crm.writing import Unreadable, Writer, clean, held, named
 class ContactEdits(Writer):
     def add_contact(self, by: Actor, name: str, phone: str) -> tuple[int, bool]:
         """A contact of this number, and whether it is new. One that is there keeps the name it has."""
-        name, number = named(name), _number(phone)
+        name, number = named(name), read_phone(phone)
         if not name:
             raise Unreadable("name")
         with self._writing() as session:
@@ -37,7 +37,7 @@ class ContactEdits(Writer):
 
     def add_phone(self, by: Actor, contact_id: int, phone: str) -> None:
         """Another number of this person; one that is somebody else's is refused ('phone_taken')."""
-        number = _number(phone)
+        number = read_phone(phone)
         with self._writing() as session:
             contact = held(session, Contact, by, contact_id)
             owner = people.known_at(session, by.business_id, number)
@@ -86,10 +86,3 @@ class ContactEdits(Writer):
             people.unmerge(session, done, now=self._clock())
             audit.note(session, by, "contact.unmerged", f"contact:{done.kept_id}", self._clock(), gone=done.gone_id)
             return done.gone_id
-
-
-def _number(text: str) -> str:
-    number = to_e164(text)
-    if number is None or not number.startswith("+"):
-        raise Unreadable("phone")
-    return number

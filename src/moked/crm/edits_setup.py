@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import func, select
 
-from moked.crm import audit
+from moked.crm import audit, lead_values
 from moked.crm.audit import Actor
 from moked.crm.lead_fields import FieldKind, read_lines
 from moked.crm.permissions import Permission, may
@@ -37,6 +37,7 @@ class SetupEdits(Writer):
             )
             session.add(field)
             session.flush()
+            lead_values.fill(session.connection(), by.business_id)
             audit.note(session, by, "field.added", f"field:{field.id}", self._clock(), name=name, kind=kind.value)
 
     def remove_lead_field(self, by: Actor, field_id: int) -> None:

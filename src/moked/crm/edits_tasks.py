@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from moked.crm import audit, hiding, workdays
 from moked.crm.audit import Actor
-from moked.crm.models import Task, TaskKind, UserAccount
+from moked.crm.lead_writing import check_owner
+from moked.crm.models import Task, TaskKind
 from moked.crm.workdays import Soon
 from moked.crm.writing import Unreadable, Writer, clean, held, moment
 
@@ -25,10 +26,7 @@ class TaskEdits(Writer):
         """`due`: a `workdays.Soon`, or a moment as a browser sends it, in the business's own time. Returns its id."""
         due_at = self._when(by, due)
         with self._lead(by, lead_id) as (session, lead):
-            if assignee is not None:
-                user = session.get(UserAccount, assignee)
-                if user is None or user.business_id != by.business_id or not user.active:
-                    raise Unreadable("owner")
+            check_owner(session, by, assignee)
             task = Task(
                 business_id=by.business_id,
                 lead_id=lead.id,
@@ -57,10 +55,7 @@ class TaskEdits(Writer):
         """Whose task it is; None = whoever is there."""
         with self._writing() as session:
             task = held(session, Task, by, task_id)
-            if user_id is not None:
-                user = session.get(UserAccount, user_id)
-                if user is None or user.business_id != by.business_id or not user.active:
-                    raise Unreadable("owner")
+            check_owner(session, by, user_id)
             task.assignee_id = user_id
             audit.note(session, by, "task.assigned", f"task:{task.id}", self._clock(), user=user_id)
 

@@ -125,10 +125,10 @@ def facts(row: Any) -> dict[str, Any]:
         case Lead():
             names = (
                 "id", "contact_id", "owner_id", "source_call_sid", "stage", "origin", "name", "phone", "confirmed",
-                "need", "best_time", "summary", "extra", "created_at", "updated_at",
+                "need", "best_time", "summary", "value", "lost_reason", "extra", "created_at", "updated_at",
             )  # fmt: skip
         case Task():
-            names = ("id", "lead_id", "kind", "note", "due_at", "done_at", "created_at")
+            names = ("id", "lead_id", "kind", "note", "assignee_id", "due_at", "remind_at", "done_at", "created_at")
         case Contact():
             names = ("id", "phone", "name", "created_at", "updated_at")
         case _:

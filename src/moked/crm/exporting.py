@@ -63,6 +63,7 @@ _STAGES: Final = {
 _ORIGINS: Final = {
     "conversation": "שיחה", "broken": "שיחה שנקטעה", "refused": "כל הקווים היו תפוסים", "voicemail": "הודעה קולית",
     "unheard": "לא שמענו", "unanswered": "לא היה מענה אנושי", "import": "יבוא מקובץ",
+    "added": "הוזן ללא שיחה",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Which leads somebody wants to see: the filter, as an address of the desk or a saved view has it, and its rules."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta
@@ -9,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, select
 
-from moked.crm import search
+from moked.crm import lead_values, search
+from moked.crm.lead_values import OwnFilter
 from moked.crm.leads import Origin, Stage
 from moked.crm.models import Lead
 from moked.crm.search import Kind
@@ -17,6 +19,10 @@ from moked.crm.tables_crm import LeadTag
 
 _LONGEST = 100
 _MOST = 2**31 - 1
+_MOST_OWN = 10
+NOTHING = "∅"
+"""As the value of a field of the business's own: nothing stands in it."""
+_OWN = re.compile(r"f([0-9]{1,10})(_has|_min|_max)?")
 
 Word = TypeVar("Word", bound=Enum)
 
@@ -36,13 +42,20 @@ class LeadFilter:
     since: date | None = None
     until: date | None = None
     text: str = ""
+    own: tuple[OwnFilter, ...] = ()
+
+    def of_field(self, field_id: int) -> OwnFilter | None:
+        """What is asked of a field of the business's own."""
+        return next((one for one in self.own if one.field_id == field_id), None)
 
     def as_query(self) -> dict[str, str]:
         """As arguments of an address; `of_query` reads them."""
         found: dict[str, str] = {}
         for each in fields(self):
             value = getattr(self, each.name)
-            if value not in (None, ""):
+            if each.name == "own":
+                found |= {name: text for one in self.own for name, text in _own_query(one)}
+            elif value not in (None, ""):
                 name = "q" if each.name == "text" else each.name
                 found[name] = str(value.value if isinstance(value, Enum) else value)
         return found
@@ -61,6 +74,7 @@ class LeadFilter:
             since=_day(asked.get("since", "")),
             until=_day(asked.get("until", "")),
             text=asked.get("q", ""),
+            own=_own(asked),
         )
 
 
@@ -82,7 +96,34 @@ def lead_rules(dialect: str, business_id: int, wanted: LeadFilter, zone: str) ->
         rules.append(Lead.created_at >= day(wanted.since, zone)[0])
     if wanted.until is not None:
         rules.append(Lead.created_at < day(wanted.until, zone)[1])
+    rules += [lead_values.rule(business_id, one) for one in wanted.own]
     return rules + search.rule(dialect, business_id, Kind.LEAD, wanted.text)
+
+
+def _own_query(one: OwnFilter) -> list[tuple[str, str]]:
+    found = {"": NOTHING if one.empty else one.text, "_has": one.has, "_min": one.least, "_max": one.most}
+    return [(f"f{one.field_id}{end}", value) for end, value in found.items() if value]
+
+
+def _own(asked: Mapping[str, str]) -> tuple[OwnFilter, ...]:
+    """`f7` is exactly that, or `NOTHING`; `f7_has` has it in it, `f7_min` and `f7_max` are bounds."""
+    given: dict[int, dict[str, str]] = {}
+    for name, value in asked.items():
+        if value and (found := _OWN.fullmatch(name)) is not None:
+            given.setdefault(int(found[1]), {})[found[2] or ""] = value
+    return tuple(
+        OwnFilter(field_id=field)
+        if ends.get("") == NOTHING
+        else OwnFilter(
+            field_id=field,
+            text=ends.get("", ""),
+            has=ends.get("_has", ""),
+            least=ends.get("_min", ""),
+            most=ends.get("_max", ""),
+        )
+        for field, ends in list(given.items())[:_MOST_OWN]
+        if field <= _MOST
+    )
 
 
 def day(which: date, zone: str) -> tuple[datetime, datetime]:

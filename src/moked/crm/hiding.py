@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from moked.crm import hidden_words
+from moked.crm.lead_fields import SEALED
 from moked.crm.models import Call, Turn
 from moked.crm.privacy import rules_of
 from moked.crm.redaction import MARK, MARKS, NUMBERISH, Line, Policy, find, hide, hide_json, hide_lines
@@ -25,8 +26,6 @@ from moked.dialog.identity import is_valid
 from moked.errors import SealError
 from moked.records import Segment, TurnRecord
 
-SEALED: Final = "sealed:"
-"""Begins the value of a field that is sealed in place: what the business asked for, and nobody else may read."""
 _TURNS: Final = 12
 _SIDES: Final = ("words", "keys", "agent", "agent")  # what of a turn is looked at
 _AFTER_MS: Final = 500

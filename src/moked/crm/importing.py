@@ -17,7 +17,7 @@ from sqlalchemy import Insert, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from moked.crm import activity, audit, consents, csv_files, search
+from moked.crm import activity, audit, consents, csv_files, lead_values, search
 from moked.crm.audit import Actor
 from moked.crm.csv_files import BadFile, Column, OwnField, Person, Problem
 from moked.crm.lead_fields import FieldKind
@@ -292,6 +292,10 @@ def _leads(session: Session, by: Actor, people: Sequence[Person], whose: dict[st
             Entry(Kind.LEAD, row_id, by.business_id, [one.name, one.need, *one.extra.values()], [one.phone])
             for row_id, one in zip(ids, wanted, strict=True)
         ),
+    )
+    lead_values.put(
+        session.connection(),
+        ((row_id, by.business_id, one.extra) for row_id, one in zip(ids, wanted, strict=True)),
     )
     names = {tag for one in wanted for tag in one.tags}
     for name in names:

@@ -23,6 +23,8 @@ KEPT = timedelta(days=1)
 """So long a repeated POST is answered as the first one was."""
 _SHOWN = 11
 _MOST = 50
+_MOST_OWN = 10
+_OWN = frozenset({Permission.CALENDAR})
 _USED_EVERY = timedelta(minutes=1)
 _WORKING = timedelta(minutes=2)
 
@@ -72,10 +74,13 @@ class Keys(Records):
             raise Unusable("scopes")
         if days is not None and not 1 <= days <= 3660:
             raise Unusable("expiry")
-        token = PREFIX + passwords.token()
+        token, own = PREFIX + passwords.token(), set(scopes) == _OWN
         with self._writing() as session:
-            good = ApiKey.business_id == by.business_id, ApiKey.revoked_at.is_(None)
-            if len(session.scalars(select(ApiKey.id).where(*good).limit(_MOST)).all()) >= _MOST:
+            good = session.scalars(
+                select(ApiKey).where(ApiKey.business_id == by.business_id, ApiKey.revoked_at.is_(None))
+            ).all()
+            alike = [key for key in good if _is_own(key) == own and (not own or key.user_id == by.user_id)]
+            if len(alike) >= (_MOST_OWN if own else _MOST):
                 raise Unusable("too_many")
             key = ApiKey(
                 business_id=by.business_id,
@@ -92,11 +97,27 @@ class Keys(Records):
             audit.note(session, by, "key.made", f"key:{key.id}", now, scopes=key.scopes)
         return token
 
-    def revoke(self, by: Actor, key_id: int) -> None:
-        """From now on it opens nothing. Raises `LookupError`."""
+    def own(self, by: Actor) -> Sequence[ApiKey]:
+        """One's own keys that open one's calendar and nothing else, and are good."""
+        with self._read.begin() as session:
+            keys = session.scalars(
+                select(ApiKey)
+                .where(ApiKey.business_id == by.business_id, ApiKey.user_id == by.user_id, ApiKey.revoked_at.is_(None))
+                .order_by(ApiKey.id)
+            )
+            return [key for key in keys if _is_own(key)]
+
+    def make_own(self, by: Actor, name: str) -> str:
+        """A key to one's own calendar, shown once, until it is revoked. Raises `Unusable`."""
+        return self.make(by, name, _OWN, None)
+
+    def revoke(self, by: Actor, key_id: int, *, own: bool = False) -> None:
+        """From now on it opens nothing. `own`: only one of `own`'s. Raises `LookupError`."""
         with self._writing() as session:
             key = session.get(ApiKey, key_id, with_for_update=True)
             if key is None or key.business_id != by.business_id:
+                raise LookupError(f"no key {key_id}")
+            if own and (key.user_id != by.user_id or not _is_own(key)):
                 raise LookupError(f"no key {key_id}")
             if key.revoked_at is None:
                 key.revoked_at = self._clock()
@@ -166,4 +187,7 @@ class Keys(Records):
                 values = {"status": reply.status, "headers": reply.headers, "body": reply.body}
                 session.execute(update(ApiReply).where(*ours).values(**values))
 
-    # ---- inside
+
+def _is_own(key: ApiKey) -> bool:
+    """Whether it opens its maker's calendar and nothing else."""
+    return set(key.scopes) == {scope.value for scope in _OWN}

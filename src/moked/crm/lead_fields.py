@@ -14,6 +14,9 @@ from typing import Final
 LOST_REASONS: Final = ("המחיר", "בחרו בעסק אחר", "לא היה מענה", "כבר לא צריך", "מחוץ לאזור או לתחום", "אחר")
 """Why leads are lost, until a business says otherwise."""
 
+SEALED: Final = "sealed:"
+"""Begins the value of a field that is sealed in place: what the business asked for, and nobody else may read."""
+
 MOST_VALUE: Final = 1_000_000_000
 _SHEKELS: Final = re.compile(r"\d{1,3}(?:,\d{3})+|\d+")
 _DATE: Final = re.compile(r"(\d{1,2})[./](\d{1,2})[./](\d{4})")

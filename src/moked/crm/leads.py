@@ -71,6 +71,7 @@ class Origin(StrEnum):
     UNHEARD = "unheard"  # hearing was down: what we have was typed, or is the number they called from
     UNANSWERED = "unanswered"  # a person was asked for, and nobody answered
     IMPORTED = "import"  # no call at all: it came in a file
+    ADDED = "added"  # or a person or a program added it
 
 
 class NoLead(StrEnum):
@@ -228,7 +229,7 @@ def merge(old: LeadState | None, facts: CallFacts, wanted: LeadWanted) -> LeadSt
         name=newer("name", was.name, draft.name if same_person else ""),
         phone=phone,
         confirmed=confirmed,
-        need=newer("need", was.need, _joined(was.need, draft.need)),
+        need=newer("need", was.need, joined_needs(was.need, draft.need)),
         best_time=newer("best_time", was.best_time, draft.best_time),
         summary=newer("summary", was.summary, _summary(was.summary, facts, wanted)),
         extra=extra,
@@ -304,7 +305,8 @@ def _is_persons(state: LeadState, name: str) -> bool:
     return source is not None and source.by == "person"
 
 
-def _joined(before: str, need: str) -> str:
+def joined_needs(before: str, need: str) -> str:
+    """A second need beside the first."""
     if not before or not need or before in need:
         return need
     if need in before:

@@ -33,6 +33,7 @@ class Permission(StrEnum):
     ROLLOUT = "rollout"  # how calls are heard
     INTEGRATIONS = "integrations"  # keys of the API, and where events are sent
     PRIVACY = "privacy"  # what is kept for how long; one person's data handed out, held or erased
+    CALENDAR = "calendar"  # one's own tasks, and nobody's, as a calendar
     SELF = "self"  # one's own password, second factor and sessions
     PHONE = "phone"  # talk to the agent from the browser
     LISTEN = "listen"  # hear a call that runs
@@ -42,7 +43,7 @@ class Permission(StrEnum):
     TRANSFER = "transfer"  # connect the caller to a number
 
 
-_VIEWER = frozenset({Permission.VIEW, Permission.SELF})
+_VIEWER = frozenset({Permission.VIEW, Permission.CALENDAR, Permission.SELF})
 _AGENT = _VIEWER | {Permission.EDIT, Permission.PHONE}
 _SUPERVISION = {
     Permission.LISTEN,
@@ -80,13 +81,16 @@ SCOPES: frozenset[Permission] = frozenset(
     {
         Permission.VIEW,
         Permission.EDIT,
+        Permission.CALENDAR,
         Permission.ASSIGN,
+        Permission.SETUP,
+        Permission.USERS,
         Permission.AUDIT,
         Permission.ROLLOUT,
         Permission.INTEGRATIONS,
     }
 )
-"""What a key of the API can be given: one's own account and who may come in are for people alone."""
+"""What a key of the API can be given: one's own account is for people alone, and so is who is an owner."""
 
 
 def may(role: UserRole, permission: Permission) -> bool:

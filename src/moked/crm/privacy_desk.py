@@ -10,6 +10,7 @@ from sqlalchemy import Engine, func, select
 from moked.crm import audit, hiding
 from moked.crm.audit import Actor
 from moked.crm.db import Records
+from moked.crm.lead_fields import SEALED
 from moked.crm.models import Call, Contact, Lead, Turn
 from moked.crm.privacy import rules_of, write_rules
 from moked.crm.privacy_rules import Rules, wrong
@@ -153,7 +154,7 @@ class PrivacyDesk(Records):
         with self._writing() as session:
             lead = session.get(Lead, lead_id)
             value = "" if lead is None or lead.business_id != by.business_id else str(lead.extra.get(name, ""))
-            if not value.startswith(hiding.SEALED):
+            if not value.startswith(SEALED):
                 raise LookupError(f"nothing sealed in lead {lead_id}")
             audit.note(session, by, "lead.revealed", f"lead:{lead_id}", self._clock(), field=name)
             return hiding.unseal(value, self._sealer, by.business_id)

@@ -1,7 +1,7 @@
 """What waits to be done, and what a business asks about its leads, as the desk shows them."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, or_, select
 
@@ -17,6 +17,8 @@ from moked.crm.workdays import Span
 
 _MOST_COUNTED = 99
 _SHOWN_JOBS = 20
+_CALENDAR_PAST = timedelta(days=92)
+_CALENDAR_MOST = 2000
 
 
 class WorkReads(Reader):
@@ -64,6 +66,23 @@ class WorkReads(Reader):
         )
         with self._reading() as session:
             return count(session, some.subquery())
+
+    def calendar_tasks(self, business_id: int, user_id: int) -> Sequence[tuple[Task, Lead]]:
+        """Open tasks of theirs, or nobody's, due in the last three months or later; what is due first comes first."""
+        query = (
+            select(Task, Lead)
+            .join(Lead, Lead.id == Task.lead_id)
+            .where(
+                Task.business_id == business_id,
+                Task.done_at.is_(None),
+                Task.due_at >= self._clock() - _CALENDAR_PAST,
+                or_(Task.assignee_id == user_id, Task.assignee_id.is_(None)),
+            )
+            .order_by(Task.due_at, Task.id)
+            .limit(_CALENDAR_MOST)
+        )
+        with self._reading() as session:
+            return [(task, lead) for task, lead in session.execute(query)]
 
     # ---- tags, fields, views
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from moked.crm import access, hiding, hooks, recordings, whatsapp_store
 from moked.crm.db import Records
-from moked.crm.hiding import SEALED
+from moked.crm.lead_fields import SEALED
 from moked.crm.models import Base, Business, Json, UserAccount
 from moked.crm.sealed import Sealer
 from moked.crm.tables_api import WebhookEndpoint

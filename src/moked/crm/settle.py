@@ -13,7 +13,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from moked import metrics
-from moked.crm import people
+from moked.crm import lead_values, people
 from moked.crm.leads import (
     OPEN_STAGES,
     Called,
@@ -34,6 +34,8 @@ from moked.crm.models import Call, CallEvent, Contact, Lead, Task, TaskKind, Tur
 from moked.crm.privacy_rules import RefusedWords
 from moked.crm.tables_privacy import Recording
 from moked.records import LeadDraft
+
+assert lead_values, "whoever writes leads keeps their values"
 
 insert = people.insert
 VOICEMAIL = "voicemail"
@@ -83,7 +85,7 @@ def settle(
     if lead is not None and not learn:
         # Its words are in the lead already, and newer ones may be: only what has happened since is added.
         write_state(lead, merge(state_of(lead), CallFacts(facts.call_sid, facts.outcome), wanted))
-    elif lead := lead or _open_lead(session, call.business_id, contacts):
+    elif lead := lead or open_lead(session, call.business_id, contacts):
         write_state(lead, merge(state_of(lead), facts, wanted))
     else:
         state = merge(None, facts, wanted)
@@ -184,11 +186,13 @@ def _locked_lead(session: Session, lead_id: int | None) -> Lead | None:
     ).one_or_none()
 
 
-def _open_lead(session: Session, business_id: int, contacts: dict[str, Contact]) -> Lead | None:
+def open_lead(session: Session, business_id: int, contacts: dict[str, Contact]) -> Lead | None:
     """The oldest lead of these people that nobody has closed yet: a second call belongs to it."""
     if not contacts:
         return None
-    theirs = or_(Lead.contact_id.in_([contact.id for contact in contacts.values()]), Lead.phone.in_(list(contacts)))
+    theirs = or_(
+        Lead.contact_id.in_([contact.id for contact in contacts.values()]), Lead.phone.in_(list(filter(None, contacts)))
+    )
     return session.scalars(
         select(Lead)
         .where(Lead.business_id == business_id, Lead.stage.in_(OPEN_STAGES), theirs)

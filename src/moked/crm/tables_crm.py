@@ -4,6 +4,7 @@ contact -< channel_identity     each address a person is known by; unique in the
    |------ contact_merge        two that were one: what moved, so that it can be undone
    '-----< activity             what happened, beside calls and tasks; any part may add rows
 lead >-< tag                    lead_field, lead_setting: what this business asks about its leads
+   '---< lead_value             what stands in its own fields, to be looked for
 search_entry                    one of a lead, a contact or a call, as `finding` keeps its words
 saved_view   import_job   export_job
 """
@@ -109,6 +110,19 @@ class LeadField(Base):
     kind: Mapped[str] = mapped_column(SafeText(16))
     choices: Mapped[list[Any]] = mapped_column(default=list)
     position: Mapped[int]
+
+
+class LeadValue(Base):
+    """What a lead has in a field of the business's own, as `lead_values` writes it. `number`: also a date's day."""
+
+    __tablename__ = "lead_value"
+    __table_args__ = (Index(None, "field_id", "text", "lead_id"), Index(None, "field_id", "number", "lead_id"))
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("lead.id", ondelete="CASCADE"), primary_key=True)
+    field_id: Mapped[int] = mapped_column(ForeignKey("lead_field.id", ondelete="CASCADE"), primary_key=True)
+    business_id: Mapped[int] = mapped_column(ForeignKey("business.id", ondelete="CASCADE"))
+    text: Mapped[str] = mapped_column(SafeText(100))
+    number: Mapped[float | None]
 
 
 class LeadSetting(Base):

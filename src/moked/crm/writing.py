@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from moked.crm import events, search
+from moked.crm import events, lead_values, search
 from moked.crm.audit import Actor
 from moked.crm.db import Records
 from moked.crm.models import Base, Lead
 from moked.crm.versions import check
 
 assert search, "whoever writes leads and contacts keeps the index of words"
+assert lead_values, "and the values of leads"
 
 LONGEST_TEXT = 4000
 LONGEST_LINE = 200

@@ -23,6 +23,7 @@ _HEADINGS: Final = {
     Origin.UNHEARD: "תקלה בשמיעה",
     Origin.UNANSWERED: "התבקש נציג ולא היה מענה",
     Origin.IMPORTED: "ייבוא מקובץ",
+    Origin.ADDED: "הוזן ללא שיחה",
 }
 _URGENT: Final = frozenset({Origin.BROKEN, Origin.REFUSED, Origin.UNHEARD, Origin.UNANSWERED})
 _LRM: Final = "\N{LEFT-TO-RIGHT MARK}"

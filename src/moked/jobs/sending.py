@@ -65,35 +65,45 @@ async def send_due(
     every_s: float = EVERY_S,
     tidy_every_s: float = TIDY_EVERY_S,
 ) -> None:
-    """Run for ever. `channels` by their line: the family, 'email', or that of one business, 'whatsapp@3'."""
-    caps = {line: channel.caps for line, channel in channels.items()}
+    """Run for ever. `channels` by their line: the family, 'email', or that of one business, 'whatsapp@3'. Those that
+    come later are served too."""
+    served: set[str] = set()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_tidy, outbox, caps, tidy_every_s)
-        for line, channel in channels.items():
-            tasks.start_soon(_serve, outbox, line, channel, caps, told, speak, every_s)
+        tasks.start_soon(_tidy, outbox, channels, tidy_every_s)
+        while True:
+            for line, channel in channels.items():
+                if line not in served:
+                    served.add(line)
+                    tasks.start_soon(_serve, outbox, line, channel, channels, told, speak, every_s)
+            await anyio.sleep(every_s)
+
+
+def _caps(channels: Mapping[str, Carrier]) -> dict[str, ChannelCaps]:
+    return {line: channel.caps for line, channel in channels.items()}
 
 
 async def _serve(
     outbox: Box,
     line: str,
     channel: Carrier,
-    caps: Mapping[str, ChannelCaps],
+    channels: Mapping[str, Carrier],
     told: Told,
     speak: Speak,
     every_s: float,
 ) -> None:
     while True:
         try:
-            while await once(outbox, line, channel, caps, told, speak):
+            while await once(outbox, line, channel, _caps(channels), told, speak):
                 pass
         except Exception as error:  # the next round may do
             log.warning("messages could not be sent", extra={"error": type(error).__name__})
         await anyio.sleep(every_s)
 
 
-async def _tidy(outbox: Box, caps: Mapping[str, ChannelCaps], every_s: float) -> None:
+async def _tidy(outbox: Box, channels: Mapping[str, Carrier], every_s: float) -> None:
     """What a sender that died left behind, and what no channel carries."""
     while True:
+        caps = _caps(channels)
         try:
             if lost := await to_thread.run_sync(outbox.recover, caps):
                 log.warning("messages whose sender died were taken up", extra={"count": lost})

@@ -247,6 +247,8 @@ class CachedSynthesizer:
             yield silence(part.gap_ms if index < len(parts) - 1 else _TAIL_MS)
 
     async def _render(self, spoken: str, text: str) -> None:
+        while (under_way := self._rendering.get(spoken)) is not None:  # another business says it, too
+            await under_way.wait()
         if self._find(spoken) is not None:
             return
         done = self._rendering[spoken] = anyio.Event()

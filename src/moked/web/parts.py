@@ -145,12 +145,16 @@ class DeskParts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
     """What the API for programs stands on. `rollouts(business_id)`: None where how calls are heard
-    is not for this business to say; the others as in `WebParts`."""
+    is not for this business to say; `base_url`: how people reach the desk; the others as in `WebParts` and
+    `DeskParts`."""
 
     keys: Keys
     hooks: Hooks
+    access: Access
     desk: Listing
     edits: Edits
+    outreach: Outreach
+    base_url: Callable[[], str]
     rollouts: Callable[[int], Rollouts | None]
     streaming_default: bool = True
     streaming_means: bool = True

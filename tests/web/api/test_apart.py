@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from moked.crm import passwords
 from moked.crm.events import EVENTS
+from moked.crm.lead_fields import FieldKind
 from moked.crm.models import Base
 from moked.crm.permissions import SCOPES
 from tests.web.desk_office import DeskOffice, draft, furnish
@@ -44,6 +45,10 @@ def two_businesses(desk):
     desk.theirs = desk.owner("nir@example.com", desk.other, f"ניר {FOREIGN}")
     for number in range(3):
         desk.call(f"NB{number}", f"+97252000000{number}", draft(FOREIGN, FOREIGN), business=desk.other)
+    desk.edits.add_lead_field(desk.theirs, FOREIGN, FieldKind.TEXT, "")
+    desk.edits.merge_contacts(
+        desk.theirs, *(desk.edits.add_contact(desk.theirs, FOREIGN, f"052900000{n}")[0] for n in "12")
+    )
     desk.keys.make(desk.theirs, FOREIGN, {scope for scope in SCOPES if desk.theirs.may(scope)}, None)
     for by, name in ((desk.me, "CRM"), (desk.theirs, FOREIGN)):
         made = desk.hooks.add(by, "https://crm.example.com/", name, EVENTS)
@@ -85,7 +90,10 @@ BODIES = {
     "edit_lead": {"name": "x"}, "move_lead": {"stage": "won"}, "assign_lead": {"user_id": None},
     "note_lead": {"text": "x"}, "add_task": {"due_at": "2026-11-30T10:00:00Z"}, "edit_contact": {"name": "x"},
     "edit_task": {"done": True}, "change_rollout": {"rollback": True},
-    "edit_webhook": {"active": False},
+    "edit_webhook": {"active": False}, "tag_lead": {"tags": ["x"]}, "assign_task": {"user_id": None},
+    "snooze_task": {"until": "2026-11-30T10:00:00Z"}, "add_phone": {"phone": "0521112233"},
+    "note_contact": {"text": "x"}, "merge_contacts": {"contact_id": 1}, "edit_user": {"active": False},
+    "give_consent": {"purpose": "service", "channel": "sms", "text": "x"},
 }  # fmt: skip
 
 
@@ -100,6 +108,8 @@ def test_every_id_of_the_neighbours_is_as_if_absent(street):
         "call",
         "user_account",
         "api_key",
+        "lead_field",
+        "contact_merge",
     }
     ours = ids_of(street.engine, street.business)
     for operation in street.app.extensions["moked_api"]:
@@ -108,7 +118,8 @@ def test_every_id_of_the_neighbours_is_as_if_absent(street):
             continue
         ((kind, name),) = names
         table = {"lead_id": "lead", "contact_id": "contact", "task_id": "task", "endpoint_id": "webhook_endpoint",
-                 "delivery_id": "webhook_delivery"}.get(name)  # fmt: skip
+                 "delivery_id": "webhook_delivery", "user_id": "user_account", "field_id": "lead_field",
+                 "merge_id": "contact_merge"}.get(name)  # fmt: skip
         if kind == "int":
             assert table, f"say which table {name} is of"
             values = set(theirs[table]) - set(ours[table])
@@ -171,7 +182,8 @@ def test_generated_requests_break_nothing_and_answers_keep_to_the_description(fu
     before = everything_of(fuzzed.engine, fuzzed.other)
     ours = ids_of(fuzzed.engine, fuzzed.business)
     known = {"lead_id": ours["lead"], "contact_id": ours["contact"], "task_id": ours["task"], "sid": ours["call_sid"],
-             "endpoint_id": ours["webhook_endpoint"], "delivery_id": ours["webhook_delivery"]}  # fmt: skip
+             "endpoint_id": ours["webhook_endpoint"], "delivery_id": ours["webhook_delivery"],
+             "field_id": ours["lead_field"]}  # fmt: skip
     said, tried = set(), 0
     for found in schema.get_all_operations():
         operation = found.ok()

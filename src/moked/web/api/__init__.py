@@ -1,8 +1,9 @@
-"""The API for programs: everything the desk's pages do, under `/api/v1`, for whoever has a key.
+"""The API for programs: the desk's daily work, under `/api/v1`, for whoever has a key.
 
     layer      the gate: key, rate, scope, models, versions, repeated requests     problems  cursors  limits (pure)
     openapi    the description, made from what is served (pure)                    schemas   what resources share
-    leads contacts calls tasks people rollout webhooks        a resource is one file: models, and functions on `crm`
+    leads lead_setup contacts calls tasks calendar people rollout webhooks
+               a resource is one file: models, and functions on `crm`
 
 A new resource is a file with `add(api, parts)`, and its name in `RESOURCES`; description, tests of roles and of
 businesses, and the fuzzing see it by themselves.
@@ -16,7 +17,7 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
 from moked import __version__
-from moked.web.api import calls, contacts, leads, people, rollout, tasks, webhooks
+from moked.web.api import calendar, calls, contacts, lead_setup, leads, people, rollout, tasks, webhooks
 from moked.web.api.layer import PREFIX, Api, broke, guarded, of_http
 from moked.web.api.layer import answered as problem_answer
 from moked.web.api.openapi import document
@@ -26,7 +27,7 @@ from moked.web.parts import ApiParts, WebParts
 
 __all__ = ["PREFIX", "blueprint", "of_http"]
 
-RESOURCES = (leads, contacts, calls, tasks, people, rollout, webhooks)
+RESOURCES = (leads, lead_setup, contacts, calls, tasks, calendar, people, rollout, webhooks)
 
 
 def blueprint(web: WebParts, parts: ApiParts) -> Blueprint:

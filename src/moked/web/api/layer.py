@@ -36,21 +36,34 @@ _KEY: Final = re.compile(r"[!-~]{1,128}")
 _TAG: Final = re.compile(r'\*|"([!#-~]{0,98})"')
 _REFUSED_A_MINUTE: Final = 60
 _AS_IT_IS: Final[Mapping[str, str]] = {}
+_NONE: Final[Mapping[int, str]] = {}
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model with what only HTTP says: its version, where it is, another status."""
+    """A model with what only HTTP says: its version, where it is, one of the operation's other statuses."""
 
     model: BaseModel
     version: str = ""
     location: str = ""
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Bytes in place of a model, of the operation's media type."""
+
+    data: bytes
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one address. `versioned`: its answer has an ETag, and a change takes `If-Match`."""
+    """One method of one address. `versioned`: its answer has an ETag, and a change takes `If-Match`. `others`: statuses
+    of an `Answer` beside the usual one, and what they say. `media`: it gives a `File` of this type, and takes the key
+    as the password of HTTP Basic too, which is all that calendar programs know.
+    """
 
     method: str
     path: str
@@ -66,6 +79,8 @@ class Operation:
     versioned: bool
     problems: tuple[str, ...]
     names: Mapping[str, str]
+    others: Mapping[int, str]
+    media: str
 
 
 @dataclass(slots=True)
@@ -98,6 +113,8 @@ class Api:
         versioned: bool = False,
         problems: tuple[str, ...] = (),
         names: Mapping[str, str] = _AS_IT_IS,
+        others: Mapping[int, str] = _NONE,
+        media: str = "",
     ) -> Callable[[View], View]:
         """Serve `path` by the function below: it gets the actor, what stands in the path, and `query` and `body`.
         `names`: what the records call a field, where the body calls it otherwise.
@@ -122,6 +139,8 @@ class Api:
                 versioned=versioned,
                 problems=problems,
                 names=names,
+                others=others,
+                media=media,
             )
             self.operations.append(operation)
 
@@ -138,7 +157,7 @@ class Api:
     # ---- one request
 
     def _serve(self, operation: Operation, view: Callable[..., Any], values: dict[str, Any]) -> Response:
-        by = self._who()
+        by = self._who(basic=bool(operation.media))
         if not by.may(operation.needs):
             raise Problem("forbidden", f"This needs a key with the scope `{operation.needs.value}`.")
         values = {**values, **self._asked(operation)}
@@ -149,14 +168,16 @@ class Api:
             return _response(operation, _called(operation, view, by, values))
         return self._once(by, key, lambda: _response(operation, _called(operation, view, by, values)))
 
-    def _who(self) -> Actor:
-        """Whose key it is, within how often they may ask."""
+    def _who(self, *, basic: bool) -> Actor:
+        """Whose key it is, within how often they may ask. `basic`: it may be a password, beside whatever name."""
         address = f"address:{request.remote_addr}"
         with self._lock:
             wait = self._refused.wait(address, self.clock())
         if wait > 0:
             raise _limited(wait)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if basic and (given := request.authorization) is not None and given.type == "basic":
+            scheme, token = "bearer", given.password or ""
         by = self.keys.actor(token.strip()) if scheme.lower() == "bearer" else None
         with self._lock:
             if by is None:
@@ -164,7 +185,8 @@ class Api:
             else:
                 wait = self._limiter.take(f"key:{by.key_id}", self.clock())
         if by is None:
-            raise Problem("unauthenticated", headers={"WWW-Authenticate": 'Bearer realm="Moked"'})
+            challenge = 'Basic realm="Moked", charset="UTF-8"' if basic else 'Bearer realm="Moked"'
+            raise Problem("unauthenticated", headers={"WWW-Authenticate": challenge})
         if wait > 0:
             raise _limited(wait)
         return by
@@ -224,7 +246,8 @@ def _called(operation: Operation, view: Callable[..., Any], by: Actor, values: d
     except IllegalMove as error:
         raise Problem("illegal_move", f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
     except Unreadable as error:
-        where = operation.names.get(str(error), str(error))
+        name, names = str(error), operation.names
+        where = names.get(name) or names.get(name.partition(".")[0], name)
         raise Problem("invalid", errors=[{"where": f"body.{where}", "what": "It cannot be used."}]) from None
     except LookupError as error:
         if type(error) is not LookupError:  # a bug of ours, not a row that is not there
@@ -235,8 +258,14 @@ def _called(operation: Operation, view: Callable[..., Any], by: Actor, values: d
 def _response(operation: Operation, given: Any) -> Response:
     if given is None:
         return Response(status=204)
+    if isinstance(given, File):
+        file = Response(given.data, operation.status, mimetype=operation.media)
+        file.headers["Content-Disposition"] = f'inline; filename="{given.name}"'
+        file.set_etag(hashlib.sha256(given.data).hexdigest()[:20])
+        file.make_conditional(request)
+        return file
     answer = given if isinstance(given, Answer) else Answer(given)
-    response = Response(answer.model.model_dump_json(), operation.status, mimetype="application/json")
+    response = Response(answer.model.model_dump_json(), answer.status or operation.status, mimetype="application/json")
     if answer.version:
         response.set_etag(answer.version)
         if request.method in ("GET", "HEAD") and request.if_none_match.contains(answer.version):

@@ -16,7 +16,7 @@ _ROW: Final = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _WORD: Final = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[A-Za-z0-9_-]+$"}
 _WORDS: Final = {"number": {"type": "string", "pattern": "^[+][0-9]{3,15}$"}}
 _ABOUT: Final = """
-Everything the desk's pages do, for programs. An owner makes a key at the desk, for the scopes it needs.
+The desk's daily work, for programs. An owner makes a key at the desk, for the scopes it needs.
 
 - **Keys**: `Authorization: Bearer mk_...`. A key acts for whoever made it and never does more than they may.
 - **Lists** give `items` and `next`; send `next` back as `cursor` for the page after it, until it is null.
@@ -51,7 +51,7 @@ def document(operations: Sequence[Any], *, version: str, server: str) -> dict[st
             "tags": [one.tag],
             "summary": one.summary,
             "description": f"{one.about}\n\nScope: `{one.needs.value}`.".strip(),
-            "security": [{"key": []}],
+            "security": [{"key": []}, *([{"password": []}] if one.media else [])],
             "parameters": parameters,
             "responses": _responses(one, found),
         }
@@ -70,7 +70,10 @@ def document(operations: Sequence[Any], *, version: str, server: str) -> dict[st
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key made at the desk."}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "A key made at the desk."},
+                "password": {"type": "http", "scheme": "basic", "description": "The key as password, and any name."},
+            },
         },
     }
 
@@ -118,9 +121,12 @@ def _responses(one: Any, found: Mapping[Any, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "As asked" if one.gives is not None else "Done"}
     if one.gives is not None:
         good["content"] = {"application/json": {"schema": found[one.gives, "serialization"]}}
+    if one.media:
+        good["content"] = {one.media: {"schema": {"type": "string"}}}
     if one.versioned:
         good["headers"] = {"ETag": {"description": "The version", "schema": {"type": "string"}}}
-    responses: dict[str, Any] = {str(one.status if one.gives is not None else 204): good}
+    responses: dict[str, Any] = {str(one.status if one.gives is not None or one.media else 204): good}
+    responses |= {str(status): {**good, "description": about} for status, about in one.others.items()}
     codes = {*_ALWAYS, *one.problems, "invalid"}
     if "<" in one.path or one.tag == "rollout":
         codes.add("not_found")

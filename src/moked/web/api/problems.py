@@ -22,7 +22,11 @@ KINDS: Final[Mapping[str, Kind]] = {
     "forbidden": Kind(403, "The key may not do this", "Use a key with the scope that `detail` names."),
     "not_found": Kind(404, "There is no such thing", "Check the id; what belongs to another business is not there."),
     "method_not_allowed": Kind(405, "The method is not allowed here", "The header `Allow` says which are."),
-    "illegal_move": Kind(409, "The lead cannot go to this stage", "A closed lead is first moved to `in_progress`."),
+    "illegal_move": Kind(
+        409,
+        "The lead cannot go to this stage",
+        "A closed lead is first moved to `in_progress`; none becomes new again.",
+    ),
     "in_progress": Kind(
         409, "The first request with this Idempotency-Key is still being worked on", "Try again in a moment."
     ),

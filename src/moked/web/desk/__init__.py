@@ -5,7 +5,7 @@ and the live board.
     entry    first run, login, invitations              board    the front page
     phone    the agent, by the browser's microphone     supervision   listen, instruct, take over, end, transfer
     account  one's own, everybody's, the audit log      leads inbox contacts calls tasks
-    integrations  keys of the API, webhooks
+    integrations  keys of the API, webhooks              calendar  one's tasks for calendar programs
     search   the whole desk               files  lists in and out    lead_setup  own fields, reasons, views
     jobs     work after calls, and what failed of it
     outreach messages, consents, sending hours and texts    campaigns  calls that we make
@@ -23,17 +23,19 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, make_response, render_template, request, url_for
 from markupsafe import Markup, escape
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from moked.crm import csv_files, lead_fields, passwords, workdays
 from moked.crm.leads import Stage
 from moked.crm.permissions import Permission, UserRole
+from moked.errors import ProfileError
 from moked.records import Outcome
 from moked.web.desk import (
     account,
     agent_pages,
     analytics,
     board,
+    calendar,
     calls,
     campaigns,
     contacts,
@@ -91,6 +93,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         hearing_pages.add(views, parts, parts.rollouts)
     if parts.api is not None:
         integrations.add(views, parts.api)
+        calendar.add(views, parts.api)
 
     @views.get("/static/<path:name>")
     @gate.open_to_all
@@ -103,6 +106,11 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
         if request.args.get("v"):
             answer.headers["Cache-Control"] = f"public, max-age={_STATIC_FOR_S}, immutable"
         return answer
+
+    @views.errorhandler(ProfileError)
+    def unreadable(error: ProfileError) -> Response:
+        """The files of a business whose people look at its settings; its calls have told the log already."""
+        return error_page(ServiceUnavailable())
 
     views.add_app_template_filter(datetime.fromisoformat, "moment")
     views.add_app_template_filter(lambda at: datetime.fromtimestamp(at, UTC), "from_unix")
@@ -117,7 +125,7 @@ def blueprint(parts: WebParts, desk: DeskParts) -> Blueprint:
     @views.app_context_processor
     def tools() -> dict[str, Any]:
         return {
-            "business_name": parts.business_name,
+            "business_name": mine.business if (mine := g.get("actor")) is not None else parts.business_name,
             "stopped": stopped,
             "integrated": parts.api is not None,
             **_tools(desk),

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, abort, jsonify, make_response, redirect, 
 from werkzeug.wrappers import Response as AnyResponse
 
 from moked.crm.edits import Unreadable
-from moked.crm.filters import LeadFilter
+from moked.crm.filters import NOTHING, LeadFilter
 from moked.crm.leads import IllegalMove, Origin, Stage
 from moked.crm.models import Lead, TaskKind
 from moked.crm.permissions import Permission
@@ -59,6 +59,8 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             "tags": desk.desk.tags_of([lead.id for lead in rows]),
             "all_tags": desk.desk.tags(me.business_id),
             "origins": list(Origin),
+            "own": desk.desk.lead_field_rows(me.business_id),
+            "nothing": NOTHING,
             "saved": desk.desk.views(me.business_id, me.user_id),
         }
 
