@@ -19,7 +19,7 @@ from moked.crm.sending import Outbox, rules_of
 from moked.crm.service import Crm
 from moked.crm.tables_policy import OutboundMessage
 from moked.jobs.sending import send_due
-from moked.practice import practices
+from moked.practice import Register, practices
 from moked.settings import load_settings
 from moked.voice_notes import VoiceNotes
 
@@ -67,7 +67,7 @@ async def test_who_speaks_is_answered_by_voice_and_sees_that_it_was_heard(settin
         chosen = settings(WHATSAPP_CLOUD_BASE_URL=graph, TEXTTOSPEECH_EMULATOR_HOST=voice, **options)
         engine = db.connect(f"sqlite:///{tmp_path}/moked.db")
         db.migrate(engine)
-        _, offices = practices(chosen, engine, Crm(engine))
+        offices = practices(Register(chosen, engine, Crm(engine)))
         (business,) = offices
         rules = {name: rules_of(caps) for name, caps in written.caps(chosen).items()}
         made = written.build(chosen, offices, engine, MemoryBus(), Sealer(bytes(32)), rules)
