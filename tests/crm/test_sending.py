@@ -213,6 +213,18 @@ def test_a_sender_that_died_sends_again_only_where_the_channel_knows_the_key(off
     assert office.row(queued).state is state
 
 
+def test_what_waits_for_its_turn_in_a_long_batch_is_not_lost(office):
+    caps = {"sms": ChannelCaps(idempotent=False)}
+    first, second = office.queue("a", asked_at=NOW), office.queue("b", asked_at=NOW)
+    office.claim(caps=caps)
+    sending.settle(office.session, first.id, SendResult(MessageState.SENT, "SM1"), NOW)
+    soon = NOW + timedelta(minutes=1)
+    assert sending.hold(office.session, [first.id, second.id], soon) == {second.id}
+    assert sending.recover(office.session, caps, NOW + timedelta(minutes=3)) == 0
+    assert sending.recover(office.session, caps, NOW + timedelta(minutes=4)) == 1
+    assert sending.hold(office.session, [second.id], soon) == set()
+
+
 def test_a_person_approves_or_refuses(office):
     by = office.manager()
     first, second = office.queue("a"), office.queue("b")

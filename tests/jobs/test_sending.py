@@ -19,6 +19,7 @@ class Box:
         self.results = {}
         self.settled = anyio.Event()
         self.failures = 0
+        self.held, self.lost = None, None
 
     def claim(self, caps, only=None):
         if self.failures:
@@ -32,6 +33,10 @@ class Box:
         self.results[message_id] = result
         if len(self.results) == 2:
             anyio.from_thread.run_sync(self.settled.set)
+
+    def hold(self, message_ids):
+        self.held = set(message_ids) - {self.lost}
+        return self.held
 
     def recover(self, caps):
         return 0
@@ -96,6 +101,18 @@ async def test_what_follows_a_message_that_was_put_off_does_not_overtake_it():
     assert channel.sent == ["k1", "k3"]
     assert (box.results[2].state, box.results[2].error) == (MessageState.QUEUED, BEHIND)
     assert told == [1, 1]
+
+
+async def test_a_batch_that_takes_long_is_not_taken_for_lost(monkeypatch):
+    box, channel = Box(message(1), message(2), message(3)), Channel()
+    assert await once(box, "sms", channel, {"sms": channel.caps}) == 3
+    assert box.held is None  # it was quick
+    monkeypatch.setattr("moked.jobs.sending.HOLD_S", 0.0)
+    box, channel = Box(message(1), message(2), message(3)), Channel()
+    box.lost = 2
+    assert await once(box, "sms", channel, {"sms": channel.caps}) == 2
+    assert channel.sent == ["k1", "k3"]
+    assert box.held == {3}
 
 
 async def test_a_line_that_comes_later_is_served_too():

@@ -14,13 +14,13 @@ A row is put to 'sending' before the channel hears of it. Whoever dies in betwee
 where the channel itself knows the key, and otherwise says that nobody knows, because twice is worse than late.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from moked.channels import (
@@ -449,6 +449,18 @@ def _in_words(row: OutboundMessage, now: datetime) -> None:
     row.voice, row.state, row.due_at, row.provider_id, row.reason = False, MessageState.QUEUED, now, "", MEDIA_REFUSED
 
 
+def hold(session: Session, message_ids: Sequence[int], now: datetime) -> set[int]:
+    """Claimed messages whose turn has not come yet are not lost; returns those that nobody took for it."""
+    kept = session.scalars(
+        update(OutboundMessage)
+        .where(OutboundMessage.id.in_(message_ids), OutboundMessage.state == MessageState.SENDING)
+        .values(claimed_at=now)
+        .returning(OutboundMessage.id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(kept)
+
+
 def recover(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> int:
     """Rows whose sender died between the claim and the answer; returns how many."""
     rows = session.scalars(
@@ -542,6 +554,10 @@ class Outbox(Records):
     def settle(self, message_id: int, result: SendResult) -> None:
         with self._writing() as session:
             settle(session, message_id, result, self._clock())
+
+    def hold(self, message_ids: Sequence[int]) -> set[int]:
+        with self._writing() as session:
+            return hold(session, message_ids, self._clock())
 
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int:
         with self._writing() as session:

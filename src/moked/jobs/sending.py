@@ -9,7 +9,7 @@ again at the next round.
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
 TIDY_EVERY_S: Final = 30.0
 SEND_S: Final = 20.0
+HOLD_S: Final = 30.0
+"""So often a batch that takes long says that it is still on its way."""
 """How long a channel may take."""
 ALOUD_S: Final = 20.0
 """How long an answer may take to be spoken while others wait; mostly it was before it was queued."""
@@ -42,6 +44,8 @@ class Box(Protocol):
     def claim(self, caps: Mapping[str, ChannelCaps], only: str | None = None) -> list[Claimed]: ...
 
     def settle(self, message_id: int, result: SendResult) -> None: ...
+
+    def hold(self, message_ids: Sequence[int]) -> set[int]: ...
 
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int: ...
 
@@ -124,7 +128,14 @@ async def once(
     """Send what is due on a line now; returns how many of them were tried."""
     tried = 0
     put_off: set[tuple[int, Address]] = set()
-    for message in await to_thread.run_sync(outbox.claim, caps, line):
+    claimed = await to_thread.run_sync(outbox.claim, caps, line)
+    ours, held_at = {message.id for message in claimed}, anyio.current_time()
+    for place, message in enumerate(claimed):
+        if anyio.current_time() - held_at >= HOLD_S:
+            ours = await to_thread.run_sync(outbox.hold, [one.id for one in claimed[place:]])
+            held_at = anyio.current_time()
+        if message.id not in ours:  # we were away so long that it was taken for lost
+            continue
         who = (message.business_id, message.out.to)
         if who in put_off:  # what comes later never overtakes what they are to read before it
             await to_thread.run_sync(outbox.settle, message.id, SendResult(MessageState.QUEUED, error=BEHIND))
