@@ -1,13 +1,13 @@
 """How many calls does one core hold? More and more at once, until the caller notices.
 
-    python -m bench.density [--levels 20,40,60,80,100,120] [--turns 150] [--processes 1] [--profile 60]
+    python -m bench.density [--levels 20,40,60,80,100,120] [--turns 150] [--processes 0] [--profile 60]
                             [--quick] [--out FOLDER]
 
-The server has one core, the emulated services and the simulated callers another. With `--processes N` the server is N
-media processes, on as many cores as there are. A level is measured while all of its
-calls talk, each at its own moment, over at least `--turns` turns. `added` is what a turn took more than the same line
-took at the median when one call was alone in the same run: the emulated delays and the end-of-turn hold are in both,
-the phase of frames and batches is in one. The ramp ends when its p95 passes 100 ms.
+The server has one core, the emulated services and the simulated callers another. With `--processes N` it is an office
+and N media processes, for N > 1 on as many cores as there are. A level is measured while all of its calls talk, each
+at its own moment, over at least `--turns` turns. `added` is what a turn took more than the same line took at the
+median when one call was alone in the same run: the emulated delays and the end-of-turn hold are in both, the phase of
+frames and batches is in one. The ramp ends when its p95 passes 100 ms.
 
 `--profile N` then runs N calls once more under py-spy, to see where the server's time goes.
 """
@@ -280,7 +280,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=150, help="least turns of a level")
     parser.add_argument("--seconds", type=float, default=30, help="least seconds of a level")
     parser.add_argument(
-        "--processes", type=int, default=1, help="media processes of the server; more than 1 get all cores"
+        "--processes", type=int, default=0, help="media processes, beside an office; several get all cores"
     )
     parser.add_argument("--alone", type=int, default=20, help="turns of the one call alone")
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="profile the server at N calls, at the end")

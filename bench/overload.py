@@ -1,6 +1,6 @@
 """Twice as many callers as places: are the excess refused politely, and do those in progress notice?
 
-    python -m bench.overload [--places 80] [--turns 150] [--quick] [--out FOLDER]
+    python -m bench.overload [--places 80] [--processes 1] [--turns 150] [--quick] [--out FOLDER]
 
 The same calls are measured twice on one server of `--places` places (MAX_CALLS), by `bench.density`'s figures: alone,
 and while as many others keep calling. Each of those hears that all lines are busy, types that they want to be called
@@ -97,7 +97,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     lines, voice = await caller_lines()
     delays, places = Delays(), options.places
     seconds = max(options.seconds, options.turns * CYCLE_S / places)
-    async with stage(delays, max_calls=places, settings={"ADMIT_LAG_MS": str(options.admit_lag_ms)}) as on:
+    refuses = {"ADMIT_LAG_MS": str(options.admit_lag_ms)}
+    async with stage(delays, max_calls=places, settings=refuses, processes=options.processes) as on:
         idle = on.server.memory_info().rss
         calls, window = await level(on, 1, options.alone * CYCLE_S, lines)
         alone = {line: float(np.median(some)) for line, some in answers(calls, window).items()}
@@ -114,6 +115,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             "voice": voice,
             "limit_ms": LIMIT_MS,
             "admit_lag_ms": options.admit_lag_ms,
+            "processes": options.processes,
         },
         "places": places,
         "crowd": {
@@ -137,6 +139,9 @@ def _row(on: Stage, calls: Sequence[Call], window: Window, alone: dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--places", type=int, default=60, help="what the server holds, by bench.density")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="media processes beside an office, on one core; 0: all in one process"
+    )
     parser.add_argument("--turns", type=int, default=150, help="least turns of a level")
     parser.add_argument("--seconds", type=float, default=30, help="least seconds of a level")
     parser.add_argument("--alone", type=int, default=12, help="turns of the one call alone")

@@ -2,7 +2,8 @@
 another.
 
     core A: `moked serve --role all`, its threads too         core B: bench.outside (emulators) and the callers (we)
-    with `processes`: a media process and a core each, and the web process on any of them
+    with one of `processes`: an office and a media process, both on core A
+    with several: a media process and a core each, and the office on any of them
 
 Everything listens on ephemeral loopback ports, and everything started is ended, also when the bench fails. On a
 machine with one core all share it and the results say so.
@@ -124,15 +125,16 @@ async def stage(
     lines: Sequence[Say] = (),
     outside_options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
-    processes: int = 1,
+    processes: int = 0,
 ) -> AsyncIterator[Stage]:
-    """Start everything, wait until calls are taken, end everything. `settings` of the server, by variable.
+    """Start everything, wait until calls are taken, end everything. `settings` of the server, by variable; `processes`
+    for calls, 0: one for everything.
 
     With `lines` the recognizer hears their words where they are in the audio; without, the hard case of `HEARD`.
     """
     cores = sorted(os.sched_getaffinity(0))
     load_core = cores[-1]
-    server_core = cores[0] if processes == 1 else -1  # with a core each, or as many as there are
+    server_core = cores[0] if processes < 2 else -1  # with a core each, or as many as there are
     os.sched_setaffinity(0, {load_core})
     with tempfile.TemporaryDirectory(prefix="moked-bench-") as folder:
         data = Path(folder)
@@ -173,15 +175,14 @@ async def stage(
                 "127.0.0.1",
                 "--port",
                 "0",
-                "--processes",
-                str(processes),
+                *(("--processes", str(processes)) if processes else ()),
             ]
             log = data / "server.log"
-            among = {server_core} if processes == 1 else set(cores[: max(processes, len(cores) - 1)])
+            among = {server_core} if processes < 2 else set(cores[: max(processes, len(cores) - 1)])
             with _process(command, among, log, env=environment, cwd=folder) as server:
                 url = await _line(server, log, r"Listening on (http://\S+)")
                 urls = ()
-                if processes > 1:
+                if processes:
                     for number in range(1, processes + 1):
                         await _line(server, log, rf"Media process ({number}) listening")
                     urls = tuple(

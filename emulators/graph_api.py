@@ -1,6 +1,7 @@
 """Meta's Graph API for WhatsApp, as far as messages need it: real HTTP, Meta's answers, faults on request.
 
-    POST /{phone_id}/messages      text or template; the answer has the message's id
+    POST /{phone_id}/messages      text, template or audio; the answer has the message's id. Or: one of theirs is read
+    POST /{phone_id}/media         a sound is left; the answer has its id
     GET  /{media_id}               where a medium lies     GET /lookaside/{media_id}   the medium itself
 
 The bearer token is checked (401, code 190). Free text to somebody who is not in `window` fails with 131047, as Meta
@@ -18,6 +19,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Any
 
 import anyio
@@ -26,16 +28,20 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from werkzeug.formparser import parse_form_data
 
 from emulators.twilio_rest import Cut, Fault, Server
 
 
 class GraphApi:
-    """`sent` holds the bodies of messages that were taken; `media` sounds by id."""
+    """`sent` holds the bodies of messages that were taken; `media` sounds by id; `read` ids of theirs that were read.
+    `deaf`: no sound can be left."""
 
     def __init__(self, phone_id: str, token: str, *, secret: str = "") -> None:
         self.phone_id = phone_id
         self.sent: list[dict[str, Any]] = []
+        self.read: list[str] = []
+        self.deaf = False
         self.window: set[str] = set()
         self.unknown: set[str] = set()
         self.media: dict[str, bytes] = {}
@@ -47,6 +53,7 @@ class GraphApi:
             routes=[
                 Route("/lookaside/{media}", self._medium, methods=["GET"]),
                 Route("/{phone}/messages", self._send, methods=["POST"]),
+                Route("/{phone}/media", self._left, methods=["POST"]),
                 Route("/{media}", self._where, methods=["GET"]),
             ]
         )
@@ -80,13 +87,34 @@ class GraphApi:
         to = body.get("to", "")
         if request.path_params["phone"] != self.phone_id or body.get("messaging_product") != "whatsapp":
             return _refuse(400, 100, "Invalid parameter")
+        if body.get("status") == "read":
+            self.read.append(body["message_id"])
+            return JSONResponse({"success": True})
+        if body.get("type") == "audio" and body["audio"].get("id") not in self.media:
+            return _refuse(400, 131053, "Media upload error")
         if to in self.unknown:
             return _refuse(400, 131026, "Message undeliverable")
-        if body.get("type") == "text" and to not in self.window:
+        if body.get("type") != "template" and to not in self.window:
             return _refuse(400, 131047, "Re-engagement message")
         self.sent.append(body)
         found = {"messages": [{"id": f"wamid.{secrets.token_hex(8)}"}]}
         return JSONResponse({"messaging_product": "whatsapp", "contacts": [{"input": to, "wa_id": to}], **found})
+
+    async def _left(self, request: Request) -> Response:
+        if (no := await self._gate(request)) is not None:
+            return no
+        body = await request.body()
+        given = {"wsgi.input": BytesIO(body), "CONTENT_LENGTH": str(len(body)), "REQUEST_METHOD": "POST"}
+        _, form, files = parse_form_data({**given, "CONTENT_TYPE": request.headers.get("content-type", "")})
+        file = files.get("file")
+        if file is None or form.get("messaging_product") != "whatsapp":
+            return _refuse(400, 100, "Invalid parameter")
+        found, sound = secrets.token_hex(6), file.read()
+        file.close()
+        if self.deaf or file.mimetype != "audio/ogg":
+            return _refuse(400, 131053, "Media upload error")
+        self.media[found] = sound
+        return JSONResponse({"id": found})
 
     async def _where(self, request: Request) -> Response:
         if (no := await self._gate(request)) is not None:

@@ -52,7 +52,7 @@ class Voice:
 def voices(monkeypatch):
     made = {}
 
-    def voice(settings, business):
+    def voice(settings, business, *, aside=False):
         made[business.voice_gender] = Voice()
         return CachedSynthesizer(made[business.voice_gender], None, key="still"), None
 

@@ -1,6 +1,7 @@
 """`moked privacy` on a real data folder."""
 
 import base64
+import struct
 import zipfile
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 
 from moked.cli import app
 from moked.crm import db
+from moked.crm.recordings import Recordings
+from moked.crm.sealed import Sealer
 from moked.crm.service import Crm
 from moked.errors import PrivacyError
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome, TurnRecord
@@ -48,6 +51,34 @@ def test_a_dry_run_counts_and_the_real_one_deletes(house):
     assert Crm(engine).call_report("CA1")["turns"][0]["caller_text"] == SECRET
     assert run("purge").exit_code == 0
     assert Crm(engine).call_report("CA1")["turns"][0]["caller_text"] == ""
+
+
+def test_a_new_key_takes_over_and_says_when_the_old_one_may_go(house, tmp_path, monkeypatch):
+    data, engine = house
+    old, new = base64.b64encode(b"k" * 32).decode(), base64.b64encode(b"n" * 32).decode()
+    key = Recordings(engine, Sealer(b"k" * 32)).begin("CA1", 0, 0)[1]
+    spooled = data / "spool" / "CA9.sealed"
+    spooled.parent.mkdir()
+    piece = Sealer(b"k" * 32).seal(b"x", "spool:CA9:0")
+    spooled.write_bytes(struct.pack(">I", len(piece)) + piece)
+    monkeypatch.setenv("DATA_KEY", f"{new},{old}")
+    dry = run("rekey", "--dry-run")
+    assert (dry.exit_code, "nothing was changed" in dry.output, "may be removed" in dry.output) == (0, True, False)
+    done = run("rekey")
+    assert (done.exit_code, "Run it once more" in done.output, "waits to be transcribed" in done.output) == (
+        0, True, True,
+    )  # fmt: skip
+    assert "may be removed" not in run("rekey").output
+    spooled.unlink()
+    assert "may be removed from DATA_KEY" in run("rekey").output
+    monkeypatch.setenv("DATA_KEY", new)
+    assert "may be removed" in run("rekey").output
+    assert (
+        Recordings(engine, Sealer(b"n" * 32)).by_token(Recordings(engine, Sealer(b"n" * 32)).find(1, "CA1").token).key
+        == key
+    )
+    monkeypatch.setenv("DATA_KEY", old)
+    assert isinstance(run("rekey").exception, PrivacyError)
 
 
 def test_a_copy_and_then_nothing(house, tmp_path):

@@ -25,9 +25,9 @@ def settings(**values):
 # --- the plan
 
 
-def test_everything_is_one_web_process_and_numbered_media_processes():
+def test_everything_is_an_office_and_numbered_media_processes():
     members = plan(settings(), "all", "127.0.0.1", [80, 81, 82], 2)
-    assert [member.name for member in members] == ["web", "media 1", "media 2"]
+    assert [member.name for member in members] == ["office", "media 1", "media 2"]
     assert [member.url for member in members] == [f"http://127.0.0.1:{port}" for port in (80, 81, 82)]
     assert members[2].arguments[-6:] == ("--host", "127.0.0.1", "--port", "82", "--number", "2")
     assert {member.environment["PUBLIC_BASE_URL"] for member in members} == {"http://127.0.0.1:80"}
@@ -114,7 +114,7 @@ class Host:
     def __init__(self):
         self.started = []
         self.starts_s = {"/healthz": 2.0, "/readyz": 30.0}
-        members = [Member("web", ("serve",), "http://h:1")]
+        members = [Member("office", ("serve",), "http://h:1")]
         members += [Member(f"media {n}", ("serve", "--number", str(n)), f"http://h:{n + 1}") for n in (1, 2)]
         self.settled_at = None
         self.supervisor = Supervisor(members, drain_s=5, spawn=self.spawn, reached=self.reached, settled=self.settled)
@@ -152,7 +152,7 @@ async def test_the_web_waits_for_the_first_media_process_and_the_rest_for_its_ph
         host.supervisor.stop()
 
     await host.run(scene)
-    assert (host.times("media 1"), host.times("web"), host.times("media 2")) == ([0.0], [2.0], [32.0])
+    assert (host.times("media 1"), host.times("office"), host.times("media 2")) == ([0.0], [2.0], [32.0])
     assert host.settled_at - host.began == pytest.approx(2.0)
     assert all(process.signals == [signal.SIGTERM] for _, process in host.started)
     assert not host.supervisor.failed
@@ -173,7 +173,7 @@ async def test_one_that_dies_is_started_again_later_each_time():
 
     await host.run(scene)
     assert host.times("media 2") == [32.0, 40.5, 44.0, 48.0, 149.0]
-    assert len(host.times("media 1")) == len(host.times("web")) == 1
+    assert len(host.times("media 1")) == len(host.times("office")) == 1
 
 
 async def test_one_that_cannot_start_as_it_is_told_ends_all():
@@ -181,7 +181,7 @@ async def test_one_that_cannot_start_as_it_is_told_ends_all():
 
     async def scene():
         await anyio.sleep(5)
-        host.last("web").dies(BAD_SETTINGS)
+        host.last("office").dies(BAD_SETTINGS)
 
     await host.run(scene)
     assert host.supervisor.failed

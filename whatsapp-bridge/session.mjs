@@ -12,6 +12,7 @@ import { loadAuth } from "./auth.mjs";
 import { described, handingOver } from "./incoming.mjs";
 
 const ACK_MS = 15_000;
+const UPLOAD_MS = 8_000; // a media server that is silent for so long is not waited for
 const MOST_SENT = 500; // texts kept so that a recipient who could not read one can be sent it again
 const MEDIA_HOSTS = /(^|\.)whatsapp\.net$/;
 
@@ -114,8 +115,10 @@ export class Session {
     return this.#send(id, jid, { text });
   }
 
-  send_voice({ id, jid }, bytes) {
-    return this.#send(id, jid, { audio: bytes, ptt: true, mimetype: "audio/ogg; codecs=opus" });
+  // `shape`: how loud it is along the way, base64, drawn on the phone.
+  send_voice({ id, jid, seconds, shape }, bytes) {
+    const waveform = Buffer.from(shape, "base64");
+    return this.#send(id, jid, { audio: bytes, ptt: true, mimetype: "audio/ogg; codecs=opus", seconds, waveform });
   }
 
   async typing({ jid, on }) {
@@ -158,7 +161,7 @@ export class Session {
       });
     });
     try {
-      const sent = await sock.sendMessage(jid, content, { messageId: id });
+      const sent = await sock.sendMessage(jid, content, { messageId: id, mediaUploadTimeoutMs: UPLOAD_MS });
       this.#sent.set(id, sent.message);
       if (this.#sent.size > MOST_SENT) this.#sent.delete(this.#sent.keys().next().value);
     } catch (error) {

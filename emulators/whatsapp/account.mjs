@@ -1,7 +1,8 @@
 // One business's WhatsApp account at the server: its linked device, what waits for it, the people who write to it.
 
-import { createCipheriv, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes } from "node:crypto";
 import { Curve, getBinaryNodeChild, getBinaryNodeChildren, proto } from "baileys";
+import { LinkCode } from "./linkcode.mjs";
 import { Bundles, Person } from "./person.mjs";
 
 const now = () => String(Math.floor(Date.now() / 1000));
@@ -16,7 +17,10 @@ export class Account {
   live = null;
   logins = 0;
   seen = { presence: [], read: [], refused: 0 };
-  faults = { login: [], ack: [] };
+  faults = { login: [], ack: [], media: [] };
+  linkCode = new LinkCode(); // a device that asked to be linked by a code
+  mediaHost = ""; // where a device leaves its media, over https; "" where there is none
+  uploads = [];
   #bundles = new Bundles();
   #order = Promise.resolve(); // what a person says is encrypted and handed over in order
 
@@ -29,17 +33,21 @@ export class Account {
   // --- the phone's owner links a device ---------------------------------------------------------------------------
 
   // What the phone sends after the code of `qr` was scanned.
-  paired(qr, pn, lid) {
-    const [, , identity, secret] = qr.split("#").pop().split(",");
-    const key = Curve.generateKeyPair();
+  scanned(qr, pn, lid) {
+    const [, , identity, secret] = qr.split("#").pop().split(",").map((part) => Buffer.from(part, "base64"));
+    return this.paired({ identity, secret }, pn, lid);
+  }
+
+  // `identity`: the device's public key, `secret`: what it and the phone alone know. `key`: of the phone.
+  paired({ identity, secret }, pn, lid, key = Curve.generateKeyPair()) {
     const details = proto.ADVDeviceIdentity.encode({ rawId: 1, timestamp: Number(now()), keyIndex: 1, accountType: 0, deviceType: 0 }).finish();
-    const signed = Buffer.concat([Buffer.from([6, 0]), details, Buffer.from(identity, "base64")]);
+    const signed = Buffer.concat([Buffer.from([6, 0]), details, identity]);
     const account = proto.ADVSignedDeviceIdentity.encode({
       details,
       accountSignatureKey: key.public,
       accountSignature: Curve.sign(key.private, signed),
     }).finish();
-    const hmac = createHmac("sha256", Buffer.from(secret, "base64")).update(account).digest();
+    const hmac = createHmac("sha256", secret).update(account).digest();
     this.device = { pn, lid };
     const part = (tag, attrs, content) => ({ tag, attrs, content });
     return part("iq", { from: "s.whatsapp.net", type: "set", id: "pair-1" }, [
@@ -107,6 +115,27 @@ export class Account {
     };
   }
 
+  // What is at the media host, as its owner hears it.
+  #heard({ url, mediaKey, fileSha256 }) {
+    const file = this.media.get(url.split("/").pop());
+    const keys = Buffer.from(hkdfSync("sha256", mediaKey, Buffer.alloc(32), "WhatsApp Audio Keys", 112));
+    const [body, mac] = [file.subarray(0, -10), file.subarray(-10)];
+    const right = createHmac("sha256", keys.subarray(48, 80)).update(keys.subarray(0, 16)).update(body).digest().subarray(0, 10);
+    if (!mac.equals(right)) throw new Error("the medium is not what its sender made");
+    const cipher = createDecipheriv("aes-256-cbc", keys.subarray(16, 48), keys.subarray(0, 16));
+    const sound = Buffer.concat([cipher.update(body), cipher.final()]);
+    if (!createHash("sha256").update(sound).digest().equals(Buffer.from(fileSha256))) throw new Error("another sound than was said");
+    return sound;
+  }
+
+  // A device leaves a file here, encrypted.
+  left(file) {
+    const name = randomBytes(8).toString("hex");
+    this.media.set(name, file);
+    this.uploads.push(name);
+    return { url: `https://${this.mediaHost}/media/${name}` };
+  }
+
   // --- the device says ----------------------------------------------------------------------------------------------
 
   // Answers of the server to a stanza of the linked device.
@@ -156,8 +185,10 @@ export class Account {
       if (!enc || !person || (part.attrs.jid && !person.is(part.attrs.jid))) continue;
       const message = await person.decrypt(enc.attrs.type, Buffer.from(enc.content));
       const text = message.conversation || message.extendedTextMessage?.text || "";
+      const { audioMessage: audio } = message;
+      const voice = audio && { sound: this.#heard(audio).toString("base64"), ptt: audio.ptt, seconds: audio.seconds, mimetype: audio.mimetype, shape: [...(audio.waveform ?? [])] };
       this.sent.push({ id, to, text });
-      if (!person.got.has(id)) person.got.set(id, text); // as phones do: the same id is the same message
+      if (!person.got.has(id)) person.got.set(id, { text, ...(voice ? { voice } : {}) }); // as phones do: the same id is the same message
     }
     if (fault === "silent") return [];
     const receipt = { tag: "receipt", attrs: { id, from: to, t: now() } };
@@ -174,6 +205,10 @@ export class Account {
       case "encrypt registration":
         this.#bundles.take(node);
         return answer();
+      case "w:m media_conn":
+        return answer(part("media_conn", { auth: "let-me-in", ttl: "300" }, this.mediaHost ? [part("host", { hostname: this.mediaHost })] : []));
+      case "md link_code_companion_reg":
+        return answer(...this.linkCode.take(child));
       case "privacy privacy":
         return answer(part("privacy", {}, [part("category", { name: "readreceipts", value: "all" })]));
       case "encrypt digest":

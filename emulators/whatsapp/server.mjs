@@ -2,16 +2,21 @@
 //
 //   ws://.../ws/chat    a linked device        http://.../media/<name>    voice notes
 //   POST /scan {qr, pn, lid}     the phone scans the code           POST /say {pn, text|voice, as}   somebody writes
+//   POST /type {code, pn, lid}   the code is typed on the phone     https /mms/audio/<hash>          a device leaves a voice note
 //   POST /fault {login|ack|now}  what goes wrong next               GET /state                       what was seen
 //
-// login: a code such as "405", or "stream:503"; ack: "463", "silent", "lost"; now: "440", "503", "401", "drop", "stall".
-// Started by tests.channels.whatsapp_server; prints {"port": n} when it listens. Never reachable from outside.
+// login: a code such as "405", or "stream:503"; ack: "463", "silent", "lost"; media: a status such as "500"; now: "440", "503", "401", "drop", "stall".
+// Started by tests.channels.whatsapp_server, which may give the files of a certificate and its key for https; prints
+// {"port": n, "mediaPort": n} when it listens. Never reachable from outside.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import { WebSocketServer } from "ws";
 import { Account } from "./account.mjs";
 import { Noise } from "./noise.mjs";
 
+const [certificate, key] = process.argv.slice(2);
 const account = new Account();
 const part = (tag, attrs = {}, content = undefined) => ({ tag, attrs, content });
 const streamError = (code) =>
@@ -97,14 +102,21 @@ let scanning = null;
 
 const posts = {
   async "/scan"({ qr, pn, lid }) {
-    await scanning.send(account.paired(qr, pn, lid));
+    await scanning.send(account.scanned(qr, pn, lid));
+  },
+  async "/type"({ code, pn, lid }) {
+    const device = scanning;
+    const linked = await account.linkCode.typed(code, (stanza) => device.send(stanza));
+    if (linked) await device.send(account.paired(linked, pn, lid, linked.key));
+    return { linked: Boolean(linked) };
   },
   async "/say"(asked) {
     return { id: await account.say(asked) };
   },
-  async "/fault"({ login = [], ack = [], now, refs }) {
+  async "/fault"({ login = [], ack = [], media = [], now, refs }) {
     account.faults.login.push(...login);
     account.faults.ack.push(...ack);
+    account.faults.media.push(...media);
     if (refs) account.refs = refs;
     if (now === "drop") account.live?.socket.terminate();
     else if (now === "stall") account.live?.stall();
@@ -122,8 +134,9 @@ const server = createServer(async (request, answer) => {
     if (media) return answer.writeHead(200, { "content-length": media.length }).end(media);
     if (request.method === "GET" && request.url === "/state") {
       const { live, device, logins, sent, waiting, seen, version } = account;
-      const got = Object.fromEntries(account.people.map((one) => [one.pn, [...one.got].map(([id, text]) => ({ id, text }))]));
-      return done(200, { live: Boolean(live), device, logins, sent, waiting: waiting.size, seen, got, version });
+      const got = Object.fromEntries(account.people.map((one) => [one.pn, [...one.got].map(([id, what]) => ({ id, ...what }))]));
+      const asked = account.linkCode.asked && account.linkCode.jid;
+      return done(200, { live: Boolean(live), device, logins, sent, waiting: waiting.size, seen, got, version, asked, uploads: account.uploads.length });
     }
     let body = "";
     for await (const chunk of request) body += chunk;
@@ -135,7 +148,19 @@ const server = createServer(async (request, answer) => {
 });
 const sockets = new WebSocketServer({ server, path: "/ws/chat" });
 sockets.on("connection", (socket) => new Connection(socket));
-server.listen(Number(process.argv[2] ?? 0), "127.0.0.1", () => {
-  account.mediaBase = `http://127.0.0.1:${server.address().port}`;
-  process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`);
+// Devices leave media over https, whatever the address of the rest.
+const media = certificate && createSecureServer({ cert: readFileSync(certificate), key: readFileSync(key) }, async (request, answer) => {
+  const parts = [];
+  for await (const chunk of request) parts.push(chunk);
+  const { pathname, searchParams } = new URL(request.url, "https://media");
+  const right = request.method === "POST" && pathname.startsWith("/mms/audio/") && searchParams.get("auth") === "let-me-in";
+  const fault = account.faults.media.shift();
+  const status = fault ? Number(fault) : right ? 200 : 403;
+  answer.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(status === 200 ? account.left(Buffer.concat(parts)) : {}));
 });
+const listening = (one) => new Promise((resolve) => one.listen(0, "127.0.0.1", () => resolve(one.address().port)));
+const port = await listening(server);
+const mediaPort = media ? await listening(media) : null;
+account.mediaBase = `http://127.0.0.1:${port}`;
+if (media) account.mediaHost = `127.0.0.1:${mediaPort}`;
+process.stdout.write(`${JSON.stringify({ port, mediaPort })}\n`);

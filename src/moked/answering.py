@@ -58,10 +58,12 @@ class Answer:
 
 class Voices:
     """The voices of a process, by gender, for all its businesses: each knows how every one of them says its words, the
-    first business's first. Made before `running` is entered, or started when one is wanted later."""
+    first business's first. Made before `running` is entered, or started when one is wanted later. `aside`: they give
+    way to those of the calls."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, aside: bool = False) -> None:
         self._settings = settings
+        self._aside = aside
         self._made: dict[str, parts.Voice] = {}
         self._words: dict[int, Sequence[tuple[str, str]]] = {}
         self._tasks: TaskGroup | None = None
@@ -80,7 +82,7 @@ class Voices:
     def of(self, business_id: int, business: Business) -> parts.Voice:
         """Before `running`."""
         if business.voice_gender not in self._made:
-            self._made[business.voice_gender], choice = parts.voice(self._settings, business)
+            self._made[business.voice_gender], choice = parts.voice(self._settings, business, aside=self._aside)
             self.choice = self.choice or choice
         self._pronounce(business_id, business)
         return self._made[business.voice_gender]

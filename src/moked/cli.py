@@ -54,7 +54,11 @@ app.add_typer(privacy_cli.app, name="privacy")
 app.add_typer(whatsapp_cli.app, name="whatsapp")
 
 _Processes = Annotated[
-    int | None, typer.Option(min=0, help="Media processes on this host; 0 is one a core. Default: MEDIA_PROCESSES.")
+    int | None,
+    typer.Option(
+        min=0,
+        help="Media processes beside one for all else; 0: one a core. Default: MEDIA_PROCESSES.",
+    ),
 ]
 
 _UVLOOP = {"use_uvloop": True}  # also where a child process is used: asyncio's own loop complains when it outlives it
@@ -101,14 +105,14 @@ def up(
 
 @app.command()
 def serve(
-    role: Annotated[str, typer.Option(help="web, media, worker, or all.")] = "all",
+    role: Annotated[str, typer.Option(help="web, media, worker, office (web and worker), or all.")] = "all",
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; of several processes the first. Default: PORT.")] = None,
     processes: _Processes = None,
     number: Annotated[int, typer.Option(hidden=True, help="Which of several media processes this is.")] = 0,
     parent: Annotated[int, typer.Option(hidden=True, help="End when this process is gone.")] = 0,
 ) -> None:
-    """Serve one role of a larger installation: web, media or worker."""
+    """Serve one role of a larger installation."""
     if number or parent:
         _serve(role, host, port, number=number, parent=parent)
     else:
@@ -125,9 +129,11 @@ def _serve_on_host(role: str, host: str | None, port: int | None, processes: int
         return
     settings = load_settings()
     count = settings.media_processes if processes is None else processes
-    count = count or len(os.sched_getaffinity(0))
-    several.adopt(settings.data_dir, 0 if count == 1 else count)
-    if count == 1:
+    if count == 0:
+        count = len(os.sched_getaffinity(0))
+    alone = count is None or (role == "media" and count == 1)
+    several.adopt(settings.data_dir, 0 if alone else count or 0)
+    if count is None or alone:
         _serve(role, host, port)
         return
     _configure_log(settings)
@@ -148,17 +154,19 @@ def _serve_on_host(role: str, host: str | None, port: int | None, processes: int
 
 
 def _serve(role_name: str, host: str | None, port: int | None, *, number: int = 0, parent: int = 0) -> None:
-    from moked import interpreter, log, roles
+    from moked import interpreter, log, processes, roles
 
     try:
         role = roles.Role(role_name)
     except ValueError:
-        raise typer.BadParameter(f"{role_name!r} is not a role: take web, media, worker or all") from None
+        raise typer.BadParameter(f"{role_name!r} is not a role: take web, media, worker, office or all") from None
     settings = load_settings()
     _configure_log(settings, number)
     for warning in settings.warnings if number < 2 else ():
         err.print(f"[yellow]{warning}[/]", highlight=False)
     screen = _Screen(role.value, number)
+    if parent and role is roles.Role.OFFICE:
+        processes.step_back()
 
     def listening(house: "House") -> None:
         interpreter.settle()

@@ -22,7 +22,7 @@ from moked.crm.dialling import Dialling, Placement
 from moked.crm.places import NodeReport
 from moked.crm.sending import Outbox, rules_of
 from moked.jobs.outbound import dial_due
-from moked.jobs.sending import send_due
+from moked.jobs.sending import Speak, mute, send_due
 from moked.practice import Practice
 from moked.settings import Settings
 from moked.telephony import CallControl
@@ -43,14 +43,14 @@ class Outreach:
     follow_ups: FollowUps
     dialling: Dialling
     channels: dict[str, Carrier]  # those that only send; by line, as `jobs.sending` takes them
-    caller_id: str  # E.164; '' = no calls are made
+    calls: bool  # calls are made at all
 
 
 def build(
     engine: Engine, settings: Settings, practices: Mapping[int, Practice], base_url: Callable[[], str]
 ) -> Outreach:
     """`practices`: the businesses by id, the first one first; more may come."""
-    first = next(iter(practices.values()))
+    first = next(iter(practices.values())).business
 
     def address(business_id: int) -> str:
         found = practices.get(business_id)
@@ -65,9 +65,14 @@ def build(
             rules=rules(settings),
             owner_template=settings.whatsapp_owner_template,
         ),
-        Dialling(engine, first.id, male_voice=first.business.voice_gender == "male"),
+        Dialling(
+            engine,
+            practices.keys(),
+            default=settings.outbound_caller_id,
+            male_voice=first.voice_gender == "male",  # the same in all of them
+        ),
         channels(settings),
-        settings.outbound_caller_id,
+        bool(settings.outbound_caller_id),
     )
 
 
@@ -94,26 +99,28 @@ async def run(
     may: Callable[[], bool],
     conversations: dict[str, Carrier] | None = None,
     told: Callable[[int], None] = lambda business_id: None,
+    speak: Speak = mute,
 ) -> None:
     """For ever. `conversations`: the channels people write to us by, by line; more may come. `told`: a message of this
-    business changed."""
+    business changed. `speak` makes voice notes."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(send_due, out.outbox, ChainMap({}, conversations or {}, out.channels), told=told))
-        if control is not None and out.caller_id:
-            place = partial(_place, control, out.caller_id, base_url)
+        lines = ChainMap({}, conversations or {}, out.channels)
+        tasks.start_soon(partial(send_due, out.outbox, lines, told=told, speak=speak))
+        if control is not None and out.calls:
+            place = partial(_place, control, base_url)
             dial = partial(dial_due, out.dialling, place, free_places=partial(free_places, places), may=may)
             tasks.start_soon(dial)
 
 
-async def _place(control: CallControl, caller_id: str, base_url: Callable[[], str], one: Placement) -> str:
+async def _place(control: CallControl, base_url: Callable[[], str], one: Placement) -> str:
     def url(name: str) -> str:
         return outbound.url(base_url(), name, one.dial_id)
 
     if one.ring_first:
-        return await control.place(one.ring_first, caller_id, answer=url("bridge"), status=url("outbound_status"))
+        return await control.place(one.ring_first, one.caller_id, answer=url("bridge"), status=url("outbound_status"))
     return await control.place(
         one.number,
-        caller_id,
+        one.caller_id,
         answer=url("outbound"),
         status=url("outbound_status"),
         machine=url("outbound_amd"),

@@ -37,9 +37,10 @@ from moked.stt.whisper_models import RECOMMENDED
 from moked.telephony import ProviderRecordings
 from moked.tts.cache import CachedSynthesizer
 from moked.tts.google import GoogleVoice
-from moked.tts.local import EspeakVoice, LocalVoice
+from moked.tts.local import CALLS_NICE, EspeakVoice, LocalVoice
 from moked.tts.two_voices import TwoVoices
 
+_ASIDE_NICE = 15
 _GOOGLE_PHRASES_AT_A_TIME = 4  # while the phrases are rendered ahead: the rest of its requests is for callers
 
 
@@ -216,8 +217,8 @@ def _needs_own_whisper(settings: Settings) -> bool:
     return not _hears_calls(settings) and (_second_pass(settings) or settings.stt_stored_transcript == "whisper")
 
 
-def voice(settings: Settings, business: Business) -> tuple[Voice, Choice]:
-    """The voice, behind its cache."""
+def voice(settings: Settings, business: Business, *, aside: bool = False) -> tuple[Voice, Choice]:
+    """The voice, behind its cache. `aside`: for what is not a call, which a voice on this machine goes before."""
     gender = "m" if business.voice_gender == "male" else "f"
     inner: GoogleVoice | LocalVoice | EspeakVoice
     if uses_google_voice(settings):
@@ -226,7 +227,7 @@ def voice(settings: Settings, business: Business) -> tuple[Voice, Choice]:
         why = "TEXTTOSPEECH_EMULATOR_HOST is set" if emulated else "Google credentials are set"
         choice = Choice("voice", f"Google {settings.tts_voice}", why)
     elif _installed(settings, *VOICE_WEIGHTS):
-        inner = _own_voice(settings, gender)
+        inner = _own_voice(settings, gender, aside=aside)
         choice = Choice("voice", "Kokoro, local", "no Google credentials are set", "Google credentials: a native voice")
     else:
         program = shutil.which("espeak-ng")
@@ -244,7 +245,7 @@ def voice(settings: Settings, business: Business) -> tuple[Voice, Choice]:
     cache = CachedSynthesizer(
         inner, folder, key=inner.key, gender=gender, pronunciation=business.pronunciation, parallel=parallel
     )
-    second = _second_voice(settings, inner, gender)
+    second = None if aside else _second_voice(settings, inner, gender)
     if second is None:
         return cache, choice
     return TwoVoices(cache, second), replace(choice, chosen=f"{choice.chosen}; {second.name} if it gives no sound")
@@ -257,19 +258,20 @@ def _second_voice(settings: Settings, first: object, gender: str) -> LocalVoice 
     return _own_voice(settings, gender) if _installed(settings, *VOICE_WEIGHTS) else None
 
 
-def _own_voice(settings: Settings, gender: str) -> LocalVoice:
-    return local_voice(settings, voice="jm_kumo" if gender == "m" else "jf_alpha", gender=gender)
+def _own_voice(settings: Settings, gender: str, *, aside: bool = False) -> LocalVoice:
+    name, nice = "jm_kumo" if gender == "m" else "jf_alpha", _ASIDE_NICE if aside else CALLS_NICE
+    return local_voice(settings, voice=name, gender=gender, nice=nice)
 
 
 def _installed(settings: Settings, *names: str) -> bool:
     return all(weights.available(name, root=settings.models_root) for name in names)
 
 
-def local_voice(settings: Settings, *, voice: str, gender: str) -> LocalVoice:
+def local_voice(settings: Settings, *, voice: str, gender: str, nice: int = CALLS_NICE) -> LocalVoice:
     """The embedded Hebrew voice; also the caller's in rehearsals."""
     root = settings.models_root
     nakdimon, kokoro = weights.path("nakdimon", root=root), weights.path("kokoro", root=root)
-    return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender)
+    return LocalVoice(nakdimon, kokoro, voice=voice, rate=settings.tts_rate, gender=gender, nice=nice)
 
 
 def has_model(settings: Settings) -> bool:

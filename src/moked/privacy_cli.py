@@ -16,7 +16,9 @@ from moked.settings import Settings, ensure_data_keys, load_settings
 
 if TYPE_CHECKING:
     from moked.crm.erasure import Erasure, Outside
+    from moked.crm.rekeying import Rekeying
     from moked.crm.retention import Provider, Retention
+    from moked.crm.sealed import Sealer
 
 app = typer.Typer(help="Personal data: how long it is kept, one person's, and its erasure.", no_args_is_help=True)
 out = Console()
@@ -80,8 +82,39 @@ def erase(
     out.print(f"Erased: {done.calls} calls, {done.leads} leads, {done.copies} copies at the provider.", highlight=False)
 
 
+@app.command()
+def rekey(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and change nothing.")] = False,
+) -> None:
+    """Seal anew, with the first key of DATA_KEY, what is sealed with an older one after it. It may be stopped and begun
+    anew at any time."""
+    from moked import spool
+    from moked.crm.rekeying import current
+
+    settings = load_settings()
+    with _tools(settings) as tools:
+        done = tools.rekeying.run(dry=dry_run)
+        waiting = sum(spool.stale(path, tools.sealer) for path in spool.left(settings.data_dir / "spool"))
+    table = Table("what", "total", "under an older key" if dry_run else "sealed anew", "no key opens")
+    for what, count in done.items():
+        table.add_row(what, str(count.total), str(count.renewed), str(count.lost))
+    out.print("A dry run: nothing was changed." if dry_run else "Done:", highlight=False)
+    out.print(table)
+    if waiting:
+        out.print(f"{waiting} calls' audio waits to be transcribed under an older key: a day at most.", highlight=False)
+    lost = sum(count.lost for count in done.values())
+    if lost:
+        raise PrivacyError(f"{lost} are opened by none of these keys. Keep every older key that there is.")
+    if current(done) and not waiting:
+        out.print("Nothing is under an older key: it may be removed from DATA_KEY.", highlight=False)
+    elif not dry_run:
+        out.print("Run it once more before an older key is removed.", highlight=False)
+
+
 @dataclass(frozen=True, slots=True)
 class _Tools:
+    sealer: "Sealer"
+    rekeying: "Rekeying"
     retention: "Retention"
     erasure: "Erasure"
     outside: "Outside"
@@ -102,6 +135,7 @@ def _tools(settings: Settings) -> Iterator[_Tools]:
     from moked import parts
     from moked.crm import db
     from moked.crm.erasure import Erasure
+    from moked.crm.rekeying import Rekeying
     from moked.crm.retention import Retention
     from moked.crm.sealed import Sealer
     from moked.crm.service import Crm
@@ -113,9 +147,10 @@ def _tools(settings: Settings) -> Iterator[_Tools]:
     try:
         if not db.schema_state(engine).ready:
             raise SettingsError("DATABASE_URL: the tables are of another version. Start `moked serve` once first.")
+        sealer = Sealer(*ensure_data_keys(settings))
         archive = Archive(
             engine,
-            Sealer(*ensure_data_keys(settings)),
+            sealer,
             settings.data_dir / "recordings",
             parts.recordings_store(settings),
         )
@@ -124,6 +159,6 @@ def _tools(settings: Settings) -> Iterator[_Tools]:
         erasure = Erasure(engine, source=archive.library, outside=outside, provider=provider)
         business = load_business(settings.business_profile)
         business_id = Crm(engine).ensure_business(business.name, timezone=business.timezone)
-        yield _Tools(Retention(engine, provider), erasure, outside, business_id)
+        yield _Tools(sealer, Rekeying(engine, sealer), Retention(engine, provider), erasure, outside, business_id)
     finally:
         engine.dispose()

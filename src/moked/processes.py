@@ -1,17 +1,21 @@
 """Several processes on one host: one media process a core, each with a number, a port and a path of its own.
 
     moked up --processes 4                    moked serve --role media --processes 4
-      web         PORT                          media 1..4  PORT .. PORT+3
+      office      PORT                          media 1..4  PORT .. PORT+3
       media 1..4  PORT+1 .. PORT+4
+
+The office has the webhooks, the pages and what is done after calls. It steps back for the calls: where all cores are
+taken, the kernel lets a media process run first. So neither a crowd of callers that have to be refused nor an export of
+all leads makes a voice falter, and one media process beside an office holds its calls better than both in one.
 
 The interpreter's lock makes one core the most a process can use. The webhook picks the process with the least load
 (`crm.places`) and tells the carrier its address: `/media/<number>/twilio`, which a proxy sends to that process's port.
 A shared port would let the kernel pick, which knows nothing of calls.
 
 The first media process starts alone, and webhooks are taken when it listens; the other media processes start when it
-has rendered the voice's phrases and downloaded what is missing, so that they find all of it. It is the worker as well.
-One that dies is started again, later each time it dies soon. SIGTERM goes to all; each drains its own calls. A process
-whose supervisor is gone ends as if it had got the signal itself.
+has rendered the voice's phrases and downloaded what is missing, so that they find all of it. One that dies is started
+again, later each time it dies soon. SIGTERM goes to all; each drains its own calls. A process whose supervisor is gone
+ends as if it had got the signal itself.
 """
 
 import logging
@@ -41,6 +45,8 @@ _SETTLED_S: Final = 60.0  # who has lived so long is started again at once
 _FIRST_S: Final = 300.0  # for the first media process, until the rest starts without it
 _MORE_THAN_DRAIN_S: Final = 30.0
 _LOOK_S: Final = 0.5
+_NICE: Final = 5  # a third of the usual weight: where others press too, a quarter of a core is left, and 10 starved
+_AUTOGROUP: Final = Path("/proc/self/autogroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def plan(settings: Settings, role: str, host: str, ports: Sequence[int], count: 
     base = settings.public_base_url or (_url(host, ports[0]) if everything else "")
     members = []
     if everything:
-        members.append(_member("web", "web", host, ports[0], {"PUBLIC_BASE_URL": base}))
+        members.append(_member("office", "office", host, ports[0], {"PUBLIC_BASE_URL": base}))
     for number in range(1, count + 1):
         port = ports[number if everything else number - 1]
         own = {"PUBLIC_BASE_URL": base} if base else {}
@@ -234,6 +240,17 @@ class Supervisor:
 def _signal(process: Process, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it has ended this moment
         process.send_signal(number)
+
+
+def step_back() -> None:
+    """Let others of this machine compute first from here on; threads and children that begin later do so too.
+
+    Where the kernel makes a group of every session (sched_autogroup, sched(7)) a process's own niceness counts within
+    its group alone; the group has one of its own.
+    """
+    os.nice(_NICE)
+    with suppress(OSError):  # no such groups here
+        _AUTOGROUP.write_text(str(_NICE))
 
 
 async def spawn(member: Member) -> Process:

@@ -125,7 +125,8 @@ class TurnRecord:
     """One turn: what the caller said and what the agent answered. `number` 0 is the greeting.
 
     `said` is all the agent meant to say, `heard` what reached the caller's ear, `cut` whether the caller cut in.
-    `spoken_by`: the person who answered in the agent's place; '' = nobody did.
+    `spoken_by`: the person who answered in the agent's place; '' = nobody did. `word_times`: (start_ms, end_ms) on the
+    call's recording of each word of `caller_text` as `str.split` gives them; () where they are not known.
     """
 
     number: int
@@ -142,6 +143,7 @@ class TurnRecord:
     tools: tuple[ToolUse, ...] = ()
     decision: Decision | None = None
     spoken_by: str = ""
+    word_times: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

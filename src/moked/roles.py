@@ -1,7 +1,8 @@
 """The composition root: builds the parts of a role from the settings and serves them. No logic of the product.
 
-web     Flask: webhooks, reports                 media   the calls
-worker  ends what nobody serves any more         all     everything in one process, for a small office
+web     Flask: webhooks, pages                   media   the calls
+worker  what is done after calls and beside      office  web and worker, beside media processes
+all     everything in one process, for a small office
 """
 
 import asyncio
@@ -41,11 +42,13 @@ from moked.crm.job_store import JobStore
 from moked.crm.keys import Keys
 from moked.crm.listing import Listing
 from moked.crm.live import Live
+from moked.crm.live_words import LiveWords
 from moked.crm.outreach import Outreach
 from moked.crm.past import Past
 from moked.crm.phone import to_e164
 from moked.crm.privacy_desk import PrivacyDesk
 from moked.crm.privacy_rules import RefusedWords, opening
+from moked.crm.redaction import Policy
 from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
@@ -108,6 +111,19 @@ class Role(StrEnum):
     WEB = "web"
     MEDIA = "media"
     WORKER = "worker"
+    OFFICE = "office"
+
+    @property
+    def takes_calls(self) -> bool:
+        return self in (Role.ALL, Role.MEDIA)
+
+    @property
+    def serves_pages(self) -> bool:
+        return self in (Role.ALL, Role.WEB, Role.OFFICE)
+
+    @property
+    def works(self) -> bool:
+        return self in (Role.ALL, Role.WORKER, Role.OFFICE)
 
 
 Begin = Callable[[Practice], Awaitable[None]]
@@ -263,7 +279,7 @@ async def serve(
         house.number = number
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(lambda: metrics.watch_loop_lag(tell=house.note_lag))
-        if role in (Role.ALL, Role.MEDIA):
+        if role.takes_calls:
             await _media(house, stack, watcher, tasks)
 
         async def follow(one: Practice) -> None:
@@ -276,21 +292,28 @@ async def serve(
         if house.media is not None:
             tasks.start_soon(doors.deliver_orders, house.media, house.live, house.bus)
         flask, watched = None, None
-        if role in (Role.ALL, Role.WEB):
+        if role.serves_pages:
             voice = await _page_voice(house, stack)
             desk, api = await to_thread.run_sync(_desk, house, stack, _agent_parts(house, voice), _inbox_changed(house))
             flask, watched = create_app(_web_parts(house, desk, api)), desk.access.board_of
-        if role in (Role.ALL, Role.WORKER) or number == 1:
+        if role.works:
             tasks.start_soon(sweep, house.crm)
             if work:
                 from moked import working  # an engine that other roles need not have in memory
 
                 others = after_call.Parts(
+                    settle=house.crm.settle_refused,
                     announce=lambda sid: _send_webhooks(house),
                     follow_up=house.out.follow_ups.follow_up,
                     store_recording=lambda sid: house.archive.keeper.round(),
                 )
-                await working.start(settings, stack, base_url=lambda: house.base_url, others=others)
+                await working.start(
+                    settings,
+                    stack,
+                    base_url=lambda: house.base_url,
+                    others=others,
+                    spare=lambda: house.pressure.calm,
+                )
             tasks.start_soon(_webhooks, house)
             lists = db.connect(settings.database)
             stack.callback(lists.dispose)
@@ -305,6 +328,7 @@ async def serve(
                 may=lambda: "draining" not in house.missing,
                 conversations=house.conversations.lines if house.conversations is not None else None,
                 told=lambda business: written.teller(house.bus, business, written.CHANGED)(0),
+                **({"speak": house.conversations.speak} if house.conversations is not None else {}),
             )
             tasks.start_soon(leaves)
             retention = Retention(house.engine, house.provider)
@@ -400,6 +424,7 @@ _SPEAK_S = 30.0
 
 async def _house(settings: Settings, host: str, port: int, stack: AsyncExitStack) -> House:
     read_agent(files_of(settings.business_profile, settings.agent_script))  # wrong files make no database
+    written.templates(settings)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = await to_thread.run_sync(db.connect, settings.database)
     stack.callback(engine.dispose)
@@ -563,8 +588,8 @@ def _desk(
     if not access.anybody():
         house.setup_token = setup.make()
     desk, edits = Listing(engine), Edits(engine)
-    calls_out = bool(house.rest and house.settings.outbound_caller_id)
-    leaving = Outreach(engine, calls_out=calls_out, rules=outreach.rules(house.settings))
+    calls_from = house.settings.outbound_caller_id if house.rest else ""
+    leaving = Outreach(engine, calls_from=calls_from, rules=outreach.rules(house.settings))
     api = ApiParts(
         keys=Keys(engine),
         hooks=Hooks(engine, sealer, private=house.settings.webhook_private_addresses),
@@ -580,7 +605,8 @@ def _desk(
     )
     inbox = None
     if written.on(house.settings):
-        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings))
+        approved = {house.business_id: written.templates(house.settings)}
+        inbox = InboxDesk(engine, changed=changed, rules=outreach.rules(house.settings), templates=approved)
     pages = DeskParts(
         access=access,
         desk=desk,
@@ -669,9 +695,10 @@ async def _media(house: House, stack: AsyncExitStack, watcher: Watcher, tasks: T
         if practice is None or practice.answers is None:  # better no answer than another business's
             raise ProfileError(f"business {call.business_id} cannot be served: its profile", "business")
         now = practice.answers.current
+        words = LiveWords(Policy())
         return session_parts(
-            context=_context(house, practice),
-            bus=BoardBus(house.bus, practice.id),
+            context=_context(house, practice, words),
+            bus=BoardBus(house.bus, practice.id, words),
             agents=now.agents,
             agent_answers_refusals=now.agents.name == "script",
             voice=now.voice,
@@ -848,7 +875,7 @@ async def _beside(stack: AsyncExitStack, task: Callable[..., Coroutine[Any, Any,
     tasks.start_soon(task, *given)
 
 
-def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitable[CallContext]]:
+def _context(house: House, practice: Practice, words: LiveWords) -> Callable[[CallStart], Awaitable[CallContext]]:
     rows, records = house.archive.rows, house.settings.recordings == "on"
     past = Past(house.engine)
 
@@ -858,6 +885,7 @@ def _context(house: House, practice: Practice) -> Callable[[CallStart], Awaitabl
         number = to_e164(start.caller) or ""
         known = await to_thread.run_sync(house.crm.contact_by_phone, number, practice.id) if number else None
         rules = await to_thread.run_sync(rows.rules, practice.id)
+        words.policy = Policy(rules.hide_cards, rules.hide_ids, frozenset({number} if number else ()))
         recorded = records and rules.record
         refused = bool(start.stream) and await to_thread.run_sync(rows.refused, start.call_sid)
         ours = start.direction == OUTBOUND

@@ -190,9 +190,10 @@ class Settings(BaseSettings):
         None, "Folder of the embedded model weights. Empty: `moked/models` in the user's cache.", "the path of a folder"
     )
     max_calls: int = _is(60, "Calls at the same time in one process.", "a number from 1 to 1000", ge=1, le=1000)
-    media_processes: int = _is(
-        1,
-        "Media processes on this host; each uses one core and takes `MAX_CALLS`. 0: one a core.",
+    media_processes: int | None = _is(
+        None,
+        "Media processes on this host, beside one for all else; each uses one core and takes `MAX_CALLS`. 0: one a "
+        "core. Empty: everything in one process.",
         "a number from 0 to 256",
         ge=0,
         le=256,
@@ -290,7 +291,8 @@ class Settings(BaseSettings):
 
     outbound_caller_id: Annotated[str, AfterValidator(_phone)] = _is(
         "",
-        "The number that calls we make come from: one of yours at the carrier. Empty: no calls are made.",
+        "The number that calls we make come from: one of yours at the carrier. Further businesses call from their own. "
+        "Empty: no calls are made.",
         "a telephone number such as +97235551234",
     )
 
@@ -328,6 +330,25 @@ class Settings(BaseSettings):
         "An approved template with one place, for notices to the business's own people over an official interface: "
         "that takes free text only for 24 hours after they wrote. Without it such notices are held back, and say so.",
         "the template's name at Meta, or its ContentSid at Twilio",
+    )
+    whatsapp_templates: ExistingFile = _is(
+        None,
+        "YAML file of the approved templates that people at the desk can send over an official interface to who wrote "
+        "more than a day ago, with their words and places.",
+        _FILE,
+    )
+    whatsapp_voice_replies: Annotated[Literal["off", "voice_to_voice"], _folded("lower")] = _is(
+        "voice_to_voice",
+        "How the agent answers who sent a voice note. `voice_to_voice`: by one, since who speaks often cannot read "
+        "just now; what is to be read (a link, something long), and what no voice can be made for, goes in writing, as "
+        "it does through Twilio. `off`: always in writing.",
+        "off or voice_to_voice",
+    )
+    whatsapp_read_receipts: Annotated[Literal["on", "off"], _folded("lower")] = _is(
+        "on",
+        "Whether who wrote sees that it was read: when the agent answers it, and when somebody opens it at the desk. "
+        "Through Twilio they never do.",
+        "on or off",
     )
     whatsapp_version: str = _is(
         "",

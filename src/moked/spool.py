@@ -198,6 +198,17 @@ def left(folder: Path) -> list[Path]:
     return []
 
 
+def stale(path: Path, sealer: Sealer) -> bool:
+    """What is in the file is sealed with an older key; False where nothing whole is."""
+    head = struct.calcsize(_LENGTH)
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack(_LENGTH, file.read(head))
+            return sealer.renewed(file.read(size), _context(path.stem, 0)) is not None
+    except (FileNotFoundError, struct.error, SealError):
+        return False
+
+
 def age_s(path: Path) -> float:
     """Since it was last written to."""
     try:

@@ -16,7 +16,7 @@ from anyio import to_thread
 from moked.crm import db
 from moked.crm.after import AfterCalls
 from moked.crm.job_store import JobStore
-from moked.crm.outbox import CALLS, LATER
+from moked.crm.outbox import CALLS, LATER, REFUSED
 from moked.jobs import Lane, Step, Work, after_call, engine
 from moked.jobs.engine import Cron
 from moked.jobs.mail import MailNotice
@@ -28,30 +28,37 @@ from moked.settings import Settings
 
 log = logging.getLogger(__name__)
 
-LANES: Final = (Lane(CALLS, at_once=4), Lane(LATER, at_once=1, poll_s=2.0))
+LANES: Final = (Lane(CALLS, at_once=4), Lane(REFUSED, at_once=1), Lane(LATER, at_once=1, poll_s=2.0))
 HOUSEKEEPING: Final = "housekeeping"
 _AGAIN_S: Final = 10.0
 _NIGHTLY: Final = Cron(HOUSEKEEPING, "20 3 * * *")
 
 
 async def start(
-    settings: Settings, stack: AsyncExitStack, *, base_url: Callable[[], str], others: after_call.Parts
+    settings: Settings,
+    stack: AsyncExitStack,
+    *,
+    base_url: Callable[[], str],
+    others: after_call.Parts,
+    spare: Callable[[], bool] = lambda: True,
 ) -> None:
     """Work until `stack` ends; what runs then may finish. `base_url`: how people reach the desk; `others`: what else is
-    done after a call, beside the e-mail to its owners.
+    done after a call, beside the e-mail to its owners; `spare`: this process is not hard pressed by calls.
 
     Nobody waits for it to be ready: calls are served meanwhile, and what they leave waits in the outbox.
     """
     tasks = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(tasks.cancel_scope.cancel)
-    tasks.start_soon(_work, settings, base_url, others)
+    tasks.start_soon(_work, settings, base_url, others, spare)
 
 
-async def _work(settings: Settings, base_url: Callable[[], str], others: after_call.Parts) -> None:
+async def _work(
+    settings: Settings, base_url: Callable[[], str], others: after_call.Parts, spare: Callable[[], bool]
+) -> None:
     while True:
         held = ExitStack()
         try:
-            runner = await to_thread.run_sync(_open, settings, base_url, others, held)
+            runner = await to_thread.run_sync(_open, settings, base_url, others, spare, held)
             await runner.run()
         except Exception as error:  # the engine's tables cannot be made or reached
             log.error("work after calls waits", extra={"error": type(error).__name__}, exc_info=error)
@@ -61,7 +68,13 @@ async def _work(settings: Settings, base_url: Callable[[], str], others: after_c
         await anyio.sleep(_AGAIN_S)
 
 
-def _open(settings: Settings, base_url: Callable[[], str], others: after_call.Parts, stack: ExitStack) -> Runner:
+def _open(
+    settings: Settings,
+    base_url: Callable[[], str],
+    others: after_call.Parts,
+    spare: Callable[[], bool],
+    stack: ExitStack,
+) -> Runner:
     """The rounds of a worker, which stand on what is put into `stack`. In a thread: it waits for the database."""
     connections = db.connect(settings.database)
     stack.callback(connections.dispose)
@@ -88,7 +101,7 @@ def _open(settings: Settings, base_url: Callable[[], str], others: after_call.Pa
         )
     )
     running.schedule([_NIGHTLY])
-    runner = Runner(store, running)
+    runner = Runner(store, running, spare=spare)
     log.info("working", extra={"executor": name})
     return runner
 

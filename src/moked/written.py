@@ -26,12 +26,14 @@ from moked.channels import (
     ChannelCaps,
     ChannelHealth,
     Link,
+    VoiceNote,
     family,
     install,
 )
 from moked.channels.baileys import BaileysChannel, Bridge
 from moked.channels.official import CloudChannel, TwilioChannel, twilio_caps
 from moked.channels.policy import ChannelRules
+from moked.channels.templates import Approved, read_templates
 from moked.crm.inbox import Inbox
 from moked.crm.past import Past
 from moked.crm.sealed import Sealer
@@ -44,6 +46,7 @@ from moked.jobs.messenger import Messenger
 from moked.practice import Practice
 from moked.settings import Settings
 from moked.voice_notes import VoiceNotes
+from moked.voice_replies import VoiceReplies
 from moked.web import MessageParts
 
 log = logging.getLogger(__name__)
@@ -77,7 +80,9 @@ class Conversations:
 
     make: Callable[[Practice], tuple[Sequence[Channel], Messenger]]
     notes: VoiceNotes
+    replies: VoiceReplies
     chat: Chat | None
+    practices: Mapping[int, Practice]
     messengers: dict[int, Messenger] = field(default_factory=dict)
     lines: dict[str, Carrier] = field(default_factory=dict)
     _tasks: TaskGroup | None = None
@@ -96,6 +101,7 @@ class Conversations:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self.notes.run)
+                tasks.start_soon(self.replies.run)
                 for messenger in self.messengers.values():
                     tasks.start_soon(messenger.run)
         finally:
@@ -103,6 +109,11 @@ class Conversations:
             if self.chat is not None:
                 with anyio.CancelScope(shield=True):
                     await self.chat.close()
+
+    async def speak(self, business_id: int, text: str) -> VoiceNote | None:
+        """A business's words as a voice note; None where they are to be read."""
+        practice = self.practices.get(business_id)
+        return await self.replies.note(practice, text) if practice is not None else None
 
     def nudge(self, business_id: int) -> None:
         if (messenger := self.messengers.get(business_id)) is not None:
@@ -138,9 +149,11 @@ def build(
             past=past.of_contact,
             tell=teller(bus, practice.id, CHANGED),
             unsaid=partial(_unsaid, practice),
+            speak=partial(made.speak, practice.id) if settings.whatsapp_voice_replies == "voice_to_voice" else None,
+            receipts=settings.whatsapp_read_receipts == "on",
         )
 
-    made = Conversations(make, notes, chat)
+    made = Conversations(make, notes, VoiceReplies(settings), chat, practices)
     for practice in practices.values():
         made.add(practice)
     return made
@@ -172,6 +185,13 @@ def caps(settings: Settings) -> dict[str, ChannelCaps]:
     if settings.sms == "twilio":
         found[SMS] = twilio_caps(TWILIO_SMS)
     return found
+
+
+def templates(settings: Settings) -> tuple[Approved, ...]:
+    """What may be sent over an official interface when it is too late for free text. Raises `ProfileError`."""
+    if settings.whatsapp_templates is None or settings.whatsapp not in ("cloud", "twilio"):
+        return ()
+    return read_templates(settings.whatsapp_templates)
 
 
 def _channels(settings: Settings, store: WhatsAppStore, *, first: bool) -> list[Channel]:

@@ -16,6 +16,8 @@ from moked import asgi
 from moked.board import BoardBus, topic
 from moked.bus import MemoryBus
 from moked.crm import db, passwords
+from moked.crm.live_words import LiveWords
+from moked.crm.redaction import Policy
 from tests.serving import serving
 from tests.web.desk_office import DeskOffice, chatter, furnish
 
@@ -68,7 +70,7 @@ def site(chromium, tmp_path, monkeypatch):
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving(app)) as url:
         office.base = url
         found = Site(office, url, chromium)
-        calls = BoardBus(bus, office.business)
+        calls = BoardBus(bus, office.business, LiveWords(Policy()))
         office.inbox_desk._changed = lambda business, conversation: portal.call(
             bus.publish, topic(business), "inbox.changed", {"conversation": conversation}
         )

@@ -36,6 +36,7 @@ class Linked:
             media_hosts=(server.host,),
             pace=0.02,
             keep_alive_ms=200,
+            environment={"NODE_EXTRA_CA_CERTS": str(server.secure[0])} if server.secure else {},
         )
         self.channel = self.another()
         self.got, self.reports, self.states = [], [], []

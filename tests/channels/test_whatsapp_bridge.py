@@ -1,12 +1,16 @@
 """The bridge program with unmodified Baileys, against a WhatsApp server on the real Noise and Signal wire."""
 
 import sqlite3
+from dataclasses import replace
 
 import anyio
+import numpy as np
 import pytest
 from anyio import to_thread
 
-from moked.channels import Address, Kind, Link, MessageState, Outbound
+from moked import audio
+from moked.channels import Address, Kind, Link, MessageState, Outbound, VoiceNote
+from moked.recordings import to_ogg_opus
 from tests.channels.linked import Linked, until
 
 RUTI = "972502345678"
@@ -114,11 +118,43 @@ async def test_an_unlinked_device_must_be_paired_again(linked, whatsapp):
         await linked.is_(Link.OPEN)
 
 
-async def test_a_code_to_type_is_given_for_a_number(linked):
+async def test_it_pairs_by_a_code_that_is_typed_on_the_phone(linked, whatsapp):
     async with linked.running(pair=False):
         linked.order(pair_phone="+972501111111")
         await until(lambda: linked.channel.health().code)
-        assert len(linked.channel.health().code) == 8
+        code = linked.channel.health().code
+        assert len(code) == 8
+        await until(lambda: whatsapp.state()["asked"] == "972501111111@s.whatsapp.net")
+        wrong = code[:-1] + ("A" if code[-1] != "A" else "B")
+        assert not await to_thread.run_sync(whatsapp.type, wrong)
+        assert linked.state is Link.PAIRING
+        assert await to_thread.run_sync(whatsapp.type, code)
+        await linked.is_(Link.OPEN)
+        assert linked.channel.health().account == "972501111111"
+        whatsapp.say(RUTI, "שלום")
+        await until(lambda: linked.got)
+        assert (await linked.channel.send(out("שלום גם לך"))).state is MessageState.SENT
+        assert whatsapp.got(RUTI) == ["שלום גם לך"]
+
+
+async def test_an_answer_is_heard_and_where_its_sound_cannot_be_left_it_is_read(linked, whatsapp):
+    spoken = (np.sin(np.arange(8000) * (2 * np.pi * 300 / 8000)) * 0.3).astype(np.float32)
+    note = VoiceNote(to_ogg_opus(audio.from_float(spoken)), 1000, bytes([50] * 64))
+    async with linked.running():
+        result = await linked.channel.send(replace(out("מתי נוח?"), voice=note))
+        assert (result.state, result.voice) == (MessageState.SENT, True)
+        (heard,) = whatsapp.heard(RUTI)
+        assert heard == {
+            "sound": note.sound,
+            "ptt": True,
+            "seconds": 1,
+            "mimetype": "audio/ogg; codecs=opus",
+            "shape": [50] * 64,
+        }
+        whatsapp.fault(media=["500", "500", "500"])
+        result = await linked.channel.send(replace(out("ואיפה?", 2), voice=note))
+        assert (result.state, result.voice) == (MessageState.SENT, False)
+        assert whatsapp.got(RUTI) == ["", "ואיפה?"]
 
 
 async def test_codes_nobody_scanned_end(linked, whatsapp):

@@ -1,6 +1,9 @@
 """A WhatsApp server to test against, and the bridge installed once for all tests that use it."""
 
+import base64
+import datetime
 import hashlib
+import ipaddress
 import json
 import os
 import shutil
@@ -10,6 +13,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from moked.channels import install
 
@@ -34,15 +41,41 @@ def installed_bridge() -> Path:
     return kept
 
 
-class WhatsAppServer:
-    """`emulators/whatsapp/server.mjs` in a process of its own; it uses Baileys' own wire code, as installed."""
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """Of 127.0.0.1, and its key, as files: media is left over https alone."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "media of the emulator")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "media.crt", folder / "media.key"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8
+    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    return paths
 
-    def __init__(self, bridge: Path):
+
+class WhatsAppServer:
+    """`emulators/whatsapp/server.mjs` in a process of its own; it uses Baileys' own wire code, as installed. With
+    `secure`, the files of `certificate`, devices can leave media there."""
+
+    def __init__(self, bridge: Path, secure: tuple[Path, Path] | None = None):
+        self.secure = secure
         folder = bridge / "emulator"
         folder.mkdir(exist_ok=True)
         for path in SERVER.glob("*.mjs"):
             shutil.copyfile(path, folder / path.name)
-        self.process = subprocess.Popen(["node", folder / "server.mjs"], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(["node", folder / "server.mjs", *(secure or ())], stdout=subprocess.PIPE)
         self.port = json.loads(self.process.stdout.readline())["port"]
         self.http = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
 
@@ -62,6 +95,10 @@ class WhatsAppServer:
     def scan(self, qr):
         self.post("/scan", qr=qr, pn=PN, lid=LID)
 
+    def type(self, code):
+        """Whether it was the right one."""
+        return self.post("/type", code=code, pn=PN, lid=LID)["linked"]
+
     def say(self, pn, text="", **more):
         return self.post("/say", pn=pn, **({"text": text} if text else {}), **more)["id"]
 
@@ -74,6 +111,11 @@ class WhatsAppServer:
     def got(self, pn):
         """Texts that person has on their phone, in order, each message once."""
         return [each["text"] for each in self.state()["got"].get(pn, [])]
+
+    def heard(self, pn):
+        """Voice notes that person has, as their phone has them."""
+        notes = [each["voice"] for each in self.state()["got"].get(pn, []) if "voice" in each]
+        return [{**note, "sound": base64.b64decode(note["sound"])} for note in notes]
 
     def close(self):
         self.http.close()

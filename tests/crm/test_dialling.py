@@ -15,7 +15,7 @@ from moked.crm.tables_policy import Campaign, CampaignState, Dial, DialKind, Dia
 from moked.records import CallEnd, CallStart, LeadDraft, Outcome
 
 NOW = datetime(2026, 11, 22, 10, 30, tzinfo=UTC)  # a Sunday
-ME = "+972521119999"
+ME, OURS = "+972521119999", "+97235551234"
 
 
 class Office:
@@ -23,7 +23,7 @@ class Office:
         self.now, self.engine = NOW, engine
         self.crm = Crm(engine, clock=lambda: self.now)
         self.business = self.crm.ensure_business("מזגנים בצפון")
-        self.book = Dialling(engine, self.business, clock=lambda: self.now)
+        self.book = Dialling(engine, [self.business], default=OURS, clock=lambda: self.now)
 
     def writing(self):
         return Session(self.engine, expire_on_commit=False)
@@ -65,9 +65,12 @@ class Office:
         with self.writing() as session:
             return session.get(Campaign, campaign_id)
 
+    def claim(self, free, most=50):
+        return self.book.claim(self.business, free, most)
+
     def attempt(self, status, free=100):
         """Place what may be placed, and let each attempt end so."""
-        placed = self.book.claim(free)
+        placed = self.claim(free)
         for one in placed:
             sid = f"CA{one.dial_id}-{self.dial(one.dial_id).attempts}"
             self.book.placed(one.dial_id, sid)
@@ -93,19 +96,19 @@ def office(engine):
 
 def test_a_call_is_placed_once_and_a_talk_ends_it(office):
     dial_id = office.add()
-    assert not office.book.idle()
-    (one,) = office.book.claim(10)
-    assert one == Placement(dial_id, office.number(0))
-    assert office.book.claim(10) == []
+    assert office.book.turns() == [office.business]
+    (one,) = office.claim(10)
+    assert one == Placement(dial_id, office.number(0), OURS)
+    assert office.claim(10) == []
     left = office.talk(one, draft=LeadDraft(need="טיפול"))
     dial = office.dial(dial_id)
     assert (dial.state, dial.result, dial.lead_id) == (DialState.DONE, DialResult.ANSWERED, left.lead_id)
-    assert office.book.idle()
+    assert office.book.turns() == []
 
 
 def test_a_talk_that_taught_nothing_makes_no_lead(office):
     office.add()
-    (one,) = office.book.claim(10)
+    (one,) = office.claim(10)
     assert office.talk(one).lead_id is None
 
 
@@ -116,7 +119,7 @@ def test_the_night_waits_and_who_refused_is_not_called(office):
             session, business_id=office.business, number=office.number(1), reason="opt_out", source="x", now=NOW
         )
     office.now = NOW + timedelta(hours=12)
-    assert office.book.claim(10) == []
+    assert office.claim(10) == []
     assert (office.dial(waits).due_at, office.dial(waits).reasons) == (
         datetime(2026, 11, 23, 6, 0, tzinfo=UTC), ["quiet_hours"],
     )  # fmt: skip
@@ -126,7 +129,7 @@ def test_the_night_waits_and_who_refused_is_not_called(office):
 def test_a_person_may_click_at_any_hour_and_needs_no_place(office):
     office.now = NOW + timedelta(hours=12)
     dial_id = office.add(kind=DialKind.CLICK, ring_first=ME)
-    (one,) = office.book.claim(0)
+    (one,) = office.claim(0)
     assert (one.dial_id, one.ring_first) == (dial_id, ME)
     office.book.placed(dial_id, "CA1")
     assert office.book.answered(dial_id, "CA1").number == office.number(0)
@@ -146,16 +149,16 @@ def test_who_was_not_reached_is_tried_again_and_then_let_be(office, status, resu
     office.now += timedelta(hours=1)
     assert len(office.attempt(status)) == 1
     assert (office.dial(dial_id).state, office.dial(dial_id).result.value) == (DialState.DONE, result)
-    office.book.claim(10)
+    office.claim(10)
     assert office.state(campaign).state is CampaignState.DONE
 
 
 def test_pace_parallel_calls_and_places_hold(office):
     office.campaign(8, per_minute=3, max_parallel=2)
-    assert len(office.book.claim(100)) == 2  # at a time
-    assert office.book.claim(100) == []
+    assert len(office.claim(100)) == 2  # at a time
+    assert office.claim(100) == []
     office.now += timedelta(minutes=3)  # of which nothing was heard: they never rang
-    assert len(office.book.claim(2)) == 1  # the last place is for who calls in
+    assert len(office.claim(2)) == 1  # the last place is for who calls in
     for dial_id in (1, 2, 3):
         office.book.not_placed(dial_id)
 
@@ -163,11 +166,11 @@ def test_pace_parallel_calls_and_places_hold(office):
 def test_the_breaker_stops_a_campaign_whose_line_fails(office):
     campaign, _ = office.campaign(8, per_minute=60)
     office.attempt("failed")
-    assert office.book.claim(100) == []
+    assert office.claim(100) == []
     state = office.state(campaign)
     assert (state.state, state.stopped_why) == (CampaignState.PAUSED, "failures")
     office.now += timedelta(hours=2)
-    assert office.book.claim(100) == []
+    assert office.claim(100) == []
 
 
 def test_an_advertisement_is_not_made_without_consent_and_registry(office):
@@ -179,21 +182,21 @@ def test_an_advertisement_is_not_made_without_consent_and_registry(office):
                 purpose=Purpose.MARKETING, channel="voice", how="person", now=NOW - timedelta(days=1),
             )  # fmt: skip
         consents.record_checks(session, office.business, {office.number(2): False}, source="f", checked_at=NOW, now=NOW)
-    assert [one.dial_id for one in office.book.claim(10)] == [checked]
+    assert [one.dial_id for one in office.claim(10)] == [checked]
     assert office.dial(bare).reasons == ["no_consent", "dnc_unchecked"]
     assert office.dial(agreed).reasons == ["dnc_unchecked"]
 
 
 def test_a_service_campaign_nobody_looked_at_waits_for_a_person(office):
     campaign, (dial_id,) = office.campaign(1, approved="")
-    assert office.book.claim(10) == []
+    assert office.claim(10) == []
     assert office.dial(dial_id).state is DialState.APPROVAL
     assert office.state(campaign).state is CampaignState.RUNNING
 
 
 def test_a_machine_is_hung_up_on(office):
     dial_id = office.add()
-    (one,) = office.book.claim(10)
+    (one,) = office.claim(10)
     office.book.placed(one.dial_id, "CA1")
     assert not office.book.machine(dial_id, "CA1")  # nobody has picked up
     office.book.answered(dial_id, "CA1")
@@ -208,7 +211,7 @@ def test_a_machine_is_hung_up_on(office):
 )
 def test_what_the_agent_heard_counts(office, detail, result):
     dial_id = office.add()
-    (one,) = office.book.claim(10)
+    (one,) = office.claim(10)
     office.talk(one, detail)
     assert office.dial(dial_id).result is result
 
@@ -221,14 +224,14 @@ def test_a_promised_call_is_made_at_its_hour_where_the_business_wants_it(office,
     draft = LeadDraft(name="רותי", need="המזגן מטפטף", best_time="היום בשתיים וחצי", callback_at=at)
     office.crm.finish_call(CallEnd("CA1", Outcome.COMPLETED, "agent_hangup", 60_000, draft))
     office.now = at
-    assert office.book.promise() == 0
+    assert office.book.promise(office.business) == 0
     with office.writing() as session, session.begin():
         consents.settings_of(session, office.business, NOW).agent_calls_back = True
     office.now = at - timedelta(minutes=1)
-    assert office.book.promise() == 0
+    assert office.book.promise(office.business) == 0
     office.now = at
-    assert (office.book.promise(), office.book.promise()) == (1, 0)
-    (one,) = office.book.claim(10)
+    assert (office.book.promise(office.business), office.book.promise(office.business)) == (1, 0)
+    (one,) = office.claim(10)
     dial = office.dial(one.dial_id)
     assert (dial.number, dial.agreed_for, dial.reasons) == (office.number(7), at, ["asked", "agreed"])
     errand = office.book.answered(one.dial_id, "CA9")
@@ -241,13 +244,13 @@ def test_a_promised_call_is_made_at_its_hour_where_the_business_wants_it(office,
         task = session.scalars(select(Task)).one()
         assert task.done_at == (None if told else office.now)  # what they told now is the next thing to do
         assert told in task.note
-    assert office.book.promise() == 0
+    assert office.book.promise(office.business) == 0
 
 
 def test_a_lost_attempt_counts_and_comes_again(office):
     dial_id = office.add()
-    office.book.claim(10)
+    office.claim(10)
     office.now += timedelta(minutes=3)
-    office.book.claim(10)
+    office.claim(10)
     dial = office.dial(dial_id)
     assert (dial.state, dial.result, dial.attempts) == (DialState.WAITING, DialResult.FAILED, 1)

@@ -117,7 +117,8 @@ class Office:
         self.now, self.engine = NOW, engine
         self.crm = Crm(engine, clock=lambda: self.now)
         self.business = self.crm.ensure_business("מזגנים בצפון")
-        self.ups = FollowUps(engine, base_url=lambda: "https://desk", about={1: "חולון"}.get, clock=lambda: self.now)
+        about = {self.business: "חולון"}.get
+        self.ups = FollowUps(engine, base_url=lambda: "https://desk", about=about, clock=lambda: self.now)
 
     def call(self, sid="CA1", *, extra=None, words="המזגן מטפטף", outcome=Outcome.COMPLETED, **start):
         self.crm.open_call(CallStart(sid, "AC1", PHONE, "+97235551234", **start), self.business)

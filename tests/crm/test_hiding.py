@@ -1,5 +1,6 @@
 """Numbers that must not be kept are hidden as they are written down: words, drafts, notes, and the sound."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -63,6 +64,64 @@ def test_a_card_over_three_turns_leaves_no_digit_anywhere(crm, engine, tmp_path)
     assert (1, 30_500, 39_500) in silences
     if engine.dialect.name == "postgresql":
         assert found([CARD, spoken(CARD[:6]), spoken(CARD[6:])], tmp_path, engine) == []
+
+
+def timed(number, text, times=(), *, end=None):
+    return replace(turn(number, text, end=end), word_times=tuple(times))
+
+
+def silences_of(crm, engine):
+    return Recordings(engine, SEALER).find(crm.business, "CA1").silences
+
+
+def test_only_the_words_of_a_number_fall_silent_where_their_times_are_known(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    times = [(10_000, 10_300), (10_400, 10_700), (10_900, 14_000), (14_200, 14_500)]
+    crm.add_turn("CA1", timed(1, "שלום"))
+    crm.add_turn("CA1", timed(2, f"הכרטיס שלי {CARD} תודה", times))
+    assert silences_of(crm, engine) == ((0, 10_500, 14_400),)
+
+
+def test_times_that_come_with_a_later_version_cut_the_silence_to_the_number(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    crm.add_turn("CA1", timed(1, "שלום"))
+    crm.add_turn("CA1", timed(2, f"הכרטיס שלי {CARD} תודה"))  # on a guess
+    assert silences_of(crm, engine) == ((0, 9000, 19_500),)
+    times = [(10_000, 10_300), (10_400, 10_700), (10_900, 14_000), (14_200, 14_500)]
+    crm.add_turn("CA1", timed(2, f"הכרטיס שלי, {CARD} תודה", times, end=29_500))
+    assert silences_of(crm, engine) == ((0, 10_500, 14_400),)
+    crm.add_turn("CA1", timed(2, f"הכרטיס שלי, {CARD} תודה", end=29_600))  # without them: known already
+    assert silences_of(crm, engine) == ((0, 10_500, 14_400),)
+    assert [one.caller_text for one in rows(engine, Turn) if one.number == 2] == ["הכרטיס שלי [כרטיס] תודה"]
+
+
+def test_times_outside_of_the_turn_are_not_believed(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    crm.add_turn("CA1", timed(1, f"הכרטיס {CARD}", [(1000, 1500), (2000, 60_000)]))
+    assert silences_of(crm, engine) == ((0, 0, 9500),)
+
+
+def test_a_number_over_two_turns_falls_silent_word_by_word(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    crm.add_turn("CA1", timed(1, f"הכרטיס {CARD[:8]}", [(1000, 1500), (2000, 5000)]))
+    crm.add_turn("CA1", timed(2, f"{CARD[8:]} תודה", [(11_000, 14_000), (15_000, 15_400)]))
+    assert silences_of(crm, engine) == ((0, 1500, 9500), (0, 9000, 15_000))
+
+
+def test_a_number_that_is_typed_is_hidden_too_and_its_turn_falls_silent(crm, engine):
+    Recordings(engine, SEALER).begin("CA1", 0, 0)
+    crm.add_turn("CA1", timed(1, "שלום"))
+    crm.add_turn("CA1", replace(turn(2, "", "מה מספר תעודת הזהות?"), dtmf=""))
+    crm.add_turn("CA1", replace(turn(3, "הנה", "תודה"), dtmf=f"{ID}#", word_times=((30_000, 30_300),)))
+    crm.add_turn("CA1", replace(turn(3, "הנה", "תודה", end=39_500), dtmf=f"{ID}#"))
+    crm.add_turn("CA1", replace(turn(4, "", "בסדר"), dtmf="0502345678#"))
+    assert [one.dtmf for one in rows(engine, Turn)] == ["", "", "[ת״ז]#", "0502345678#"]
+    assert silences_of(crm, engine) == ((0, 19_000, 29_500),)
+
+
+def test_words_without_a_number_leave_no_times(crm, engine):
+    crm.add_turn("CA1", timed(1, "שלום לכם", [(0, 1), (2, 3)]))
+    assert rows(engine, Turn.word_times) == [[]]
 
 
 def test_the_lead_and_what_people_write_are_clean_and_the_number_stays(crm, engine):

@@ -1,5 +1,6 @@
 """Written conversations on record, on both databases."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from moked.channels import BAILEYS, LID, NOT_CONNECTED, PHONE, Address, Inbound, Kind, MessageState, Report, SendResult
 from moked.channels.baileys import BaileysChannel
-from moked.channels.policy import ChannelRules
-from moked.channels.wishes import OPT_OUT, YES
-from moked.crm import people, sending
+from moked.channels.policy import ChannelRules, Purpose, Standing, standing
+from moked.channels.wishes import ADVERTISEMENTS, OPT_OUT, YES
+from moked.crm import consents, people, sending
+from moked.crm.audit import Actor
 from moked.crm.desk import Desk
 from moked.crm.inbound import REMOVED
 from moked.crm.inbox import TALK_ENDS, Inbox, write
@@ -18,10 +20,11 @@ from moked.crm.inbox_desk import InboxDesk
 from moked.crm.leads import Stage
 from moked.crm.models import Contact, Lead, Task
 from moked.crm.past import CALL, CHAT, Past
+from moked.crm.permissions import UserRole
 from moked.crm.sending import BEHIND, Outbox
 from moked.crm.service import Crm
 from moked.crm.tables_crm import ChannelIdentity, ContactMerge
-from moked.crm.tables_policy import ChannelSeen, OutboundMessage, Reply, Suppression
+from moked.crm.tables_policy import ChannelSeen, ConsentRow, OutboundMessage, Reply, Suppression
 from moked.crm.tables_whatsapp import Conversation, Message
 from moked.records import CallEnd, CallStart, FieldSource, LeadDraft, Outcome, TurnRecord
 
@@ -285,6 +288,7 @@ def test_who_tells_the_agent_to_leave_them_alone_is_left_alone(room):
     assert [one.out.text for one in room.claim()] == [REMOVED]
     assert [row.text for row in room.rows(OutboundMessage)] == [REMOVED]
     assert len(room.rows(Suppression)) == 1
+    assert [row.text for row in room.rows(ConsentRow)] == ["די, לא מעוניין שתפנו אליי"]
 
 
 def test_words_of_removal_in_a_voice_note_hold_when_they_are_written_down(room):
@@ -293,6 +297,57 @@ def test_words_of_removal_in_a_voice_note_hold_when_they_are_written_down(room):
     room.later(seconds=5)
     assert room.waiting() == []
     assert [one.out.text for one in room.claim()] == [REMOVED]
+
+
+def test_who_agrees_to_advertisements_in_writing_is_on_the_ledger_with_the_message(room):
+    room.comes("כמה עולה טכנאי?")
+    room.comes("כן, אפשר לשלוח לי מבצעים", id="3AF0")
+    room.comes("כן, אפשר לשלוח לי מבצעים", id="3AF0")
+    (row,) = room.rows(ConsentRow)
+    assert (row.purpose, row.channel, row.how, row.given_at) == (Purpose.MARKETING, "whatsapp", "message", NOW)
+    assert (row.message_key, row.message_channel, row.message_at) == ("3AF0", "whatsapp", NOW)
+    assert (row.text, row.message_digest) == (
+        "כן, אפשר לשלוח לי מבצעים", hashlib.sha256("כן, אפשר לשלוח לי מבצעים".encode()).hexdigest(),
+    )  # fmt: skip
+    room.later(minutes=1)
+    room.comes("הסר", id="3AF1")
+    given, refused = room.rows(ConsentRow)
+    assert (given.revoked_at, refused.message_key, refused.text) == (room.now, "3AF1", "הסר")
+
+
+def test_a_consent_that_was_written_before_a_refusal_and_comes_late_changes_nothing(room):
+    room.comes("הסר")
+    written = room.now - timedelta(hours=1)
+    room.inbox.receive(room.business, Inbound(BAILEYS, "972501111111", "3B1", RUTI, written, text="מאשר לקבל דיוור"))
+    (late,) = [row for row in room.rows(ConsentRow) if row.given_at]
+    assert late.given_at == written
+    assert len(room.rows(Suppression)) == 1
+    with Session(room.engine) as session:
+        stands = standing(consents.ledger(session, room.rows(Contact)[0].id), Purpose.MARKETING, "whatsapp", room.now)
+    assert stands is Standing.REVOKED
+
+
+def test_a_voice_note_agrees_to_no_advertisements(room):
+    room.comes("", kind=Kind.VOICE, raw="cmF3")
+    room.inbox.heard(room.business, room.inbox.unheard(room.business)[0].message_id, "אני מאשר לקבל דיוור")
+    assert room.rows(ConsentRow) == []
+
+
+def test_a_yes_to_the_agents_question_is_written_down_once_with_question_and_message(room):
+    room.comes("המזגן מטפטף")
+    room.answered("רשמתי. לשלוח גם מבצעים בוואטסאפ?")
+    room.comes("כן", id="3AF2")
+    room.later(seconds=5)
+    name = ADVERTISEMENTS["whatsapp"]
+    agreed = LeadDraft(extra={name: YES}, sources={f"extra.{name}": FieldSource(2, "כן", 1.0)})
+    assert room.inbox.answered(room.waiting()[0], ["תודה"], {"state": 1, "turns": 2}, agreed)
+    room.comes("להתראות")
+    room.later(seconds=5)
+    assert room.inbox.answered(room.waiting()[0], ["להתראות"], {"state": 1, "turns": 3}, agreed)
+    (row,) = room.rows(ConsentRow)
+    assert (row.purpose, row.message_key, row.text) == (
+        Purpose.MARKETING, "3AF2", "כן ← לשלוח גם מבצעים בוואטסאפ?",
+    )  # fmt: skip
 
 
 def test_outside_the_free_window_an_answer_is_blocked_with_its_reason(room):
@@ -379,3 +434,20 @@ def test_a_business_sends_by_its_own_account(room):
     room.answered("עוד אחת")
     assert room.outbox.strand(lines) == 1
     assert room.rows(OutboundMessage)[1].reason == "no_channel"
+
+
+def test_what_a_person_reads_at_the_desk_is_told_once_and_the_rest_is_not(room):
+    actor = Actor(0, room.business, "דנה", "d@example.com", UserRole.OWNER, 1)
+    talk = room.comes("אחת", id="3A1").conversation_id
+    room.comes("שתיים", id="3A2")
+    assert room.inbox.unshown(room.business, ("whatsapp",)) == []
+    InboxDesk(room.engine, clock=lambda: room.now).seen(actor, talk)
+    room.comes("שלוש", id="3A3")
+    (one,) = room.inbox.unshown(room.business, ("whatsapp",))
+    assert (one.provider_ids, one.address, one.channel) == (("3A1", "3A2"), RUTI, "whatsapp")
+    assert room.inbox.unshown(room.business, ("sms",)) == []
+    room.inbox.shown(one)
+    assert room.inbox.unshown(room.business, ("whatsapp",)) == []
+    room.inbox.read(room.business, talk, room.rows(Message)[-1].id)
+    room.later(days=8)
+    assert [one.provider_ids for one in room.inbox.unshown(room.business, ("whatsapp",))] == [()]  # too old to be told

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import ChannelCaps, MessageState, SendResult
+from moked.channels import MEDIA_REFUSED, ChannelCaps, MessageState, SendResult
 from moked.channels.policy import ANY, Purpose, Verdict
 from moked.crm import consents, sending
 from moked.crm.audit import Actor
@@ -213,6 +213,18 @@ def test_a_sender_that_died_sends_again_only_where_the_channel_knows_the_key(off
     assert office.row(queued).state is state
 
 
+def test_what_waits_for_its_turn_in_a_long_batch_is_not_lost(office):
+    caps = {"sms": ChannelCaps(idempotent=False)}
+    first, second = office.queue("a", asked_at=NOW), office.queue("b", asked_at=NOW)
+    office.claim(caps=caps)
+    sending.settle(office.session, first.id, SendResult(MessageState.SENT, "SM1"), NOW)
+    soon = NOW + timedelta(minutes=1)
+    assert sending.hold(office.session, [first.id, second.id], soon) == {second.id}
+    assert sending.recover(office.session, caps, NOW + timedelta(minutes=3)) == 0
+    assert sending.recover(office.session, caps, NOW + timedelta(minutes=4)) == 1
+    assert sending.hold(office.session, [second.id], soon) == set()
+
+
 def test_a_person_approves_or_refuses(office):
     by = office.manager()
     first, second = office.queue("a"), office.queue("b")
@@ -266,3 +278,50 @@ def test_two_senders_never_claim_the_same_message(engine):
     with Session(engine) as session:
         left = session.scalars(select(OutboundMessage.id).where(OutboundMessage.state == MessageState.QUEUED)).all()
     assert len(claimed) + len(left) == 30
+
+
+def test_a_voice_note_is_one_until_it_went_as_words(office):
+    queued = office.queue(asked_at=NOW, voice=True)
+    assert office.claim()[0].voice
+    sending.settle(office.session, queued.id, SendResult(MessageState.SENT, "SM1"), NOW)
+    assert not office.row(queued).voice
+    other = office.queue("k2", asked_at=NOW, voice=True)
+    office.claim()
+    sending.settle(office.session, other.id, SendResult(MessageState.SENT, "SM2", voice=True), NOW)
+    assert office.row(other).voice
+
+
+def test_a_voice_note_whose_sender_died_is_one_still_under_the_same_id(office):
+    office.queue(asked_at=NOW, voice=True)
+    caps = {"sms": ChannelCaps(idempotent=True)}
+    (first,) = office.claim(caps=caps)
+    later = NOW + timedelta(minutes=5)
+    assert sending.recover(office.session, caps, later) == 1
+    (again,) = office.claim(later, caps)
+    assert (again.out.key, again.voice) == (first.out.key, True)
+
+
+def test_a_sound_that_is_tried_twice_in_vain_goes_as_words(office):
+    office.queue(asked_at=NOW, voice=True)
+    now, tried = NOW, []
+    for _ in range(3):
+        (claimed,) = office.claim(now)
+        tried.append(claimed.voice)
+        sending.settle(office.session, claimed.id, SendResult(MessageState.QUEUED, error="timeout"), now)
+        now += timedelta(minutes=5)
+    assert tried == [True, True, False]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_sound_the_carrier_cannot_use_goes_again_as_words(office, late):
+    queued = office.queue(asked_at=NOW, voice=True)
+    office.claim()
+    if late:
+        sending.settle(office.session, queued.id, SendResult(MessageState.SENT, "w1", voice=True), NOW)
+        sending.reported(office.session, office.business, "w1", MessageState.FAILED, NOW, MEDIA_REFUSED)
+    else:
+        sending.settle(office.session, queued.id, SendResult(MessageState.FAILED, error=MEDIA_REFUSED), NOW)
+    (claimed,) = office.claim()
+    assert (claimed.voice, claimed.out.text) == (False, "הפרטים שביקשת")
+    sending.settle(office.session, queued.id, SendResult(MessageState.FAILED, error=MEDIA_REFUSED), NOW)
+    assert office.row(queued).state is MessageState.FAILED

@@ -14,6 +14,7 @@ from moked.crm.leads import IllegalMove, NoLead, Origin, Stage
 from moked.crm.models import Call, CallEvent, CallSnapshot, Contact, Lead, StreamTicket, Task, Turn
 from moked.crm.places import NodeReport
 from moked.crm.service import Crm, NextStep, Step
+from moked.crm.tables_jobs import Job
 from moked.crm.tickets import TicketReason, TicketRefusal
 from moked.records import (
     CallEnd,
@@ -326,12 +327,36 @@ def test_a_refused_call_is_a_lead_with_a_callback_and_stays_refused(crm, busines
         reception = crm.receive_call(start(), business, refuse="draining")
         assert (reception.ticket, reception.refusal) == ("", "draining")
     assert crm.receive_call(start(), business).refusal == "draining"
+    assert rows(engine, Lead) == []  # whoever is refused costs little at the webhook: the work after the call makes it
+    for _ in range(2):
+        crm.settle_refused("CA1")
     (lead,) = rows(engine, Lead)
     (task,) = rows(engine, Task)
     assert (lead.origin, lead.phone, lead.summary) == (Origin.REFUSED, DANA, leads.WAS_REFUSED)
     assert (task.note, task.due_at) == (leads.WAS_REFUSED, clock() + timedelta(hours=1))
     crm.receive_call(start("CA2", "anonymous"), business, refuse="overload")
+    crm.settle_refused("CA2")
     assert rows(engine, Call)[1].lead_missing_reason is NoLead.REFUSED_OVERLOAD
+    crm.settle_refused("CA3")  # nobody knows it: no error
+
+
+def test_the_lead_of_a_refused_call_waits_for_its_keys_or_its_end(crm, business, engine, clock):
+    began = clock()
+    for number in range(3):
+        crm.receive_call(start(f"CA{number}"), business, refuse="overload")
+    assert [(job.lane, job.due_at - began) for job in rows(engine, Job)] == [("refused", timedelta(seconds=30))] * 3
+    clock.forward(seconds=9)
+    crm.request_callback("CA1", DANA, key="1 " + DANA)
+    crm.call_status("CA2", "ringing", {}, key="ringing")
+    crm.call_status("CA2", "completed", {}, key="completed")
+    due = {job.key: job.due_at - began for job in rows(engine, Job)}
+    assert due == {f"call:CA{number}": timedelta(seconds=seconds) for number, seconds in enumerate((30, 9, 9))}
+    crm.settle_refused("CA1")
+    assert rows(engine, Lead)[0].summary.startswith(leads.WAS_REFUSED + " ")  # with where they want to be called
+    crm.request_callback("CA1", "+972521111111", key="2 +972521111111")  # later than the lead: it is told at once
+    assert rows(engine, Lead)[0].phone == "+972521111111"
+    crm.call_status("CA1", "completed", {}, key="completed")
+    assert len(rows(engine, Lead)) == 1
 
 
 # ---- breaking

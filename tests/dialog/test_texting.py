@@ -11,7 +11,7 @@ from moked.dialog import CallContext, Entry, Speaker
 from moked.dialog.business import load_business
 from moked.dialog.published import packaged_prompt, system_prompt, written_prompt
 from moked.dialog.script import ScriptAgents
-from moked.dialog.texting import in_writing, is_hello, pieces, without_question, write
+from moked.dialog.texting import aloud, in_writing, is_hello, pieces, without_question, write
 
 BUSINESS = load_business(None)
 
@@ -97,3 +97,25 @@ def test_an_owners_own_prompt_holds_in_writing_too():
     assert own.startswith("מדברים כאן רק על מזגנים. {facts}")
     assert "בכתב ולא בטלפון" in own
     assert own.count("{facts}") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("אפשר לשלוח טכנאי:\n• היום אחרי 16:00\n• מחר בבוקר\nמה מתאים?",
+         "אפשר לשלוח טכנאי: היום אחרי 16:00. מחר בבוקר. מה מתאים?"),
+        ("1. קר\n2. חם\n", "קר. חם."),
+        ("המספר 050-2345678, נכון?", "המספר 050-2345678, נכון?"),
+        ("הכתובת: רחוב הרצל 3.5 ק״מ מכאן", "הכתובת: רחוב הרצל 3.5 ק״מ מכאן."),
+    ],
+)  # fmt: skip
+def test_a_message_that_is_heard_is_sentences(text, said):
+    assert aloud(text) == said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ok", "👍", "הטופס כאן: https://example.com/f", "כתבו אל dana@example.com", "האתר oren.co.il", "מילה " * 200],
+)
+def test_what_is_to_be_read_is_not_said(text):
+    assert aloud(text) == ""

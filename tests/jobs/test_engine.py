@@ -7,6 +7,7 @@ from dbos import DBOS
 from sqlalchemy import text
 
 from moked.crm.job_store import JobStore
+from moked.crm.outbox import CALLS, LATER
 from moked.crm.tables_jobs import JobState
 from moked.errors import Failure, ProviderError
 from moked.jobs import Lane, Patience
@@ -54,6 +55,19 @@ def test_steps_are_done_in_their_order_and_once(worker, effects):
     assert effects.seen == [("a", "1"), ("b", "1")]
     worker.store.enqueue("w", {"call": "2"}, key="k2", delay=timedelta(minutes=1))
     assert worker.runner.relay() == 0, "it is not due yet"
+
+
+def test_while_calls_press_jobs_go_one_by_one_and_those_after_served_calls_go_first(worker, effects):
+    effects.work("a")
+    for key, lane in (("k1", LATER), ("k2", LATER), ("k3", CALLS)):
+        worker.store.enqueue("w", {"call": key}, key=key, lane=lane)
+        worker.clock.later(seconds=1)
+    worker.runner.spare = lambda: False
+    assert [worker.runner.relay() for _ in range(2)] == [1, 1]
+    assert [order.key for order in worker.store.due()] == ["k2"]
+    worker.runner.spare = lambda: True
+    for key in ("k1", "k2", "k3"):
+        assert worker.done(key).state is JobState.DONE
 
 
 def test_what_failed_is_done_again_and_what_was_done_is_not(worker, effects, clock):

@@ -8,7 +8,7 @@ from moked.errors import Failure, ProviderError
 from moked.jobs.outbound import dial_due, place_one
 
 pytestmark = pytest.mark.anyio
-ONE = Placement(7, "+972541112233")
+ONE = Placement(7, "+972541112233", "+97235551234")
 
 
 class Book:
@@ -16,16 +16,16 @@ class Book:
         self.due, self.told, self.asked = list(due), [], []
         self.done = anyio.Event()
 
-    def idle(self):
-        return not self.due
+    def turns(self):
+        return [1] if self.due else []
 
-    def promise(self):
+    def promise(self, business_id):
         self.asked.append("promise")
         return 0
 
-    def claim(self, free_places):
+    def claim(self, business_id, free_places, most):
         self.asked.append(free_places)
-        found, self.due = self.due, []
+        found, self.due = self.due[:most], self.due[most:]
         return found
 
     def placed(self, dial_id, call_sid):
@@ -56,6 +56,26 @@ async def test_what_is_due_is_placed_with_the_places_there_are():
         tasks.cancel_scope.cancel()
     assert book.told == [(7, "CA7")]
     assert book.asked == ["promise", 4]
+
+
+async def test_what_fails_for_one_business_is_no_others(caplog):
+    class Broken(Book):
+        def turns(self):
+            return [1, 2] if self.due else []
+
+        def claim(self, business_id, free_places, most):
+            if business_id == 1:
+                raise RuntimeError("a row nobody understands")
+            return super().claim(business_id, free_places, most)
+
+    book = Broken(ONE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: dial_due(book, taken, free_places=lambda: 4, every_s=0.001))
+        with anyio.fail_after(10):
+            await book.done.wait()
+        tasks.cancel_scope.cancel()
+    assert book.told == [(7, "CA7")]
+    assert [record.business for record in caplog.records if hasattr(record, "business")][:1] == [1]
 
 
 async def test_a_house_that_drains_places_nothing():

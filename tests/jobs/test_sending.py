@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from moked.channels import PHONE, Address, ChannelCaps, MessageState, Outbound, SendResult
+from moked.channels import PHONE, Address, ChannelCaps, MessageState, Outbound, SendResult, VoiceNote
 from moked.crm.sending import BEHIND, Claimed
 from moked.errors import Failure, ProviderError
 from moked.jobs.sending import once, send_due
@@ -19,6 +19,7 @@ class Box:
         self.results = {}
         self.settled = anyio.Event()
         self.failures = 0
+        self.held, self.lost = None, None
 
     def claim(self, caps, only=None):
         if self.failures:
@@ -32,6 +33,10 @@ class Box:
         self.results[message_id] = result
         if len(self.results) == 2:
             anyio.from_thread.run_sync(self.settled.set)
+
+    def hold(self, message_ids):
+        self.held = set(message_ids) - {self.lost}
+        return self.held
 
     def recover(self, caps):
         return 0
@@ -53,8 +58,8 @@ class Channel:
         return self.results.pop(0) if self.results else SendResult(MessageState.SENT, f"id-{out.key}")
 
 
-def message(number, line="sms", to="+972502345678"):
-    return Claimed(number, line, Outbound(f"k{number}", Address(PHONE, to), "שלום"), 1)
+def message(number, line="sms", to="+972502345678", voice=False):
+    return Claimed(number, line, Outbound(f"k{number}", Address(PHONE, to), "שלום"), 1, voice)
 
 
 async def test_messages_of_one_channel_go_in_their_order():
@@ -98,6 +103,18 @@ async def test_what_follows_a_message_that_was_put_off_does_not_overtake_it():
     assert told == [1, 1]
 
 
+async def test_a_batch_that_takes_long_is_not_taken_for_lost(monkeypatch):
+    box, channel = Box(message(1), message(2), message(3)), Channel()
+    assert await once(box, "sms", channel, {"sms": channel.caps}) == 3
+    assert box.held is None  # it was quick
+    monkeypatch.setattr("moked.jobs.sending.HOLD_S", 0.0)
+    box, channel = Box(message(1), message(2), message(3)), Channel()
+    box.lost = 2
+    assert await once(box, "sms", channel, {"sms": channel.caps}) == 2
+    assert channel.sent == ["k1", "k3"]
+    assert box.held == {3}
+
+
 async def test_a_line_that_comes_later_is_served_too():
     box, first, later = Box(message(1), message(2, "whatsapp@3")), Channel(), Channel("whatsapp.test")
     lines = {"sms": first}
@@ -120,3 +137,48 @@ async def test_a_database_that_was_away_is_asked_again():
             await box.settled.wait()
         tasks.cancel_scope.cancel()
     assert channel.sent == ["k1", "k2"]
+
+
+class Speaking(Channel):
+    caps = ChannelCaps(voice_replies=True)
+
+    def __init__(self):
+        super().__init__("whatsapp.test")
+        self.outs = []
+
+    async def send(self, out):
+        self.outs.append(out)
+        return SendResult(MessageState.SENT, out.key, voice=out.voice is not None)
+
+
+NOTE = VoiceNote(b"OggS", 1000)
+
+
+async def spoken(business_id, text):
+    assert (business_id, text) == (1, "שלום")
+    return NOTE
+
+
+async def silent(business_id, text):
+    return None
+
+
+async def broken(business_id, text):
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("voice", "speak", "note"),
+    [(True, spoken, NOTE), (True, silent, None), (True, broken, None), (False, spoken, None)],
+)
+async def test_an_answer_is_spoken_and_goes_as_its_words_where_it_cannot_be(voice, speak, note):
+    box, channel = Box(message(1, voice=voice)), Speaking()
+    await once(box, "sms", channel, {"sms": channel.caps}, speak=speak)
+    assert [(out.text, out.voice) for out in channel.outs] == [("שלום", note)]
+    assert (box.results[1].state, box.results[1].voice) == (MessageState.SENT, note is not None)
+
+
+async def test_a_channel_that_carries_no_voice_of_ours_is_given_words():
+    box, channel = Box(message(1, voice=True)), Channel()
+    await once(box, "sms", channel, {"sms": channel.caps}, speak=broken)
+    assert channel.sent == ["k1"]

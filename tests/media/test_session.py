@@ -295,7 +295,7 @@ class Call:
     async def until(self, when):
         await anyio.sleep(max(0, when - self.now) / 1000)
 
-    async def says(self, start, end, text):
+    async def says(self, start, end, text, words=()):
         """Speech from start to end, heard by a streaming recognizer."""
         await self.until(start + 70)
         self.ear.on_speech(SpeechStarted(start))
@@ -304,7 +304,7 @@ class Call:
         await self.until(end + 170)
         self.ear.on_speech(SpeechEnded(end))
         await self.until(end + 300)
-        self.recognizer.sink(Final(text, start, end, 0.9, "google"))
+        self.recognizer.sink(Final(text, start, end, 0.9, "google", words))
 
     async def hangs_up(self, when):
         await self.until(when)

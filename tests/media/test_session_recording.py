@@ -10,6 +10,7 @@ from moked.audio import SILENCE, from_float
 from moked.dialog import Ask, Expect, Say
 from moked.media.twilio import Dtmf
 from moked.recording.recorder import CallRecorder
+from moked.stt import Word
 from tests.media.test_session import Call, anyio_backend, no_threads
 
 __all__ = ["anyio_backend", "no_threads"]
@@ -51,6 +52,28 @@ def speaking(inner):
             yield loud()
 
     return speak
+
+
+async def test_the_words_of_a_turn_have_their_places_on_the_recording():
+    call = Call()
+    words = (Word("הכרטיס", 5000, 5400), Word("שלי", 5500, 6000))
+    Desk(call)
+    async with call.on():
+        await call.says(5000, 6000, "הכרטיס שלי", words)
+        await call.says(15_000, 16_000, "זה הכול")  # an engine that gives no times
+        await call.hangs_up(22_000)
+    first, second = call.store.turns[1], call.store.turns[2]
+    behind = first.word_times[0][0] - 5000
+    assert 0 <= behind <= 100
+    assert first.word_times == ((5000 + behind, 5400 + behind), (5500 + behind, 6000 + behind))
+    assert second.word_times == ()
+
+
+async def test_what_is_not_recorded_has_no_times_of_words():
+    async with Call().on() as call:
+        await call.says(5000, 6000, "שלום", (Word("שלום", 5000, 6000),))
+        await call.hangs_up(12_000)
+    assert call.store.turns[1].word_times == ()
 
 
 async def test_what_was_heard_is_recorded_when_it_was_heard():

@@ -300,9 +300,8 @@ def test_what_was_written_with_a_person_is_handed_out_and_goes_with_them(office)
     office.writes("", kind=Kind.VOICE, raw="cmF3LXNlY3JldA")
     contact = office.contact(PHONE)
     with Session(office.engine) as session, session.begin():
-        consents.revoke(
-            session, business_id=office.business, contact_id=contact, how="message", now=NOW, text=f"הסר {SECRET}"
-        )
+        proof = consents.Written("3AFF", "whatsapp", NOW, f"הסר {SECRET}")
+        consents.revoke(session, business_id=office.business, contact_id=contact, how="message", now=NOW, written=proof)
     data = b"".join(office.erasure.export(office.by, office.business, contact))
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         told = json.loads(archive.read("data.json"))
@@ -311,9 +310,10 @@ def test_what_was_written_with_a_person_is_handed_out_and_goes_with_them(office)
     assert said[:4] == [SECRET, f"רשמנו: {SECRET}"] * 2
     assert {one["value"] for one in records["channel_identity"]} == {PHONE, "77001"}
     assert (len(told["merged"]), records["consent"][0]["text"]) == (1, f"הסר {SECRET}")
+    assert (records["consent"][0]["message_key"], records["consent"][0]["message_digest"]) == ("3AFF", proof.digest)
     assert f"רשמנו: {SECRET}" in [one["text"] for one in records["outbound_message"]]
     assert "עניין אחר" not in json.dumps(told, ensure_ascii=False)
-    needles = [SECRET, PHONE, PHONE[1:], "77001", "cmF3LXNlY3JldA"]
+    needles = [SECRET, PHONE, PHONE[1:], "77001", "cmF3LXNlY3JldA", "3AFF", proof.digest]
     assert len(found(needles, office.data, office.engine)) >= len(needles)
 
     assert office.erasure.erase(office.by, office.business, contact).leads == 2

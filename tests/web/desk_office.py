@@ -29,7 +29,7 @@ from moked.crm.rehearsals import Rehearsals
 from moked.crm.retention import Retention
 from moked.crm.rollouts import Rollouts
 from moked.crm.sealed import Sealer
-from moked.crm.sending import Outbox
+from moked.crm.sending import DEFAULT_RULES, Outbox
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
 from moked.dialog.script import ScriptAgents
@@ -115,11 +115,16 @@ class DeskOffice:
         self.edits = Edits(engine, clock=lambda: self.now)
         self.live = Live(engine, clock=lambda: self.now)
         self.jobs = JobStore(engine, clock=lambda: self.now)
-        self.outreach = Outreach(engine, calls_out=True, clock=lambda: self.now)
+        self.outreach = Outreach(engine, calls_from="+97235551234", clock=lambda: self.now)
         self.inbox = Inbox(engine, clock=lambda: self.now)
         self.changed = []
+        self.rules, self.templates = dict(DEFAULT_RULES), {}
         self.inbox_desk = InboxDesk(
-            engine, clock=lambda: self.now, changed=lambda business, conversation: self.changed.append(conversation)
+            engine,
+            clock=lambda: self.now,
+            changed=lambda business, conversation: self.changed.append(conversation),
+            rules=self.rules,
+            templates=self.templates,
         )
         self.setup = SetupLink(data_dir)
         self.privacy = self.privacy_parts(data_dir)

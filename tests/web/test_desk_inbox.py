@@ -7,16 +7,29 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import ChannelHealth, Kind, Link, MessageState, SendResult
+from moked.channels import ChannelHealth, Kind, Link, MessageState, SendResult, Template
+from moked.channels.official import CloudChannel
+from moked.channels.templates import Approved, Blank
 from moked.crm.models import AuditEntry
 from moked.crm.permissions import UserRole
 from moked.crm.sealed import Sealer
+from moked.crm.sending import Outbox, rules_of
 from moked.crm.tables_policy import OutboundMessage
 from moked.crm.tables_whatsapp import Conversation
 from moked.crm.whatsapp_store import WhatsAppStore
 from tests.web.desk_office import DeskOffice, draft
 
 OWNER = "dana@example.com"
+REMINDER = Approved("reminder", "תזכורת", "שלום {{1}}, נקבע לך תור ב־{{2}}.", (Blank("שם", "name"), Blank("מועד")))
+CALL_US = Approved("call_us", "בקשה לחזור", "נשמח שתתקשרו אלינו.", language="he")
+
+
+@pytest.fixture
+def official(office):
+    """Over an official interface: free text for a day, and two templates."""
+    office.rules["whatsapp"] = rules_of(CloudChannel.caps)
+    office.templates[office.business] = (REMINDER, CALL_US)
+    return office
 
 
 @pytest.fixture
@@ -133,6 +146,16 @@ def test_a_voice_note_is_shown_as_one(office, browser):
     assert "בתמלול" in browser.get(f"/inbox/{talk}").text
 
 
+def test_an_answer_that_was_heard_is_shown_as_one_with_its_words(office, browser):
+    talk = office.writes("המזגן מטפטף", kind=Kind.VOICE)
+    (wanted,) = office.inbox.waiting(office.business, quiet_for=timedelta(0))
+    assert office.inbox.answered(wanted, ["מתי נוח?"], None, None, voice=True)
+    assert len(office.leaves(SendResult(MessageState.SENT, "k", voice=True))) == 1
+    page = browser.get(f"/inbox/{talk}").text
+    assert page.count("הודעה קולית</span>") == 2
+    assert "מתי נוח?" in page
+
+
 def test_the_account_is_linked_by_a_picture_or_a_code(office, browser):
     store = WhatsAppStore(office.engine, office.business, Sealer(bytes(32)), clock=lambda: office.now)
     assert "כבוי" in browser.get("/channels").text
@@ -161,3 +184,71 @@ def test_a_wrong_order_changes_nothing(office, browser, fields, told):
     assert answer.status_code == told
     store = WhatsAppStore(office.engine, office.business, Sealer(bytes(32)))
     assert not store.orders().wanted
+
+
+def test_a_day_after_their_last_message_a_template_is_chosen_and_sent(official, browser):
+    talk = official.writes("המזגן מטפטף")
+    assert "שליחת תבנית" not in browser.get(f"/inbox/{talk}").text
+    official.now += timedelta(hours=25)
+    page = browser.get(f"/inbox/{talk}").text
+    assert 'name="text"' not in page
+    assert "תזכורת" in page
+    assert 'value="רותי לוי"' in page  # the name is filled in beforehand
+    fields = {"template": "reminder", "value": ["רותי", "מחר ב-10:00"], "key": "k1"}
+    for _ in range(2):
+        assert browser.post(f"/inbox/{talk}/template", page=f"/inbox/{talk}", **fields).status_code == 302
+    (row,) = rows(official, OutboundMessage)
+    assert (row.state, row.text) == (MessageState.QUEUED, "שלום רותי, נקבע לך תור ב־מחר ב-10:00.")
+    assert "שלום רותי, נקבע לך תור" in browser.get(f"/inbox/{talk}").text
+    (claimed,) = Outbox(official.engine, clock=lambda: official.now).claim({"whatsapp": CloudChannel.caps})
+    assert claimed.out.template == Template("reminder", "he", ("רותי", "מחר ב-10:00"))
+    assert rows(official, Conversation)[0].taken_by == official.me.user_id
+
+
+def test_who_writes_again_meanwhile_gets_the_words_of_the_template(official, browser):
+    talk = official.writes("המזגן מטפטף")
+    official.now += timedelta(hours=25)
+    browser.post(f"/inbox/{talk}/template", page=f"/inbox/{talk}", template="call_us", key="k1")
+    official.writes("אני כאן")
+    (claimed,) = Outbox(official.engine, clock=lambda: official.now).claim({"whatsapp": CloudChannel.caps})
+    assert (claimed.out.template, claimed.out.text) == (None, "נשמח שתתקשרו אלינו.")
+
+
+@pytest.mark.parametrize(
+    "fields", [{"template": "reminder", "value": ["רותי", " "]}, {"template": "reminder"}, {"template": "other"}, {}]
+)
+def test_a_template_that_cannot_be_sent_is_said_and_kept(official, browser, fields):
+    talk = official.writes("המזגן מטפטף")
+    official.now += timedelta(hours=25)
+    answer = browser.post(f"/inbox/{talk}/template", page=f"/inbox/{talk}", key="k", **fields)
+    assert answer.status_code == 400
+    assert "התבנית לא נשלחה" in answer.text
+    assert rows(official, OutboundMessage) == []
+    assert rows(official, Conversation)[0].taken_by is None
+
+
+def test_who_asked_to_be_left_alone_is_sent_no_template(official, browser):
+    talk = official.writes("הסר")
+    official.now += timedelta(hours=25)
+    browser.post(f"/inbox/{talk}/template", page=f"/inbox/{talk}", template="call_us", key="k1")
+    row = rows(official, OutboundMessage)[-1]
+    assert (row.state, row.template) == (MessageState.BLOCKED, "call_us")
+    assert "suppressed" in row.reasons
+
+
+def test_without_templates_it_is_said_what_can_be_done(official, browser):
+    official.templates.clear()
+    talk = official.writes("המזגן מטפטף")
+    official.now += timedelta(hours=25)
+    assert "לא הוגדרו כאן תבניות" in browser.get(f"/inbox/{talk}").text
+
+
+def test_templates_are_for_who_may_write_and_for_their_own_business(official, browser):
+    talk = official.writes("המזגן מטפטף")
+    other = official.crm.ensure_business("השכנים", key="other")
+    theirs = official.writes("סוד", "+972501119999", business=other)
+    official.now += timedelta(hours=25)
+    viewer = official.browser(official.person(UserRole.VIEWER, official.me))
+    assert "שליחת התבנית" not in viewer.get(f"/inbox/{talk}").text
+    assert viewer.post(f"/inbox/{talk}/template", template="call_us", key="k").status_code == 403
+    assert browser.post(f"/inbox/{theirs}/template", template="call_us", key="k").status_code == 404

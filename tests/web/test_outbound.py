@@ -19,7 +19,7 @@ THEIRS, MINE, OURS = "+972541112233", "+972521119999", "+97235551234"
 class Calls:
     def __init__(self, office, engine):
         self.office, self.engine = office, engine
-        self.book = Dialling(engine, office.business, clock=lambda: NOW)
+        self.book = Dialling(engine, [office.business], default="+97235551234", clock=lambda: NOW)
         self.hung_up = []
         office.options = {"dialling": self.book, "hang_up_call": self.hung_up.append}
 
@@ -35,7 +35,7 @@ class Calls:
                 session, business_id=self.office.business, contact_id=contact.id, kind=kind, number=THEIRS,
                 purpose=Purpose.SERVICE, subject="טיפול", key="k", due_at=NOW, now=NOW, **more,
             )  # fmt: skip
-        (placed,) = self.book.claim(10)
+        (placed,) = self.book.claim(self.office.business, 10)
         self.book.placed(placed.dial_id, "CA1")
         return dial_id
 

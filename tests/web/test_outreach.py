@@ -4,9 +4,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.channels import MessageState
+from moked.channels import BAILEYS, Address, Inbound, MessageState
+from moked.channels import PHONE as PHONE_SCHEME
 from moked.channels.policy import Purpose
 from moked.crm import consents, sending
+from moked.crm.businesses import Businesses
+from moked.crm.followups import TEXTS
+from moked.crm.inbox import Inbox
 from moked.crm.models import Contact
 from moked.crm.permissions import UserRole
 from moked.crm.tables_policy import (
@@ -20,6 +24,7 @@ from moked.crm.tables_policy import (
     SendingPolicy,
     UserPhone,
 )
+from moked.crm.tables_whatsapp import Message
 from moked.web.desk import words
 from tests.web.desk_office import DeskOffice, draft
 
@@ -114,6 +119,23 @@ def test_the_proof_in_a_call_is_linked(office):
         )  # fmt: skip
     page = office.web.get(f"/contacts/{office.contact}").text
     assert '<a class="link" href="/calls/CA0">ההוכחה בשיחה</a> <bdi dir="ltr">1:05</bdi>' in page
+
+
+def test_the_proof_in_a_message_is_linked_while_the_message_is_there(office):
+    came = Inbound(
+        BAILEYS, "972501111111", "3AF0", Address(PHONE_SCHEME, PHONE), office.now, text="מאשרת לקבל מכם דיוור במייל"
+    )
+    stored = Inbox(office.engine, clock=lambda: office.now).receive(office.business, came)
+    row = office.one(select(ConsentRow))
+    assert row.channel == "email"
+    message = office.one(select(Message.id))
+    link = f'href="/inbox/{stored.conversation_id}#m{message}">ההוכחה בהודעה</a>, וואטסאפ'
+    for page in (f"/contacts/{office.contact}", f"/contacts/{office.contact}/privacy"):
+        text = office.web.get(page).text
+        assert "מאשרת לקבל מכם דיוור במייל" in text
+        assert link in text
+        assert '<bdi dir="ltr">3AF0</bdi>' in text
+        assert row.message_digest in text
 
 
 def test_a_click_rings_my_phone_once(office):
@@ -256,8 +278,21 @@ def test_roles_and_neighbours(office):
     assert "המזגן מוכן" not in neighbour.get("/messages").text
 
 
+def test_who_has_several_numbers_chooses_the_one_calls_come_from(office):
+    assert 'name="caller_id"' not in office.web.get("/outreach").text
+    Businesses(office.engine).give("+97248888888", "default")
+    page = office.web.get("/outreach").text
+    assert '<option value="+97235551234" selected>' in page
+    texts = {f"text_{name}": text for name, text in TEXTS.items()}
+    assert office.web.post("/outreach", **SETTINGS, **texts, caller_id="+97248888888").status_code == 302
+    assert office.one(select(SendingPolicy.caller_id)) == "+97248888888"
+    assert '<option value="+97248888888" selected>' in office.web.get("/outreach").text
+    refused = office.web.post("/outreach", **SETTINGS, **texts, caller_id="+97249999999")
+    assert (refused.status_code, "אינו של העסק" in refused.text) == (400, True)
+
+
 def test_without_a_number_to_call_from_no_calls_are_offered(office):
-    office.outreach.calls_out = False
+    office.outreach.calls_from = ""
     office.app = office.build()
     web = office.browser(OWNER)
     assert "להתקשר דרכי" not in web.get(f"/contacts/{office.contact}").text

@@ -48,6 +48,7 @@ edit         POST /tasks/<int:task_id>/snooze /tasks/<int:task_id>/assignee
 view         GET /inbox /inbox/<int:conversation_id>
 edit         POST /inbox/<int:conversation_id>/seen /inbox/<int:conversation_id>/take
 edit         POST /inbox/<int:conversation_id>/hand_back /inbox/<int:conversation_id>/send
+edit         POST /inbox/<int:conversation_id>/template
 channels     GET /channels | POST /channels/whatsapp
 assign       POST /leads/<int:lead_id>/owner
 setup        GET /leads/setup | POST /leads/setup/fields /leads/setup/fields/<int:field_id>/remove /leads/setup/reasons

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from moked.audio import from_pcm16
+from moked.audio import SILENCE, from_pcm16
 from moked.crm import db, models
 from moked.crm.privacy import write_rules
 from moked.crm.privacy_rules import RefusedWords, Rules
@@ -19,7 +19,7 @@ from moked.simulate.scenario import Dtmf, HangUp, Say
 from tests.databases import KINDS
 from tests.searching import found
 from tests.wire.house import database, house
-from tests.wire.voices import says
+from tests.wire.voices import says, times_of, words_of
 
 pytestmark = pytest.mark.anyio
 
@@ -99,3 +99,23 @@ async def test_who_refuses_leaves_neither_audio_nor_words(kind, how, tmp_path, c
     assert (lead.need, lead.summary, lead.sources) == ("", "", {})
     texts = [data.get("text", "") for data in placed.of("reply.text")]
     assert len(placed.turns) >= 3, texts
+
+
+async def test_a_card_number_is_silent_and_the_words_around_it_are_heard(tmp_path):
+    line = "אני רוצה לבטל את החיוב בכרטיס 4580458045804580 כי הוא כפול תודה רבה"
+    async with house(tmp_path, recordings="on") as home:
+        placed = await home.place([Say(audio=says(line)), Say(audio=says("כן")), HangUp("agent_done")])
+        recorded = await kept(home, placed)
+    assert placed.turns[1]["caller_text"] == line.replace("4580458045804580", "[כרטיס]")
+    for event in ("turn.partial", "turn.final", "turn.committed"):
+        assert not any("4580" in data["text"] for data in placed.of(event))
+    left, audio = from_pcm16(sides(recorded)[0].tobytes()), says(line)
+    start = left.find(audio[800:1600]) - 800
+    assert start > 0, "how it begins is heard"
+    silent = [
+        set(left[start + begin * 8 : start + end * 8]) <= {SILENCE[0]} for begin, end, _ in times_of(words_of(line))
+    ]
+    number = line.split().index("4580458045804580")
+    assert silent[number]
+    assert not any(silent[: number - 2])
+    assert not any(silent[number + 3 :])

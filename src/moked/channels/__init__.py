@@ -35,11 +35,8 @@ TWILIO_SMS = "sms.twilio"
 NOT_CONNECTED = "not_connected"
 """An error of `SendResult`: the channel is away, and nothing was tried."""
 
-NOT_CONNECTED = "not_connected"
-"""An error of `SendResult`: the channel is away, and nothing was tried."""
-
-NOT_CONNECTED = "not_connected"
-"""An error of `SendResult`: the channel is away, and nothing was tried."""
+MEDIA_REFUSED = "media_refused"
+"""An error: the carrier could not use the sound of a voice note. Its words may still go."""
 
 
 def family(kind: str) -> str:
@@ -105,27 +102,37 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceNote:
+    """Words as a sound. `sound`: an Ogg file with Opus, mono. `shape`: 64 loudnesses from 0 to 100, as a picture."""
+
+    sound: bytes
+    ms: int
+    shape: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Outbound:
     """One message of ours. The same `key` is the same message: a channel that is `idempotent` sends it once, under this
-    very id. `subject`: where the channel has one. `template` says the same outside the free window. `voice`: Ogg Opus,
-    mono."""
+    very id. `subject`: where the channel has one. `template` says the same outside the free window. `voice`: `text`,
+    spoken; a channel that cannot leave it with its carrier sends the text."""
 
     key: str
     to: Address
     text: str
     subject: str = ""
     template: Template | None = None
-    voice: bytes | None = None
+    voice: VoiceNote | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
     """What became of one attempt. QUEUED: nothing was sent, try again later; FAILED: never try again. `error` is a
-    stable word; NOT_CONNECTED was no attempt."""
+    stable word; NOT_CONNECTED was no attempt. `voice`: it went as a voice note."""
 
     state: MessageState
     provider_id: str = ""
     error: str = ""
+    voice: bool = False
 
 
 class Kind(StrEnum):
@@ -163,7 +170,8 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ChannelCaps:
-    """What a channel can do. `free_window_s`: free text only so long after their last message; None = any time.
+    """What a channel can do. `voice_notes` are theirs, `voice_replies` ours; `read`: it tells them that they were read.
+    `free_window_s`: free text only so long after their last message; None = any time.
 
     `cold_ok`: may write to somebody who never wrote to us without risking the account. `idempotent`: a message sent
     again under its key is the same message; without it, one whose sender was killed is not sent again. `spacing_s`:
@@ -171,6 +179,7 @@ class ChannelCaps:
     """
 
     voice_notes: bool = False
+    voice_replies: bool = False
     typing: bool = False
     read: bool = False
     templates: bool = False
@@ -234,6 +243,7 @@ class Channel(Carrier, Protocol):
 
     async def typing(self, to: Address, on: bool) -> None: ...
 
-    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> None: ...
+    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> bool:
+        """Tell who wrote these, the oldest first, that they were read. False: not now, but perhaps later."""
 
     def health(self) -> ChannelHealth: ...

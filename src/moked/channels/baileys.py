@@ -8,6 +8,7 @@
 Nothing here waits for the rest of the house, nor the rest for it.
 """
 
+import base64
 import logging
 import random
 import secrets
@@ -50,6 +51,8 @@ _RENEW_S: Final = 4.0
 _LOOK_S: Final = 1.0
 _HELD_S: Final = 60.0  # a connection that lasted so long was a good one
 _STOP_S: Final = 4.0
+_LIGHTLY_S: Final = 5.0
+_ALOUD_S: Final = 17.0  # to leave a sound with WhatsApp's media server and send it: longer than the bridge waits for it
 _PN: Final = "@s.whatsapp.net"
 _LID: Final = "@lid"
 
@@ -91,7 +94,14 @@ class BaileysChannel:
 
     kind = BAILEYS
     caps = ChannelCaps(
-        voice_notes=True, typing=True, read=True, cold_ok=False, idempotent=True, max_text=4096, spacing_s=1.2
+        voice_notes=True,
+        voice_replies=True,
+        typing=True,
+        read=True,
+        cold_ok=False,
+        idempotent=True,
+        max_text=4096,
+        spacing_s=1.2,
     )
 
     def __init__(self, bridge: Bridge, store: Store) -> None:
@@ -302,12 +312,8 @@ class BaileysChannel:
         link = self._link
         if link is None or self._health.state is not Link.OPEN:
             return SendResult(MessageState.QUEUED, error=NOT_CONNECTED)
-        params = {"id": out.key, "jid": jid(out.to)}
         try:
-            if out.voice is not None:
-                answer, _ = await link.ask("send_voice", params, out.voice)
-            else:
-                answer, _ = await link.ask("send_text", params | {"text": out.text})
+            answer, voice = await _given(link, out)
         except LinkLost:
             return SendResult(MessageState.QUEUED, error="connection_lost")
         except Refused as refusal:
@@ -317,7 +323,7 @@ class BaileysChannel:
         match str(answer.get("error", "")):
             case "":
                 await self._tell(self._health.state, self._health.error, count="sent")
-                return SendResult(MessageState.SENT, out.key)
+                return SendResult(MessageState.SENT, out.key, voice=voice)
             case "closed" | "timeout" as error:  # it may have arrived: the same id again is the same message
                 return SendResult(MessageState.QUEUED, error=f"connection_{error}")
             case error:
@@ -340,18 +346,21 @@ class BaileysChannel:
     async def typing(self, to: Address, on: bool) -> None:
         await self._ask_lightly("typing", {"jid": jid(to), "on": on})
 
-    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> None:
-        await self._ask_lightly("read", {"jid": jid(to), "ids": list(provider_ids)})
+    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> bool:
+        return await self._ask_lightly("read", {"jid": jid(to), "ids": list(provider_ids)})
 
     # ---- inside
 
-    async def _ask_lightly(self, method: str, params: dict[str, Any]) -> None:
-        """What nobody misses."""
-        if self._link is not None and self._health.state is Link.OPEN:
-            try:
-                await self._link.ask(method, params, within_s=5)
-            except (LinkLost, Refused) as error:
-                log.debug("not said to WhatsApp", extra={"what": method, "error": type(error).__name__})
+    async def _ask_lightly(self, method: str, params: dict[str, Any]) -> bool:
+        """What nobody misses. False: there is no connection for it now."""
+        if self._link is None or self._health.state is not Link.OPEN:
+            return False
+        try:
+            await self._link.ask(method, params, within_s=_LIGHTLY_S)
+        except (LinkLost, Refused) as error:
+            log.debug("not said to WhatsApp", extra={"what": method, "error": type(error).__name__})
+            return isinstance(error, Refused) and error.code != "closed"
+        return True
 
     async def _tell(self, state: Link, error: str = "", *, count: str = "") -> None:
         account = self._health.account if state is Link.OPEN else ""
@@ -364,6 +373,24 @@ class BaileysChannel:
 
     async def _db(self, work: Any, *given: Any) -> Any:
         return await to_thread.run_sync(work, *given)
+
+
+async def _given(link: BridgeLink, out: Outbound) -> tuple[Any, bool]:
+    """What WhatsApp answered, and whether it went as a voice note. Where the sound cannot be left with it, the words
+    go, as the same message. Raises `Refused`, `LinkLost`."""
+    params = {"id": out.key, "jid": jid(out.to)}
+    if (note := out.voice) is not None:
+        shape = base64.b64encode(note.shape).decode()
+        about = params | {"seconds": max(1, round(note.ms / 1000)), "shape": shape}
+        try:
+            answer, _ = await link.ask("send_voice", about, note.sound, within_s=_ALOUD_S)
+            return answer, True
+        except Refused as refusal:
+            if refusal.code == "closed":
+                raise
+            log.warning("WhatsApp did not take a voice note; its words go", extra={"error": refusal.code})
+    answer, _ = await link.ask("send_text", params | {"text": out.text})
+    return answer, False
 
 
 async def _end(process: anyio.abc.Process) -> None:

@@ -5,8 +5,10 @@ answered is `outcome_unknown`, and a person decides. Only what certainly did not
 comes to webhooks (`official_webhooks`), so `run` has nothing to do.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,17 +28,20 @@ from moked.channels import (
     SendResult,
     Sink,
 )
+from moked.channels.carrier_codes import failure
 from moked.errors import Failure, ProviderError
+
+log = logging.getLogger(__name__)
 
 GRAPH: Final = "https://graph.facebook.com/v25.0"
 TWILIO: Final = "https://api.twilio.com"
 UNKNOWN: Final = "outcome_unknown"
 DAY_S: Final = 24 * 3600
 _TIMEOUT: Final = httpx2.Timeout(15.0, connect=5.0)
+_UPLOAD_S: Final = 8.0
+_OPUS: Final = "audio/ogg; codecs=opus"
 _LARGEST: Final = 16 * 1024 * 1024
 _LATER: Final = frozenset({429, 4, 80007, 130429, 131048, 131056, 20429})  # too fast: later
-_WINDOW: Final = frozenset({131047, 63016})  # free text more than a day after their last message
-_NOT_THERE: Final = frozenset({131026, 131030, 21211, 21614, 63003})  # no such person on this channel
 
 
 class _Rest:
@@ -60,15 +65,19 @@ class _Rest:
     async def typing(self, to: Address, on: bool) -> None:
         """Neither shows it for a business that has not been asked."""
 
-    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> None:
-        """Said by the carrier's own console."""
+    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> bool:
+        """Twilio has no way to say so."""
+        return True
 
     def health(self) -> ChannelHealth:
         return ChannelHealth(Link.FAILED if self._error else Link.OPEN, self._error, account=self._account)
 
     async def send(self, out: Outbound) -> SendResult:
+        return await self._given(self._request(out))
+
+    async def _given(self, request: httpx2.Request) -> SendResult:
         try:
-            answer = await self._client.send(self._request(out))
+            answer = await self._client.send(request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):  # nothing was said yet
             return SendResult(MessageState.QUEUED, error="unreachable")
         except httpx2.HTTPError:
@@ -127,19 +136,59 @@ class CloudChannel(_Rest):
     """A number at Meta's Cloud API."""
 
     kind = CLOUD
-    caps = ChannelCaps(voice_notes=True, templates=True, free_window_s=DAY_S, max_text=4096)
+    caps = ChannelCaps(
+        voice_notes=True, voice_replies=True, read=True, templates=True, free_window_s=DAY_S, max_text=4096
+    )
 
     def __init__(self, phone_id: str, token: str, *, base_url: str = "") -> None:
         super().__init__(phone_id, headers={"Authorization": f"Bearer {token}"})
         self._base = base_url or GRAPH
 
-    def _request(self, out: Outbound) -> httpx2.Request:
+    async def send(self, out: Outbound) -> SendResult:
+        """A voice note whose sound Meta does not take goes as its words."""
+        media = await self._left(out.voice.sound) if out.voice is not None else ""
+        result = await self._given(self._request(out, media))
+        return replace(result, voice=bool(media))
+
+    async def read(self, to: Address, provider_ids: tuple[str, ...]) -> bool:
+        """Said of the newest, it holds for all before it."""
+        said = {"messaging_product": "whatsapp", "status": "read", "message_id": provider_ids[-1]}
+        try:
+            answer = await self._client.post(f"{self._base}/{self._account}/messages", json=said)
+        except httpx2.HTTPError:
+            return False
+        later = answer.status_code in (401, 403, 429) or answer.status_code >= 500
+        return not later and self._code(_json(answer.content)) not in _LATER
+
+    async def _left(self, sound: bytes) -> str:
+        """The id of a sound that is left with Meta, to be sent; '' where that fails."""
+        file = {"file": ("note.ogg", sound, _OPUS)}
+        try:
+            with anyio.fail_after(_UPLOAD_S):
+                answer = await self._client.post(
+                    f"{self._base}/{self._account}/media",
+                    data={"messaging_product": "whatsapp", "type": _OPUS},
+                    files=file,
+                )
+        except (httpx2.HTTPError, TimeoutError) as error:
+            log.warning("Meta did not take a voice note; its words go", extra={"error": type(error).__name__})
+            return ""
+        match _json(answer.content):
+            case {"id": str(found)} if answer.status_code < 300:
+                return found
+            case body:
+                log.warning("Meta did not take a voice note; its words go", extra={"error": str(self._code(body))})
+                return ""
+
+    def _request(self, out: Outbound, media: str = "") -> httpx2.Request:
         body: dict[str, Any] = {
             "messaging_product": "whatsapp",
             "recipient_type": "individual",
             "to": out.to.value.removeprefix("+"),
         }
-        if out.template is not None:
+        if media:
+            body |= {"type": "audio", "audio": {"id": media, "voice": True}}
+        elif out.template is not None:
             values = [{"type": "text", "text": value} for value in out.template.values]
             body |= {
                 "type": "template",
@@ -224,15 +273,6 @@ def twilio_caps(kind: str) -> ChannelCaps:
     whatsapp = kind == TWILIO_WHATSAPP
     window = DAY_S if whatsapp else None
     return ChannelCaps(voice_notes=whatsapp, templates=whatsapp, free_window_s=window, max_text=1600)
-
-
-def failure(code: int) -> str:
-    """Carriers' codes as stable words."""
-    if code in _WINDOW:
-        return "outside_window"
-    if code in _NOT_THERE:
-        return "no_such_address"
-    return f"refused_{code}" if code else "refused"
 
 
 def _json(body: bytes) -> Any:

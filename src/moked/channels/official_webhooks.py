@@ -23,11 +23,13 @@ from moked.channels import (
     MessageState,
     Report,
 )
+from moked.channels.carrier_codes import failure
 
 _STATES = {
     "sent": MessageState.SENT,
     "delivered": MessageState.DELIVERED,
     "read": MessageState.READ,
+    "played": MessageState.READ,
     "failed": MessageState.FAILED,
     "undelivered": MessageState.FAILED,
 }
@@ -95,7 +97,7 @@ def _status(one: Any) -> Report | None:
     match one:
         case {"id": str(id_), "status": str(status)} if status in _STATES:
             codes = [error.get("code", 0) for error in one.get("errors", []) if isinstance(error, dict)]
-            return Report(CLOUD, id_, _STATES[status], f"refused_{codes[0]}" if codes else "")
+            return Report(CLOUD, id_, _STATES[status], failure(codes[0]) if codes else "")
     return None
 
 
@@ -109,7 +111,8 @@ def of_twilio(form: Mapping[str, str], now: datetime) -> Inbound | Report | None
         channel = TWILIO_WHATSAPP if sender.startswith("whatsapp:") else TWILIO_SMS
         code = form.get("ErrorCode", "")
         state = _STATES.get(status)
-        return Report(channel, sid, state, f"refused_{code}" if code else "") if state is not None else None
+        error = failure(int(code)) if code.isascii() and code.isdigit() else ""
+        return Report(channel, sid, state, error) if state is not None else None
     channel = TWILIO_WHATSAPP if sender.startswith("whatsapp:") else TWILIO_SMS
     number = sender.removeprefix("whatsapp:")
     if not (number.startswith("+") and number[1:].isascii() and number[1:].isdigit()):

@@ -234,10 +234,14 @@ def _registry(facts: Facts, stands: Standing, at: datetime) -> Iterator[str]:
 
 
 def _out_of_window(request: Request, facts: Facts, at: datetime) -> bool:
-    window, last = facts.rules.free_window, facts.last_inbound_at
-    if window is None or request.channel == VOICE:
+    return request.channel != VOICE and window_closed(facts.rules, facts.last_inbound_at, at)
+
+
+def window_closed(rules: ChannelRules, last_inbound_at: datetime | None, at: datetime) -> bool:
+    """Free text does not reach them at that moment."""
+    if rules.free_window is None:
         return False
-    return last is None or at - last >= window
+    return last_inbound_at is None or at - last_inbound_at >= rules.free_window
 
 
 # ---- what a person decides

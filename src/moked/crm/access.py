@@ -342,7 +342,7 @@ class Access(Records):
         if user.totp_sealed is None:
             return user.totp_secret
         try:
-            secret = self._sealing().open(user.totp_sealed, _place(user)).decode()
+            secret = self._sealing().open(user.totp_sealed, sealed_for(user.id)).decode()
         except SealError as error:
             log.error("a second factor cannot be opened", extra={"user": user.id, "error": str(error)})
             return ""
@@ -351,7 +351,7 @@ class Access(Records):
         return secret
 
     def _keep_factor(self, user: UserAccount, secret: str) -> None:
-        user.totp_secret, user.totp_sealed = "", self._sealing().seal(secret.encode(), _place(user))
+        user.totp_secret, user.totp_sealed = "", self._sealing().seal(secret.encode(), sealed_for(user.id))
 
     def _sealing(self) -> Sealer:
         if self._sealer is None:
@@ -430,8 +430,9 @@ def _without_factor(user: UserAccount) -> None:
     user.totp_secret, user.totp_sealed, user.recovery = "", None, []
 
 
-def _place(user: UserAccount) -> str:
-    return f"totp:{user.id}"
+def sealed_for(user_id: int) -> str:
+    """What a second factor is sealed for."""
+    return f"totp:{user_id}"
 
 
 def _email(text: str) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from moked.channels import MessageState, optout, wishes
+from moked.channels import MessageState, Template, optout, wishes
 from moked.channels.policy import ChannelRules, Purpose
 from moked.crm import consents, sending
 from moked.crm.db import Records
@@ -102,7 +102,9 @@ class FollowUps(Records):
     # ---- inside
 
     def _queue(self, session: Session, call: Call, message: Message, now: datetime) -> Queued:
-        template = self._owner_template if message.to_owner and message.channel == "whatsapp" else ""
+        template = None
+        if self._owner_template and message.to_owner and message.channel == "whatsapp":
+            template = Template(self._owner_template, values=(" · ".join(message.text.split("\n")),))
         return sending.queue(
             session,
             business_id=call.business_id,
@@ -115,7 +117,6 @@ class FollowUps(Records):
             now=now,
             subject=message.subject,
             template=template,
-            template_values=[" · ".join(message.text.split("\n"))] if template else (),
             asked_at=message.asked_at,
             call_sid=call.sid,
             rules=self._rules.get(message.channel),

@@ -44,6 +44,27 @@ def may_begin(pace: Pace, *, begun_last_minute: int, on_the_line: int, free_plac
     return max(0, min(pace.per_minute - begun_last_minute, pace.max_parallel - on_the_line, free_places - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a business has to call now. `clicked`: somebody of it waits at their phone; `live`: its calls that are on
+    the line."""
+
+    business_id: int
+    clicked: bool = False
+    live: int = 0
+
+
+def turns(waiting: Iterable[Line], last: int) -> list[int]:
+    """Whose turn it is, one call each, then again: who clicked, then who has the fewest calls on the line, then in a
+    circle behind `last`, the business that was served last. So nobody waits for another's long list, and places that
+    become free go to who has the least of them."""
+
+    def key(line: Line) -> tuple[bool, int, bool, int]:
+        return not line.clicked, line.live, line.business_id <= last, line.business_id
+
+    return [line.business_id for line in sorted(waiting, key=key)]
+
+
 def next_try(result: str, *, attempts: int, pace: Pace, now: datetime) -> datetime | None:
     """When to call again, or None: it is over."""
     return now + pace.retry if result in _AGAIN and attempts < pace.max_attempts else None

@@ -1,16 +1,19 @@
 """The consent ledger: who agreed to what, with its proof, and who is to be left alone. Inside the caller's transaction.
 
-A refusal ends everything on every channel, and its salted hash stays when the person's record is erased, so that they
-are not imported again. A new consent of their own lifts it.
+The proof is a place in a call's recording, or a message by the carrier's own id. A refusal ends everything on every
+channel, and its salted hash stays when the person's record is erased, so that they are not imported again. A later
+consent of their own lifts it; one that was written before and arrives late does not.
 """
 
 import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from moked.channels import policy
@@ -25,6 +28,22 @@ _PER_CONTACT_DAY = 3
 _PER_CHANNEL_DAY = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A message as proof: the carrier's id of it on a family of channels, when it was written, its text as it is
+    kept."""
+
+    key: str
+    channel: str
+    at: datetime
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text in UTF-8, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
 def settings_of(session: Session, business_id: int, now: datetime) -> SendingPolicy:
     """The business's row, made with the defaults where there is none."""
     row = session.get(SendingPolicy, business_id)
@@ -37,6 +56,7 @@ def settings_of(session: Session, business_id: int, now: datetime) -> SendingPol
             "notify": [],
             "texts": {},
             "agent_calls_back": False,
+            "caller_id": "",
             "updated_at": now,
         }
         session.execute(
@@ -73,35 +93,39 @@ def give(
     call_sid: str = "",
     offset_ms: int | None = None,
     text: str = "",
+    written: Written | None = None,
 ) -> bool:
-    """They agreed. False where the ledger has this very consent already: the same place in the same call."""
-    if call_sid:
-        known = select(ConsentRow.id).where(
-            ConsentRow.contact_id == contact_id,
-            ConsentRow.call_sid == call_sid,
-            ConsentRow.purpose == purpose,
-            ConsentRow.channel == channel,
-            ConsentRow.given_at.is_not(None),
-        )
-        if session.scalar(known.limit(1)) is not None:
-            return False
+    """They agreed, in a call or in `written`. False where the ledger has this very consent already: the same place in
+    the same call, the same message."""
+    known = select(ConsentRow.id).where(
+        ConsentRow.contact_id == contact_id,
+        ConsentRow.purpose == purpose,
+        ConsentRow.channel == channel,
+        ConsentRow.given_at.is_not(None),
+    )
+    if _there(session, known, call_sid, written):
+        return False
+    given_at = min(written.at, now) if written is not None else now
     session.add(
         ConsentRow(
             business_id=business_id,
             contact_id=contact_id,
             purpose=purpose,
             channel=channel,
-            given_at=now,
+            given_at=given_at,
             how=how,
             call_sid=call_sid,
             offset_ms=offset_ms,
-            text=text,
-            expires_at=now + CONSENT_LASTS,
+            **_proof(written, text),
+            expires_at=given_at + CONSENT_LASTS,
             created_at=now,
         )
     )
-    if number := session.scalar(select(Contact.phone).where(Contact.id == contact_id)):
-        _lift(session, business_id, number, now)
+    refused = select(func.max(ConsentRow.revoked_at)).where(ConsentRow.contact_id == contact_id)
+    last = session.scalar(refused)
+    number = session.scalar(select(Contact.phone).where(Contact.id == contact_id))
+    if number and (last is None or last <= given_at):
+        _lift(session, business_id, number, given_at, now)
     session.flush()
     return True
 
@@ -116,14 +140,13 @@ def revoke(
     call_sid: str = "",
     offset_ms: int | None = None,
     text: str = "",
+    written: Written | None = None,
 ) -> bool:
-    """They want to be left alone: everything ends, on every channel. False where this call has said so already."""
-    if call_sid:
-        known = select(ConsentRow.id).where(
-            ConsentRow.contact_id == contact_id, ConsentRow.call_sid == call_sid, ConsentRow.given_at.is_(None)
-        )
-        if session.scalar(known.limit(1)) is not None:
-            return False
+    """They want to be left alone: everything ends, on every channel. False where this call, or this message, has said
+    so already."""
+    known = select(ConsentRow.id).where(ConsentRow.contact_id == contact_id, ConsentRow.given_at.is_(None))
+    if _there(session, known, call_sid, written):
+        return False
     session.execute(
         update(ConsentRow)
         .where(ConsentRow.contact_id == contact_id, ConsentRow.revoked_at.is_(None))
@@ -139,7 +162,7 @@ def revoke(
             how=how,
             call_sid=call_sid,
             offset_ms=offset_ms,
-            text=text,
+            **_proof(written, text),
             revoked_at=now,
             created_at=now,
         )
@@ -148,6 +171,29 @@ def revoke(
         suppress(session, business_id=business_id, number=number, reason=OPT_OUT, source=how, now=now)
     session.flush()
     return True
+
+
+def _there(session: Session, known: Select[int], call_sid: str, written: Written | None) -> bool:
+    """Whether the ledger has a line of `known` with this proof."""
+    if written is not None:
+        known = known.where(ConsentRow.message_key == written.key, ConsentRow.message_channel == written.channel)
+    elif call_sid:
+        known = known.where(ConsentRow.call_sid == call_sid)
+    else:
+        return False
+    return session.scalar(known.limit(1)) is not None
+
+
+def _proof(written: Written | None, text: str) -> dict[str, Any]:
+    if written is None:
+        return {"text": text}
+    return {
+        "message_key": written.key,
+        "message_channel": written.channel,
+        "message_at": written.at,
+        "message_digest": written.digest,
+        "text": text or written.text,
+    }
 
 
 def ledger(session: Session, contact_id: int) -> tuple[policy.Consent, ...]:
@@ -206,10 +252,15 @@ def _salt(session: Session, business_id: int) -> str | None:
     return session.scalar(select(SendingPolicy.salt).where(SendingPolicy.business_id == business_id))
 
 
-def _lift(session: Session, business_id: int, number: str, now: datetime) -> None:
+def _lift(session: Session, business_id: int, number: str, given_at: datetime, now: datetime) -> None:
+    """Take the number off the list, where it was put there before the consent was given."""
     salt = settings_of(session, business_id, now).salt
     session.execute(
-        delete(Suppression).where(Suppression.business_id == business_id, Suppression.hash == number_hash(salt, number))
+        delete(Suppression).where(
+            Suppression.business_id == business_id,
+            Suppression.hash == number_hash(salt, number),
+            Suppression.at <= given_at,
+        )
     )
 
 

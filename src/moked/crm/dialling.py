@@ -5,13 +5,17 @@
                                                '---- busy, no answer, a machine ---'
     the gate, before every attempt: blocked | approval | waits until
 
+All businesses of the installation are dialled for, each with its own hours, pace, breaker and number, one call of each
+in turn (`campaigns.turns`).
+
 A row is put to 'placing' before the carrier is asked. If we die in between, or its answer is lost, nobody knows whether
 it rang: the attempt counts, and the next one comes when the campaign's retry says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -19,7 +23,7 @@ from sqlalchemy import Engine, Select, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from moked.channels.policy import VOICE, Purpose, Request, Verdict, decide
-from moked.crm import campaigns, sending
+from moked.crm import caller_ids, campaigns, sending
 from moked.crm.campaigns import Pace
 from moked.crm.db import Records
 from moked.crm.models import Business, Call, Contact, Lead, Task, TaskKind
@@ -53,10 +57,11 @@ _RESULTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A call to be placed now. `ring_first`: the phone of who clicked; '' = the agent calls."""
+    """A call to be placed now, from `caller_id`. `ring_first`: the phone of who clicked; '' = the agent calls."""
 
     dial_id: int
     number: str
+    caller_id: str
     ring_first: str = ""
 
 
@@ -73,41 +78,68 @@ class Errand:
 
 
 class Dialling(Records):
-    """Calls of `business_id` on `engine`; each method is one transaction. `clock` gives aware UTC."""
+    """Calls of `businesses` on `engine`; each method is one transaction. More businesses may come. `default`:
+    OUTBOUND_CALLER_ID. `clock` gives aware UTC."""
 
     def __init__(
         self,
         engine: Engine,
-        business_id: int,
+        businesses: Collection[int],
         *,
+        default: str,
         male_voice: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
-        self._business_id = business_id
+        self._all = businesses
+        self._default = default
         self._male = male_voice
         self._clock = clock
+        self._last = 0  # the business that was served last
+
+    @property
+    def _businesses(self) -> frozenset[int]:
+        return frozenset(self._all)
 
     # ---- what the loop asks
 
-    def idle(self) -> bool:
-        """Whether there is nothing to do: asked often, without the lock of a writer."""
+    def turns(self) -> list[int]:
+        """The businesses that have anything to do, in the order in which they are served: asked often, without the lock
+        of a writer."""
         now = self._clock()
-        waits = select(Dial.id).where(
-            or_(
-                (Dial.state == DialState.WAITING) & (Dial.due_at <= now),
-                Dial.state.in_(_ON_THE_LINE),
+        due = (Dial.state == DialState.WAITING) & (Dial.due_at <= now)
+        agents = Dial.state.in_(_ON_THE_LINE) & (Dial.kind != DialKind.CLICK)
+        lines = (
+            select(
+                Dial.business_id,
+                func.count().filter(due & (Dial.kind == DialKind.CLICK)),
+                func.count().filter(agents),
             )
+            .where(Dial.business_id.in_(self._businesses), or_(due, Dial.state.in_(_ON_THE_LINE)))
+            .group_by(Dial.business_id)
         )
-        running = select(Campaign.id).where(Campaign.state == CampaignState.RUNNING)
+        running = select(Campaign.business_id).where(
+            Campaign.business_id.in_(self._businesses), Campaign.state == CampaignState.RUNNING
+        )
         with self._read.begin() as session:
-            return all(session.scalar(one.limit(1)) is None for one in (waits, running, self._promised(now)))
+            found = {
+                business: campaigns.Line(business, clicked > 0, live)
+                for business, clicked, live in session.execute(lines)
+            }
+            promised = _promised(now, self._businesses).with_only_columns(Task.business_id).order_by(None).limit(None)
+            for query in (running.distinct(), promised.distinct()):
+                for business in session.scalars(query):
+                    found.setdefault(business, campaigns.Line(business))
+        return campaigns.turns(found.values(), self._last)
 
-    def promise(self) -> int:
-        """Make calls of the call-backs that are due, where the business lets its agent make them; returns how many."""
+    def promise(self, business_id: int) -> int:
+        """Make calls of its call-backs that are due, where the business lets its agent make them; returns how many."""
         now = self._clock()
         with self._writing() as session:
-            found = session.execute(self._promised(now).with_for_update(skip_locked=True, of=Task)).all()
+            if not caller_ids.caller_id(session, business_id, self._default):
+                return 0
+            due = _promised(now, (business_id,))
+            found = session.execute(due.with_for_update(skip_locked=True, of=Task)).all()
             for task, lead in found:
                 call = session.get(Call, task.call_id) if task.call_id is not None else None
                 draft = msgspec.convert(call.draft, LeadDraft) if call is not None and call.draft else LeadDraft()
@@ -129,24 +161,29 @@ class Dialling(Records):
                 )
             return len(found)
 
-    def claim(self, free_places: int) -> list[Placement]:
-        """The calls to be placed now; each went through the gate. `free_places`: of the media processes."""
+    def claim(self, business_id: int, free_places: int, most: int = 50) -> list[Placement]:
+        """At most `most` calls of this business to be placed now; each went through the gate. `free_places`: of the
+        media processes."""
         now = self._clock()
         with self._writing() as session:
-            self._recover(session, now)
-            self._settle_ended(session, now)
+            self._recover(session, business_id, now)
+            self._settle_ended(session, business_id, now)
             coming = select(func.count()).where(
-                Dial.business_id == self._business_id,
-                Dial.state.in_((DialState.PLACING, DialState.RINGING)),
-                Dial.kind != DialKind.CLICK,
+                Dial.state.in_((DialState.PLACING, DialState.RINGING)), Dial.kind != DialKind.CLICK
             )
             free_places -= session.scalar(coming) or 0  # they hold no place before they are answered
-            found: list[Placement] = []
-            for campaign in self._running(session):
+            number = caller_ids.caller_id(session, business_id, self._default)
+            if not number:
+                return []
+            claim = partial(self._claim, session, business_id, number, now=now)
+            found = claim(None, _CALLBACK, free_places, most)
+            for campaign in self._running(session, business_id):
                 if not self._stopped(session, campaign):
-                    found += self._claim(session, campaign, _pace(campaign), free_places - len(found), now)
+                    found += claim(campaign, _pace(campaign), free_places - len(found), most - len(found))
                     self._end(session, campaign, now)
-            return [*self._claim(session, None, _CALLBACK, free_places - len(found), now), *found]
+        if found:
+            self._last = business_id
+        return found
 
     def placed(self, dial_id: int, call_sid: str) -> None:
         """The carrier has taken it."""
@@ -180,7 +217,7 @@ class Dialling(Records):
         """What a running call that we made is about."""
         with self._read.begin() as session:
             dial = session.scalars(
-                select(Dial).where(Dial.call_sid == call_sid, Dial.business_id == self._business_id)
+                select(Dial).where(Dial.call_sid == call_sid, Dial.business_id.in_(self._businesses))
             ).first()
             return None if dial is None else self._errand(session, dial)
 
@@ -207,43 +244,34 @@ class Dialling(Records):
                 self._over(session, dial, DialResult.ANSWERED, now)
             else:
                 dial.call_sid, dial.ended_at = call_sid, now
-                self._settle_ended(session, now)
+                self._settle_ended(session, dial.business_id, now)
 
     # ---- inside
 
-    def _promised(self, now: datetime) -> Select[Task, Lead]:
-        called = exists().where(Dial.task_id == Task.id)
-        return (
-            select(Task, Lead)
-            .join(Lead, Lead.id == Task.lead_id)
-            .join(SendingPolicy, SendingPolicy.business_id == Task.business_id)
-            .where(
-                Task.business_id == self._business_id,
-                SendingPolicy.agent_calls_back,
-                Task.kind == TaskKind.CALLBACK,
-                Task.done_at.is_(None),
-                Task.due_at <= now,
-                Task.due_at > now - _LATE,
-                Lead.phone.startswith("+"),
-                ~called,
-            )
-            .order_by(Task.due_at)
-            .limit(20)
-        )
-
-    def _running(self, session: Session) -> Sequence[Campaign]:
+    def _running(self, session: Session, business_id: int) -> Sequence[Campaign]:
+        """Its campaigns, the one that has waited longest for a call first."""
+        last = select(func.max(Dial.placed_at)).where(Dial.campaign_id == Campaign.id).scalar_subquery()
         return session.scalars(
             select(Campaign)
-            .where(Campaign.business_id == self._business_id, Campaign.state == CampaignState.RUNNING)
-            .order_by(Campaign.id)
+            .where(Campaign.business_id == business_id, Campaign.state == CampaignState.RUNNING)
+            .order_by(last.is_not(None), last, Campaign.id)
             .with_for_update()
         ).all()
 
     def _claim(
-        self, session: Session, campaign: Campaign | None, pace: Pace, free_places: int, now: datetime
+        self,
+        session: Session,
+        business_id: int,
+        caller_id: str,
+        campaign: Campaign | None,
+        pace: Pace,
+        free_places: int,
+        most: int,
+        *,
+        now: datetime,
     ) -> list[Placement]:
         ours = [
-            Dial.business_id == self._business_id,
+            Dial.business_id == business_id,
             Dial.campaign_id.is_(None) if campaign is None else Dial.campaign_id == campaign.id,
         ]
         begun = session.scalar(select(func.count()).where(*ours, Dial.placed_at > now - timedelta(minutes=1))) or 0
@@ -252,6 +280,7 @@ class Dialling(Records):
         due = select(Dial).where(*ours, Dial.state == DialState.WAITING, Dial.due_at <= now)
         if campaign is None and not room:  # a person who clicked needs no place of the agent's
             due, room = due.where(Dial.kind == DialKind.CLICK), 1
+        room = min(room, most)
         if not room:
             return []
         rows = session.scalars(
@@ -265,7 +294,7 @@ class Dialling(Records):
                 dial.state, dial.placed_at, dial.attempts = DialState.PLACING, now, dial.attempts + 1
                 dial.call_sid, dial.ended_at, dial.result = "", None, DialResult.NONE
                 session.flush()
-                found.append(Placement(dial.id, dial.number, dial.ring_first))
+                found.append(Placement(dial.id, dial.number, caller_id, dial.ring_first))
         return found
 
     def _let_through(self, session: Session, dial: Dial, now: datetime) -> bool:
@@ -292,19 +321,19 @@ class Dialling(Records):
                 dial.state, dial.ended_at = DialState.BLOCKED, now
         return False
 
-    def _recover(self, session: Session, now: datetime) -> None:
+    def _recover(self, session: Session, business_id: int, now: datetime) -> None:
         """Attempts of which nothing more is heard: the process died, or the carrier's word was lost."""
         silent = (DialState.PLACING, DialState.RINGING)
         lost = select(Dial).where(
-            Dial.business_id == self._business_id, Dial.state.in_(silent), Dial.placed_at < now - LOST_AFTER
+            Dial.business_id == business_id, Dial.state.in_(silent), Dial.placed_at < now - LOST_AFTER
         )
         for dial in session.scalars(lost.with_for_update(skip_locked=True)):
             self._over(session, dial, DialResult.FAILED, now)
 
-    def _settle_ended(self, session: Session, now: datetime) -> None:
+    def _settle_ended(self, session: Session, business_id: int, now: datetime) -> None:
         """Conversations that are over for the carrier, and by now for the agent too."""
         over = select(Dial).where(
-            Dial.business_id == self._business_id, Dial.state == DialState.TALKING, Dial.ended_at.is_not(None)
+            Dial.business_id == business_id, Dial.state == DialState.TALKING, Dial.ended_at.is_not(None)
         )
         for dial in session.scalars(over.with_for_update(skip_locked=True)):
             call = session.scalars(select(Call).where(Call.sid == dial.call_sid)).one_or_none()
@@ -385,8 +414,30 @@ class Dialling(Records):
 
     def _locked(self, session: Session, dial_id: int) -> Dial | None:
         return session.scalars(
-            select(Dial).where(Dial.id == dial_id, Dial.business_id == self._business_id).with_for_update()
+            select(Dial).where(Dial.id == dial_id, Dial.business_id.in_(self._businesses)).with_for_update()
         ).one_or_none()
+
+
+def _promised(now: datetime, businesses: Collection[int]) -> Select[Task, Lead]:
+    """Call-backs that are due, of businesses that let their agent make them."""
+    called = exists().where(Dial.task_id == Task.id)
+    return (
+        select(Task, Lead)
+        .join(Lead, Lead.id == Task.lead_id)
+        .join(SendingPolicy, SendingPolicy.business_id == Task.business_id)
+        .where(
+            Task.business_id.in_(businesses),
+            SendingPolicy.agent_calls_back,
+            Task.kind == TaskKind.CALLBACK,
+            Task.done_at.is_(None),
+            Task.due_at <= now,
+            Task.due_at > now - _LATE,
+            Lead.phone.startswith("+"),
+            ~called,
+        )
+        .order_by(Task.due_at)
+        .limit(20)
+    )
 
 
 def _pace(campaign: Campaign) -> Pace:

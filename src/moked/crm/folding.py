@@ -81,6 +81,7 @@ def _fold_talks(session: Session, kept: Contact, gone: Contact) -> list[dict[str
         )
         to.unread += theirs.unread
         to.answered_id = max(to.answered_id, theirs.answered_id)
+        to.read_id = to.shown_id = max(to.read_id, theirs.read_id)
         to.last_at = max(to.last_at, theirs.last_at)
         to.last_in_at = max(filter(None, (to.last_in_at, theirs.last_in_at)), default=None)
         to.lead_id = to.lead_id or theirs.lead_id

@@ -2,13 +2,15 @@
 
     Inbound -> receive -> message, conversation, contact (by any of their addresses); who wants to be left alone is
     waiting -> words nobody has answered -> answered: texts to the door, the agent's state, the lead
+    read -> unshown -> shown: who wrote is told that it was read
     Report  -> how far a message of ours came (`sending.reported`)
 
 Each method is one transaction. What is decided twice is done once: messages by the carrier's id, answers by the newest
 message they answer, sends by their own key (`sending.queue`). Rows name the family of a channel, not the provider.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,11 +24,14 @@ from moked.channels import (
     Inbound,
     Kind,
     Report,
+    Template,
     family,
+    wishes,
 )
 from moked.channels.policy import ChannelRules, Purpose
 from moked.channels.wishes import OPT_OUT, YES
-from moked.crm import chat_leads, hiding, inbound, people, sending
+from moked.crm import chat_leads, consents, hiding, inbound, people, sending
+from moked.crm.consents import Written
 from moked.crm.db import Records
 from moked.crm.models import Contact
 from moked.crm.redaction import NUMBERISH, hide
@@ -41,6 +46,9 @@ TALK_ENDS: Final = timedelta(hours=12)
 """Who writes after so long begins a new talk: the agent begins anew, and what it learns is another matter."""
 _ANSWER_WITHIN: Final = timedelta(hours=24)  # older words, found after a long absence, are a person's to answer
 _MOST_ENTRIES: Final = 60
+_SHOWN_WITHIN: Final = timedelta(days=7)  # of what is older nobody needs to hear that it was read
+_MOST_SHOWN: Final = 100
+_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,18 @@ class Unheard:
 
 
 @dataclass(frozen=True, slots=True)
+class Unshown:
+    """Messages that were read, and whoever wrote them was not told: `provider_ids`, the oldest first, up to row
+    `upto`."""
+
+    conversation_id: int
+    channel: str
+    address: Address
+    provider_ids: tuple[str, ...]
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """`new`: False where it had come before."""
 
@@ -132,6 +152,7 @@ class Inbox(Records):
                 return Stored(known, False)
             contact = people.at_addresses(session, business_id, (came.address, *came.also), came.name, now)
             talked = conversation_of(session, business_id, contact.id, channel, came.address, now)
+            kept = _without_cards(session, contact, came.text)
             row = session.execute(
                 insert(session, Message)
                 .values(
@@ -142,7 +163,7 @@ class Inbox(Records):
                     inbound=True,
                     author="contact",
                     kind=came.kind,
-                    text=_without_cards(session, contact, came.text),
+                    text=kept,
                     raw=came.raw,
                     talk=talked.talk,
                     at=min(came.at, now),
@@ -158,13 +179,12 @@ class Inbox(Records):
             talked.address = str(came.address)
             talked.last_at = talked.last_in_at = now
             talked.unread += 1
-            self._meant(session, talked, row, came.text, came.provider_id, min(came.at, now), now)
+            self._meant(session, talked, session.get_one(Message, row), came.text, now)
             return Stored(talked.id, True)
 
-    def _meant(
-        self, session: Session, talked: Conversation, message_id: int, text: str, key: str, at: datetime, now: datetime
-    ) -> None:
-        """What a message means before anybody answers it. Who wants to be left alone is, at once."""
+    def _meant(self, session: Session, talked: Conversation, row: Message, text: str, now: datetime) -> None:
+        """What a message means before anybody answers it. Who wants to be left alone is, at once; `text` as it came."""
+        phone = session.get_one(Contact, talked.contact_id).phone or ""
         told = inbound.received(
             session,
             business_id=talked.business_id,
@@ -172,13 +192,15 @@ class Inbox(Records):
             channel=talked.channel,
             to=sending.to_of(Address.parse(talked.address)),
             text=text,
-            key=key,
+            key=row.provider_id,
             now=now,
-            at=at,
+            at=row.at,
+            kept=hiding.hide_text(session, talked.business_id, row.text, phone),
+            spoken=row.kind is Kind.VOICE,
         )
         if told is not None:
-            talked.answered_id = max(talked.answered_id, message_id)
-            _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{key}", now=now)
+            talked.answered_id = max(talked.answered_id, row.id)
+            _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{row.provider_id}", now=now)
 
     def unheard(self, business_id: int) -> list[Unheard]:
         """Voice notes nobody has written down yet, oldest first."""
@@ -199,8 +221,56 @@ class Inbox(Records):
             talked = session.get_one(Conversation, row.conversation_id, with_for_update=True)
             contact = session.get_one(Contact, talked.contact_id)
             row.text, row.raw = _without_cards(session, contact, text), ""
-            self._meant(session, talked, row.id, text, row.provider_id, row.at, self._clock())
+            self._meant(session, talked, row, text, self._clock())
             return talked.id
+
+    # ---- what they are told was read
+
+    def read(self, business_id: int, conversation_id: int, upto: int) -> None:
+        """The agent, or a person, has read what they wrote, up to that message."""
+        with self._writing() as session:
+            talked = session.get_one(Conversation, conversation_id, with_for_update=True)
+            assert talked.business_id == business_id
+            talked.read_id = max(talked.read_id, upto)
+
+    def unshown(self, business_id: int, channels: Collection[str]) -> list[Unshown]:
+        """In conversations of these families."""
+        with self._read.begin() as session:
+            rows = session.scalars(
+                select(Conversation)
+                .where(
+                    Conversation.business_id == business_id,
+                    Conversation.channel.in_(channels),
+                    Conversation.read_id > Conversation.shown_id,
+                )
+                .limit(50)
+            ).all()
+            return [
+                Unshown(row.id, row.channel, Address.parse(row.address), self._ids(session, row), row.read_id)
+                for row in rows
+            ]
+
+    def _ids(self, session: Session, talked: Conversation) -> tuple[str, ...]:
+        rows = session.scalars(
+            select(Message.provider_id)
+            .where(
+                Message.conversation_id == talked.id,
+                Message.inbound,
+                Message.id > talked.shown_id,
+                Message.id <= talked.read_id,
+                Message.at > self._clock() - _SHOWN_WITHIN,
+            )
+            .order_by(Message.id.desc())
+            .limit(_MOST_SHOWN)
+        ).all()
+        return tuple(reversed(rows))
+
+    def shown(self, one: Unshown) -> None:
+        """They were told, or need not be."""
+        with self._writing() as session:
+            talked = session.get(Conversation, one.conversation_id, with_for_update=True)
+            if talked is not None:
+                talked.shown_id = max(talked.shown_id, one.upto)
 
     # ---- the agent
 
@@ -264,9 +334,11 @@ class Inbox(Records):
         agent: dict[str, Any] | None,
         draft: LeadDraft | None,
         person: bool = False,
+        *,
+        voice: bool = False,
     ) -> bool:
         """The agent's answer to `wanted`. False, and nothing is changed, where a person took over meanwhile, or another
-        process was faster. `person`: they want one, and the desk shows it."""
+        process was faster. `person`: they want one, and the desk shows it. `voice`: they are to hear it."""
         now = self._clock()
         with self._writing() as session:
             talked = session.get_one(Conversation, wanted.id, with_for_update=True, populate_existing=True)
@@ -277,8 +349,10 @@ class Inbox(Records):
                 self._left_alone(session, talked, wanted, now)
             for number, text in enumerate(texts):
                 key = f"chat:{talked.id}:{wanted.upto}:{number}"
-                write(session, talked, text, author="agent", key=key, now=now, rules=self._rules)
+                write(session, talked, text, author="agent", key=key, now=now, voice=voice, rules=self._rules)
             self._hide(session, wanted)
+            if draft is not None and draft.extra.get(OPT_OUT) != YES:
+                self._agreed(session, talked, wanted, draft, int((agent or {}).get("turns", 0)), now)
             talked.answered_id, talked.agent = wanted.upto, agent
             talked.wants_person = talked.wants_person or person
             if draft is not None:
@@ -297,12 +371,35 @@ class Inbox(Records):
             contact_id=talked.contact_id,
             channel=talked.channel,
             to=sending.to_of(Address.parse(talked.address)),
-            text=" ".join(line.text for line in wanted.new)[:500],
             key=key,
             now=now,
+            written=_written(session, talked, wanted),
         )
         if told.new:
             _add(session, talked, inbound.REMOVED, told, author="agent", key=f"removed:{key}", now=now)
+
+    def _agreed(
+        self, session: Session, talked: Conversation, wanted: Waiting, draft: LeadDraft, turn: int, now: datetime
+    ) -> None:
+        """What they said yes to in turn number `turn`, this one: the agent asked, their message is the proof."""
+        for purpose, channel, name in wishes.agreed(draft.extra):
+            source = draft.sources.get(f"extra.{name}")
+            if source is None or source.turn != turn:
+                continue  # was written down then
+            if purpose is Purpose.MARKETING and any(line.kind is Kind.VOICE for line in wanted.new):
+                continue  # a machine heard it
+            text = hiding.hide_text(session, wanted.business_id, source.quote, wanted.phone)
+            consents.give(
+                session,
+                business_id=talked.business_id,
+                contact_id=talked.contact_id,
+                purpose=purpose,
+                channel=channel,
+                how="message",
+                now=now,
+                text=" ← ".join(filter(None, (text, _question(wanted)))),
+                written=_written(session, talked, wanted),
+            )
 
     def _hide(self, session: Session, wanted: Waiting) -> None:
         """Identity numbers are there for the agent that asked for them, until it has answered."""
@@ -325,6 +422,19 @@ class Inbox(Records):
         """How far a message of ours came. False for one we do not know."""
         with self._writing() as session:
             return sending.reported(session, business_id, told.provider_id, told.state, self._clock(), told.error)
+
+
+def _written(session: Session, talked: Conversation, wanted: Waiting) -> Written:
+    """The newest of their messages that are answered now."""
+    row = session.get_one(Message, wanted.upto)
+    text = hiding.hide_text(session, wanted.business_id, row.text, wanted.phone)
+    return Written(row.provider_id, talked.channel, row.at, text)
+
+
+def _question(wanted: Waiting) -> str:
+    """What we asked them last, '' where that was no question."""
+    asked = next((line.text for line in reversed(wanted.lines) if not line.inbound), "")
+    return next((part for part in reversed(_SENTENCES.split(asked)) if part.endswith("?")), "")
 
 
 def _without_cards(session: Session, contact: Contact, text: str) -> str:
@@ -376,9 +486,12 @@ def write(
     key: str,
     now: datetime,
     reply: Reply = Reply.AGENT,
+    voice: bool = False,
+    template: Template | None = None,
     rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
 ) -> Queued:
-    """A message of ours in a conversation, and its way out by the one door."""
+    """A message of ours in a conversation, and its way out by the one door. `template` says the same where free text
+    does not reach them."""
     queued = sending.queue(
         session,
         business_id=talked.business_id,
@@ -388,6 +501,8 @@ def write(
         text=text,
         purpose=Purpose.SERVICE,
         reply=reply,
+        voice=voice,
+        template=template,
         key=key,
         now=now,
         rules=rules.get(talked.channel),

@@ -9,21 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 
 from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.orm import Session
 
-from moked.channels.policy import ChannelRules
+from moked.channels import WHATSAPP, Template
+from moked.channels.policy import ChannelRules, window_closed
+from moked.channels.templates import Approved, WrongValues
 from moked.crm import audit
 from moked.crm.audit import Actor
 from moked.crm.db import Records
 from moked.crm.edits import Unreadable
 from moked.crm.inbox import write
-from moked.crm.models import Contact, Lead, UserAccount
+from moked.crm.models import Business, Contact, Lead, UserAccount
 from moked.crm.phone import to_e164
 from moked.crm.reading import PAGE, Page
 from moked.crm.sending import DEFAULT_RULES
-from moked.crm.tables_policy import OutboundMessage, Reply
+from moked.crm.tables_policy import ChannelSeen, OutboundMessage, Reply
 from moked.crm.tables_whatsapp import ChannelAccount, Conversation, Message
 from moked.crm.whatsapp_store import account_row
 
@@ -64,7 +67,8 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """`older`: there is more before these. `by`: the person who has it."""
+    """`older`: there is more before these. `by`: the person who has it. `closed`: it is too late for free text;
+    `offers`: what can be sent then, with what its places say beforehand."""
 
     conversation: Conversation
     contact: Contact
@@ -72,10 +76,14 @@ class Thread:
     older: bool
     by: str
     lead: Lead | None
+    closed: bool = False
+    offers: Sequence[tuple[Approved, Sequence[str]]] = ()
 
 
 class InboxDesk(Records):
-    """On `engine`. `clock` gives aware UTC; `changed(business, conversation)` is called after each change."""
+    """On `engine`. `clock` gives aware UTC; `changed(business, conversation)` is called after each change. `rules` are
+    those of the channels that are connected, by family; `templates` those that are approved for WhatsApp, by
+    business."""
 
     def __init__(
         self,
@@ -84,11 +92,13 @@ class InboxDesk(Records):
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         changed: Callable[[int, int], None] = lambda business, conversation: None,
         rules: Mapping[str, ChannelRules] = DEFAULT_RULES,
+        templates: Mapping[int, Sequence[Approved]] = MappingProxyType({}),
     ) -> None:
         super().__init__(engine)
         self._clock = clock
         self._changed = changed
         self._rules = rules
+        self._templates = templates
 
     # ---- looking
 
@@ -122,7 +132,8 @@ class InboxDesk(Records):
             unseen = found.where(Conversation.business_id == business_id, Conversation.unread > 0, _theirs_still())
             return session.scalar(unseen) or 0
 
-    def thread(self, business_id: int, conversation_id: int) -> Thread | None:
+    def thread(self, business_id: int, conversation_id: int, writer: str = "") -> Thread | None:
+        """`writer`: the name of who looks, and may write there."""
         with self._read.begin() as session:
             row = session.execute(
                 select(Conversation, Contact, UserAccount.name, Lead)
@@ -142,7 +153,26 @@ class InboxDesk(Records):
                 .limit(_SHOWN + 1)
             ).all()
             shown = [Said(message, out) for message, out in reversed(said[:_SHOWN])]
-            return Thread(talked, contact, shown, len(said) > _SHOWN, by or "", lead)
+            closed = self._closed(session, talked)
+            offers: list[tuple[Approved, Sequence[str]]] = []
+            if closed:
+                known = _known(session, talked, contact, lead, writer)
+                offers = [(one, one.beforehand(known)) for one in self._approved(talked)]
+            return Thread(talked, contact, shown, len(said) > _SHOWN, by or "", lead, closed, offers)
+
+    def _closed(self, session: Session, talked: Conversation) -> bool:
+        rules = self._rules.get(talked.channel, ChannelRules())
+        if rules.free_window is None:
+            return False
+        last = session.scalar(
+            select(ChannelSeen.last_inbound_at).where(
+                ChannelSeen.contact_id == talked.contact_id, ChannelSeen.channel == talked.channel
+            )
+        )
+        return window_closed(rules, last, self._clock())
+
+    def _approved(self, talked: Conversation) -> Sequence[Approved]:
+        return self._templates.get(talked.business_id, ()) if talked.channel == WHATSAPP else ()
 
     def of_contact(self, business_id: int, contact_id: int) -> Sequence[Conversation]:
         with self._read.begin() as session:
@@ -160,8 +190,9 @@ class InboxDesk(Records):
     # ---- changing
 
     def seen(self, by: Actor, conversation_id: int) -> None:
-        with self._conversation(by, conversation_id) as (_, talked):
-            talked.unread = 0
+        """Whoever wrote is told so, where that is wanted."""
+        with self._conversation(by, conversation_id) as (session, talked):
+            self._read_all(session, talked)
 
     def take_over(self, by: Actor, conversation_id: int) -> None:
         """From now on this person answers, and the agent does not."""
@@ -183,20 +214,43 @@ class InboxDesk(Records):
         if not text or len(text) > LONGEST:
             raise Unreadable("message")
         with self._conversation(by, conversation_id) as (session, talked):
-            self._take(session, by, talked)
-            talked.unread = 0
-            made = f"desk:{talked.id}:{by.user_id}:{key}"
-            write(
-                session,
-                talked,
-                text,
-                author=by.name,
-                key=made,
-                now=self._clock(),
-                reply=Reply.PERSON,
-                rules=self._rules,
-            )
-            audit.note(session, by, "inbox.sent", f"conversation:{talked.id}", self._clock())
+            self._say(session, by, talked, text, key)
+
+    def send_template(self, by: Actor, conversation_id: int, name: str, values: Sequence[str], key: str) -> None:
+        """The same by a template, which reaches who wrote long ago too. Within the free window its words go."""
+        with self._conversation(by, conversation_id) as (session, talked):
+            chosen = next((one for one in self._approved(talked) if one.name == name), None)
+            if chosen is None:
+                raise Unreadable("template")
+            try:
+                template, text = chosen.filled(values)
+            except WrongValues:
+                raise Unreadable("template") from None
+            self._say(session, by, talked, text, key, template)
+
+    def _say(
+        self,
+        session: Session,
+        by: Actor,
+        talked: Conversation,
+        text: str,
+        key: str,
+        template: Template | None = None,
+    ) -> None:
+        self._take(session, by, talked)
+        self._read_all(session, talked)
+        write(
+            session,
+            talked,
+            text,
+            author=by.name,
+            key=f"desk:{talked.id}:{by.user_id}:{key}",
+            now=self._clock(),
+            reply=Reply.PERSON,
+            template=template,
+            rules=self._rules,
+        )
+        audit.note(session, by, "inbox.sent", f"conversation:{talked.id}", self._clock())
 
     def order(self, by: Actor, channel: str, order: Order, phone: str = "") -> None:
         """Link, switch off, or unlink an account. `phone`: give a code to type on that telephone."""
@@ -221,11 +275,11 @@ class InboxDesk(Records):
             talked.taken_by, talked.wants_person = by.user_id, False
             audit.note(session, by, "inbox.taken", f"conversation:{talked.id}", self._clock())
 
+    def _read_all(self, session: Session, talked: Conversation) -> None:
+        talked.unread, talked.read_id = 0, max(talked.read_id, _newest(session, talked))
+
     def _nothing_waits(self, session: Session, talked: Conversation) -> None:
-        newest = session.scalar(
-            select(func.max(Message.id)).where(Message.conversation_id == talked.id, Message.inbound)
-        )
-        talked.answered_id = max(talked.answered_id, newest or 0)
+        talked.answered_id = max(talked.answered_id, _newest(session, talked))
 
     @contextmanager
     def _conversation(self, by: Actor, conversation_id: int) -> Iterator[tuple[Session, Conversation]]:
@@ -240,6 +294,23 @@ class InboxDesk(Records):
                 raise LookupError(f"no conversation {conversation_id}")
             yield session, talked
         self._changed(by.business_id, conversation_id)
+
+
+def _known(session: Session, talked: Conversation, contact: Contact, lead: Lead | None, writer: str) -> dict[str, str]:
+    """What a template's places may say beforehand, by `templates.FILLS`."""
+    return {
+        "name": contact.name,
+        "business": session.get_one(Business, talked.business_id).name,
+        "need": lead.need if lead is not None else "",
+        "time": lead.best_time if lead is not None else "",
+        "person": writer,
+    }
+
+
+def _newest(session: Session, talked: Conversation) -> int:
+    """The last message of theirs; 0 where there is none."""
+    newest = select(func.max(Message.id)).where(Message.conversation_id == talked.id, Message.inbound)
+    return session.scalar(newest) or 0
 
 
 def _theirs_still() -> ColumnElement[bool]:

@@ -27,7 +27,7 @@ from moked.crm.tables_jobs import Job, JobState, JobWorker
 
 _OURS: Final = (JobState.QUEUED, JobState.RUNNING)
 _KEEP: Final = timedelta(days=30)
-_AT_ONCE: Final = 50
+AT_ONCE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ class JobStore(Records):
 
     # ---- whoever does it
 
-    def due(self) -> list[Order]:
-        """What is to be handed to an engine now, the oldest first."""
+    def due(self, most: int = AT_ONCE) -> list[Order]:
+        """What is to be handed to an engine now, the oldest first; after calls that were served before all else."""
         with self._read.begin() as session:
             jobs = session.scalars(
                 select(Job)
                 .where(Job.state == JobState.WAITING, Job.due_at <= self._clock())
-                .order_by(Job.due_at)
-                .limit(_AT_ONCE)
+                .order_by(Job.lane != CALLS, Job.due_at)
+                .limit(most)
             )
             return [_order(job) for job in jobs]
 
@@ -182,7 +182,7 @@ class JobStore(Records):
         """What an engine has had without a word for so long: it is to be asked about."""
         with self._read.begin() as session:
             limit = self._clock() - timedelta(seconds=for_s)
-            query = select(Job).where(Job.state.in_(_OURS), Job.changed_at < limit).order_by(Job.id).limit(_AT_ONCE)
+            query = select(Job).where(Job.state.in_(_OURS), Job.changed_at < limit).order_by(Job.id).limit(AT_ONCE)
             return [_order(job) for job in session.scalars(query)]
 
     def still_held(self, orders: Sequence[Order]) -> None:

@@ -276,7 +276,8 @@ class Call(Base):
 
 
 class Turn(Base):
-    """One `records.TurnRecord`. All `_ms` are call time: milliseconds since the stream's `start`."""
+    """One `records.TurnRecord`. All `_ms` are call time: milliseconds since the stream's `start`. `word_times` only
+    where a number is said."""
 
     __tablename__ = "turn"
     __table_args__ = (UniqueConstraint("call_id", "number"),)
@@ -304,6 +305,7 @@ class Turn(Base):
     tools: Mapped[list[Any]] = mapped_column(default=list)
     decision: Mapped[dict[str, Any] | None] = mapped_column(Json())
     spoken_by: Mapped[str] = mapped_column(SafeText(100), default="", server_default="")
+    word_times: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     created_at: Mapped[datetime]
 
 

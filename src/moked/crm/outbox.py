@@ -21,6 +21,8 @@ CALLS: Final = "calls"
 """The lane of what follows a call at once."""
 LATER: Final = "later"
 """The lane of what may take its time."""
+REFUSED: Final = "refused"
+"""The lane of callers nobody had a line for. They come in crowds, just when the calls in progress need the machine."""
 
 
 def call_key(call_sid: str) -> str:
@@ -79,5 +81,15 @@ def put_again(session: Session, key: str, now: datetime) -> None:
         .values(
             state=JobState.WAITING, run=Job.run + 1, tries=1, step="", done={}, failed={}, due_at=now, changed_at=now
         )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def hurry(session: Session, key: str, now: datetime) -> None:
+    """What it waited for has come: it is due now."""
+    session.execute(
+        update(Job)
+        .where(Job.key == key, Job.state == JobState.WAITING, Job.due_at > now)
+        .values(due_at=now, changed_at=now)
         .execution_options(synchronize_session=False)
     )

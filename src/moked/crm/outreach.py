@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from moked.channels import MessageState
 from moked.channels.policy import ChannelRules, Decision, Purpose
-from moked.crm import audit, campaigns, consents, dialling, sending
+from moked.crm import audit, caller_ids, campaigns, consents, dialling, sending
 from moked.crm.audit import Actor
 from moked.crm.campaigns import Row
 from moked.crm.db import Records
@@ -39,6 +39,7 @@ from moked.crm.tables_policy import (
     SendingPolicy,
     UserPhone,
 )
+from moked.crm.tables_whatsapp import Message
 
 CHANNELS = ("sms", "whatsapp", "email", "voice")
 NOTIFY_BY = ("sms", "whatsapp", "email")
@@ -48,9 +49,11 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class ContactOutreach:
-    """What is on record about turning to a contact, the latest first."""
+    """What is on record about turning to a contact, the latest first. `places`: (conversation, message) by the id of a
+    consent that stands in one we still have."""
 
     consents: Sequence[ConsentRow]
+    places: Mapping[int, tuple[int, int]]
     messages: Sequence[OutboundMessage]
     dials: Sequence[Dial]
     suppressed: bool
@@ -94,24 +97,25 @@ class NewSettings:
     notify: Sequence[tuple[str, str]]
     texts: Mapping[str, str]
     agent_calls_back: bool
+    caller_id: str = ""
 
 
 class Outreach(Records):
-    """On `engine`. `calls_out`: calls can be made at all. `rules` of the channels that are connected, by family.
-    `clock` gives aware UTC."""
+    """On `engine`. `calls_from`: OUTBOUND_CALLER_ID, '' where no calls can be made. `rules` of the channels that are
+    connected, by family. `clock` gives aware UTC."""
 
     def __init__(
         self,
         engine: Engine,
         *,
-        calls_out: bool = False,
+        calls_from: str = "",
         rules: Mapping[str, ChannelRules] = sending.DEFAULT_RULES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
         self._clock = clock
         self._rules = rules
-        self.calls_out = calls_out
+        self.calls_from = calls_from
 
     # ---- what is seen
 
@@ -153,10 +157,12 @@ class Outreach(Records):
             contact = session.get(Contact, contact_id)
             if contact is None or contact.business_id != business_id:
                 return None
+            given = session.scalars(
+                select(ConsentRow).where(ConsentRow.contact_id == contact_id).order_by(ConsentRow.id.desc())
+            ).all()
             return ContactOutreach(
-                session.scalars(
-                    select(ConsentRow).where(ConsentRow.contact_id == contact_id).order_by(ConsentRow.id.desc())
-                ).all(),
+                given,
+                _places(session, contact_id),
                 session.scalars(
                     select(OutboundMessage)
                     .where(OutboundMessage.contact_id == contact_id, OutboundMessage.reply == Reply.NONE)
@@ -173,6 +179,13 @@ class Outreach(Records):
     def settings(self, business_id: int) -> SendingPolicy:
         with self._writing() as session:
             return consents.settings_of(session, business_id, self._clock())
+
+    def callers(self, business_id: int) -> list[str]:
+        """The numbers it may call from; none: it makes no calls."""
+        if not self.calls_from:
+            return []
+        with self._read.begin() as session:
+            return caller_ids.choices(session, business_id, self.calls_from)
 
     def my_phone(self, by: Actor) -> str:
         with self._read.begin() as session:
@@ -275,6 +288,9 @@ class Outreach(Records):
             row.week, row.notify, row.texts = week, notify, texts
             row.per_contact_day, row.per_channel_day = per_contact, per_channel
             row.agent_calls_back, row.updated_at = new.agent_calls_back, self._clock()
+            if new.caller_id and new.caller_id not in caller_ids.choices(session, by.business_id, self.calls_from):
+                raise Unreadable("caller_id")
+            row.caller_id = new.caller_id
             audit.note(session, by, "outreach.settings", "", self._clock())
 
     def upload_checks(self, by: Actor, text: str, checked_on: str) -> tuple[int, int]:
@@ -406,13 +422,16 @@ class Outreach(Records):
             return campaign.id
 
     def run_campaign(self, by: Actor, campaign_id: int, *, running: bool) -> None:
-        """Start it, or go on; or let it pause. What rings goes on ringing. Raises `Unreadable` for one that is done."""
+        """Start it, or go on; or let it pause. What rings goes on ringing. Raises `Unreadable` for one that is
+        done, and where no calls can be made."""
         with self._writing() as session:
             campaign = _campaign(session, by.business_id, campaign_id, lock=True)
             if campaign.state is CampaignState.DONE:
                 raise Unreadable("campaign_done")
             if (campaign.state is CampaignState.RUNNING) == running:
                 return
+            if running and not caller_ids.choices(session, by.business_id, self.calls_from):
+                raise Unreadable("no_calls")
             campaign.state = CampaignState.RUNNING if running else CampaignState.PAUSED
             if running:
                 campaign.resumed_at, campaign.stopped_why = self._clock(), ""
@@ -455,9 +474,9 @@ class Outreach(Records):
 
     @contextmanager
     def _callable(self, by: Actor, contact_id: int) -> Iterator[tuple[Session, Contact, str]]:
-        if not self.calls_out:
-            raise Unreadable("no_calls")
         with self._contact(by, contact_id) as (session, contact):
+            if not caller_ids.choices(session, by.business_id, self.calls_from):
+                raise Unreadable("no_calls")
             if not contact.phone:
                 raise Unreadable("phone")
             yield session, contact, contact.phone
@@ -469,6 +488,20 @@ def _campaign(session: Session, business_id: int, campaign_id: int, *, lock: boo
     if found is None:
         raise LookupError(f"no campaign {campaign_id}")
     return found
+
+
+def _places(session: Session, contact_id: int) -> dict[int, tuple[int, int]]:
+    rows = session.execute(
+        select(ConsentRow.id, Message.conversation_id, Message.id)
+        .join(
+            Message,
+            (Message.business_id == ConsentRow.business_id)
+            & (Message.channel == ConsentRow.message_channel)
+            & (Message.provider_id == ConsentRow.message_key),
+        )
+        .where(ConsentRow.contact_id == contact_id, ConsentRow.message_key != "")
+    )
+    return {consent: (talk, message) for consent, talk, message in rows}
 
 
 def _counted(session: Session, campaign: Campaign) -> CampaignRow:

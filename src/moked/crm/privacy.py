@@ -74,7 +74,7 @@ def refuse(session: Session, call: Call, now: datetime) -> None:
 
 def forget_words(session: Session, call_ids: list[int]) -> None:
     """No word of these calls stays: neither the transcript nor what was heard of it elsewhere."""
-    blank: dict[str, Any] = {"caller_text": "", "said": "", "heard": "", "dtmf": "", "tools": []}
+    blank: dict[str, Any] = {"caller_text": "", "said": "", "heard": "", "dtmf": "", "tools": [], "word_times": []}
     session.execute(
         update(Turn).where(Turn.call_id.in_(call_ids)).values(blank).execution_options(synchronize_session=False)
     )
@@ -92,7 +92,7 @@ def turn_kept(turn: TurnRecord, kept: RefusedWords | None) -> TurnRecord:
     if kept is None or kept is RefusedWords.TRANSCRIPT:
         return turn
     tools = tuple(ToolUse(use.name, "{}", "", use.ok, use.took_ms) for use in turn.tools)
-    return replace(turn, caller_text="", said="", heard="", dtmf="", tools=tools)
+    return replace(turn, caller_text="", said="", heard="", dtmf="", tools=tools, word_times=())
 
 
 def draft_kept(draft: dict[str, Any], kept: RefusedWords | None) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Recordings(Records):
             recording = session.get(Recording, call.id)
             if recording is None:
                 token, key = secrets.token_hex(16), new_key()
-                sealed = self._sealer.seal(key, _context(token))
+                sealed = self._sealer.seal(key, sealed_for(token))
                 recording = Recording(
                     call_id=call.id,
                     business_id=call.business_id,
@@ -111,7 +111,7 @@ class Recordings(Records):
             if new is None:
                 return None
             assert recording.key is not None
-            return recording.token, self._sealer.open(recording.key, _context(recording.token))
+            return recording.token, self._sealer.open(recording.key, sealed_for(recording.token))
 
     def find(self, business_id: int, call_sid: str) -> Found | None:
         with self._read.begin() as session:
@@ -204,8 +204,8 @@ class Recordings(Records):
             select(RecordingPart).where(RecordingPart.token == recording.token).order_by(RecordingPart.stream)
         ).all()
         sealed: bytes = recording.key
-        key = self._sealer.open(sealed, _context(recording.token))
-        silences = tuple((int(c), int(a), int(b)) for c, a, b in recording.silences)
+        key = self._sealer.open(sealed, sealed_for(recording.token))
+        silences = tuple((int(one[0]), int(one[1]), int(one[2])) for one in recording.silences)
         return Found(sid, recording.token, key, silences, tuple(map(_part, parts)), ended_at is not None)
 
 
@@ -221,7 +221,8 @@ def destroy(session: Session, call_ids: Sequence[int]) -> int:
     return len(result)
 
 
-def _context(token: str) -> str:
+def sealed_for(token: str) -> str:
+    """What the key of a recording is sealed for."""
     return f"recording:{token}"
 
 

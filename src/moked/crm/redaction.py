@@ -19,7 +19,20 @@ from moked.crm.number_runs import NUMBERISH, Group, Run, Word, runs
 from moked.crm.phone import to_e164
 from moked.dialog.identity import is_valid
 
-__all__ = ["MARK", "MARKS", "NUMBERISH", "Hidden", "Hide", "Line", "Policy", "find", "hide", "hide_json", "hide_lines"]
+__all__ = [
+    "MARK",
+    "MARKS",
+    "NUMBERISH",
+    "REACH",
+    "Hidden",
+    "Hide",
+    "Line",
+    "Policy",
+    "find",
+    "hide",
+    "hide_json",
+    "hide_lines",
+]
 
 MARKS: Final = {"card": "[כרטיס]", "code": "[קוד]", "id": "[ת״ז]"}
 MARK: Final = re.compile("|".join(map(re.escape, MARKS.values())))
@@ -40,8 +53,11 @@ _CARD_WORD: Final = re.compile(
 _CODE_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:cvv\d?|cvc\d?|גב|אבטחה|סיביוי|סיווי)$", re.IGNORECASE)
 _ID_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:תז|זהות|id)$", re.IGNORECASE)
 _PHONE_WORD: Final = re.compile(r"^(?:[והבלמשכ]{0,2})(?:טלפון|נייד|פלאפון|סלולרי|וואטסאפ)$")
-_REACH: Final = 14  # words after which a word for it means nothing any more
+REACH: Final = 14
+"""Words after which a word for it means nothing any more."""
 _CARD_SIZES: Final = range(8, 20)
+_BEGUN_NAMED: Final = 3
+_BEGUN: Final = 9  # longer than plates, and no telephone number begins like a card
 _READ_BACK: Final = 4  # digits of a hidden number that give it away
 
 
@@ -87,10 +103,11 @@ def hide(text: str, policy: Policy) -> str:
     return hide_lines([Line(text)], policy)[0] if text else text
 
 
-def hide_lines(lines: Sequence[Line], policy: Policy) -> list[str]:
-    """A conversation, whose numbers may reach over several turns. What is hidden already stays so."""
+def hide_lines(lines: Sequence[Line], policy: Policy, *, unfinished: bool = False) -> list[str]:
+    """A conversation, whose numbers may reach over several turns. What is hidden already stays so. `unfinished`: more
+    may be said, so what may become such a number is hidden too."""
     spots: dict[int, list[Hidden]] = {}
-    for one in find(lines, policy):
+    for one in find(lines, policy, unfinished=unfinished):
         spots.setdefault(one.text, []).append(one)
     return [_without(line.text, spots.get(number, [])) for number, line in enumerate(lines)]
 
@@ -107,17 +124,17 @@ def hide_json(value: Any, policy: Policy) -> Any:
     return value
 
 
-def find(lines: Sequence[Line], policy: Policy) -> list[Hidden]:
-    """What is to be hidden, not overlapping, in order."""
+def find(lines: Sequence[Line], policy: Policy, *, unfinished: bool = False) -> list[Hidden]:
+    """What is to be hidden, not overlapping, in order; `unfinished` as of `hide_lines`."""
     if not policy or not any(_has_number(line.text) for line in lines):
         return []
     found: list[Hidden] = []
     for joined in (True, False):
-        found += _of_caller(lines, policy, joined)
+        found += _of_caller(lines, policy, joined, unfinished)
         for number, line in enumerate(lines):
             if not line.caller and _has_number(line.text):
                 alone = [Line(line.text if other == number else "") for other in range(len(lines))]
-                found += _of_caller(alone, policy, joined)
+                found += _of_caller(alone, policy, joined, unfinished)
     found += _read_back(lines, found)
     kept: list[Hidden] = []
     for one in sorted(found, key=lambda hidden: (hidden.text, hidden.start, -hidden.end)):
@@ -146,12 +163,12 @@ def _has_number(text: str) -> bool:
     return NUMBERISH.search(text) is not None
 
 
-def _of_caller(lines: Sequence[Line], policy: Policy, joined: bool) -> Iterator[Hidden]:
+def _of_caller(lines: Sequence[Line], policy: Policy, joined: bool, unfinished: bool) -> Iterator[Hidden]:
     """In the caller's words; the agent's give only the context, and do not end a dictation unless they have digits."""
     meant: dict[Hide, int] = {}  # words since a word for it
     for one in runs([line.text if line.caller or _means(line.text) else "" for line in lines], joined=joined):
         if isinstance(one, Word):
-            meant = {kind: since + 1 for kind, since in meant.items() if since < _REACH}
+            meant = {kind: since + 1 for kind, since in meant.items() if since < REACH}
             if _PHONE_WORD.match(one.word):
                 meant.clear()
             if (kind := _word_for(one.word)) is not None:
@@ -160,6 +177,8 @@ def _of_caller(lines: Sequence[Line], policy: Policy, joined: bool) -> Iterator[
         run = tuple(group for group in one if lines[group.text].caller)
         if run:
             yield from _in_run(run, frozenset(meant), policy)
+            if unfinished and (kind := _begun(run, frozenset(meant), policy)) is not None:
+                yield from _hidden(kind, run)
 
 
 def _in_run(run: Run, meant: frozenset[Hide], policy: Policy) -> Iterator[Hidden]:
@@ -180,6 +199,18 @@ def _in_run(run: Run, meant: frozenset[Hide], policy: Policy) -> Iterator[Hidden
             yield from _hidden(Hide.CARD, run)
     if policy.ids and ((Hide.ID in meant and len(digits) in (8, 9)) or (is_valid(digits) and not phones)):
         yield from _hidden(Hide.ID, run)
+
+
+def _begun(run: Run, meant: frozenset[Hide], policy: Policy) -> Hide | None:
+    """What a number may become that is still being said."""
+    digits = "".join(group.digits for group in run)
+    wanted = [kind for kind in (Hide.CARD, Hide.CODE, Hide.ID) if policy.ids or kind is not Hide.ID]
+    wanted = [kind for kind in wanted if policy.cards or kind is Hide.ID]
+    named = next((kind for kind in wanted if kind in meant), None)
+    if named is not None and len(digits) >= _BEGUN_NAMED and not any(_phones(run, policy.keep)):
+        return named
+    may_be_card = policy.cards and len(digits) >= _BEGUN and digits[0] in "23456"
+    return Hide.CARD if may_be_card and not digits.startswith("972") and not any(_phones(run, policy.keep)) else None
 
 
 def _windows(run: Run) -> Iterator[tuple[int, int]]:

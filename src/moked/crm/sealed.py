@@ -53,6 +53,20 @@ class Sealer:
             "it cannot be opened: DATA_KEY has changed, or the data has. An older key may stand after a comma"
         )
 
+    def renewed(self, sealed: bytes, context: str) -> bytes | None:
+        """Sealed anew with the current key; None where it is already. Raises `SealError` where no key opens it."""
+        if self._opens(sealed, context):
+            return None
+        return self.seal(self.open(sealed, context), context)
+
+    def _opens(self, sealed: bytes, context: str) -> bool:
+        """Whether the current key alone does: two keys may share the byte."""
+        try:
+            self._cipher.decrypt(sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :], context.encode())
+        except (InvalidTag, ValueError):  # of another key, or cut off
+            return False
+        return len(sealed) >= OVERHEAD and sealed[0] == _FORMAT
+
     def stale(self, sealed: bytes) -> bool:
         """It should be sealed anew, because its key is to be given up."""
         return sealed[1] != self._current

@@ -20,12 +20,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Engine, and_, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from moked.channels import (
     LID,
     MAIL,
+    MEDIA_REFUSED,
     NOT_CONNECTED,
     PHONE,
     Address,
@@ -59,6 +60,8 @@ _SAME: Mapping[str, tuple[str, ...]] = {"sms": ("sms", VOICE)}
 
 _TRIES = 5
 _BACK_OFF = (timedelta(seconds=3), timedelta(seconds=30), timedelta(minutes=5), timedelta(hours=1))
+_TRIES_ALOUD = 2
+"""Then a voice note goes as its words: sounds go by another server, which may be the one that is away."""
 BEHIND = "behind"
 """It was not tried: one before it, to the same person, was put off."""
 _NO_ATTEMPT = {NOT_CONNECTED: timedelta(seconds=2), BEHIND: timedelta(0)}
@@ -81,12 +84,13 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message that is to be sent now, by the channel of this line."""
+    """A message that is to be sent now, by the channel of this line. `voice`: as a voice note, if one can be made."""
 
     id: int
     line: str
     out: Outbound
     business_id: int = 0
+    voice: bool = False
 
 
 def queue(
@@ -101,16 +105,17 @@ def queue(
     key: str,
     now: datetime,
     subject: str = "",
-    template: str = "",
-    template_values: Sequence[str] = (),
+    template: Template | None = None,
     reply: Reply = Reply.NONE,
+    voice: bool = False,
     asked_at: datetime | None = None,
     call_sid: str = "",
     rules: ChannelRules | None = None,
 ) -> Queued:
     """Put a message on its way, in the caller's transaction. `channel`: 'sms', 'whatsapp', 'email', or 'desk', which
     people read there. `contact_id` None: to the business's own people. `asked_at`: they asked for this one. `reply`: an
-    answer in a conversation; a person's is written by somebody who is there now."""
+    answer in a conversation; a person's is written by somebody who is there now. `voice`: as a voice note, if that
+    can be made."""
     kept = session.scalars(
         select(OutboundMessage).where(OutboundMessage.business_id == business_id, OutboundMessage.key == key)
     ).one_or_none()
@@ -124,7 +129,7 @@ def queue(
         by_person, answers = reply is Reply.PERSON, reply is not Reply.NONE
         request = Request(purpose, channel, asked_at=asked_at, by_person=by_person, reply=answers)
         decision = decide(request, facts, now)
-        if decision.verdict is Verdict.TEMPLATE and not template:
+        if decision.verdict is Verdict.TEMPLATE and template is None:
             decision = Decision(Verdict.BLOCKED, ("window_closed",))
         state = _state(decision)
     row = session.execute(
@@ -137,9 +142,11 @@ def queue(
             to=to,
             subject=subject,
             text=text,
-            template=template,
-            template_values=list(template_values),
+            template=template.name if template else "",
+            template_values=list(template.values) if template else [],
+            template_language=template.language if template else "",
             reply=reply,
+            voice=voice,
             purpose=purpose,
             key=key,
             state=state,
@@ -304,14 +311,15 @@ def claim(session: Session, caps: Mapping[str, ChannelCaps], now: datetime, only
             if not row.template:
                 row.state, row.reason, row.reasons = MessageState.BLOCKED, "window_closed", ["window_closed"]
                 continue
-            template = Template(row.template, values=tuple(row.template_values))
+            template = Template(row.template, row.template_language, tuple(row.template_values))
         row.first_at = row.first_at or now
         key = f"{row.business_id}:{row.key}"
         if caps[line].idempotent:  # so that a report that comes before the channel's answer finds its message
             key = row.provider_id = carrier_id(key)
         text = _cut(row.text, caps[line].max_text)
         out = Outbound(key, _address(row), text, row.subject, template)
-        found.append(Claimed(row.id, line, out, row.business_id))
+        voice = row.voice and template is None and row.attempts <= _TRIES_ALOUD
+        found.append(Claimed(row.id, line, out, row.business_id, voice))
     return found
 
 
@@ -414,7 +422,12 @@ _LID = "@lid"
 def settle(session: Session, message_id: int, result: SendResult, now: datetime) -> None:
     """What the channel said."""
     row = session.get(OutboundMessage, message_id, with_for_update=True)
-    if row is None or row.state is not MessageState.SENDING:
+    if row is None:
+        return
+    aloud = row.voice
+    if result.state is MessageState.SENT:
+        row.voice = aloud and result.voice
+    if row.state is not MessageState.SENDING:
         return
     row.provider_id = result.provider_id or row.provider_id
     if result.state is MessageState.QUEUED and result.error in _NO_ATTEMPT:
@@ -425,8 +438,27 @@ def settle(session: Session, message_id: int, result: SendResult, now: datetime)
         row.reason = result.error
     elif result.state is MessageState.SENT:
         row.state, row.sent_at = MessageState.SENT, now
+    elif aloud and result.error == MEDIA_REFUSED:
+        _in_words(row, now)
     else:
         row.state, row.reason = MessageState.FAILED, result.error
+
+
+def _in_words(row: OutboundMessage, now: datetime) -> None:
+    """Its sound could not be used, and nobody heard it: it goes again, to be read."""
+    row.voice, row.state, row.due_at, row.provider_id, row.reason = False, MessageState.QUEUED, now, "", MEDIA_REFUSED
+
+
+def hold(session: Session, message_ids: Sequence[int], now: datetime) -> set[int]:
+    """Claimed messages whose turn has not come yet are not lost; returns those that nobody took for it."""
+    kept = session.scalars(
+        update(OutboundMessage)
+        .where(OutboundMessage.id.in_(message_ids), OutboundMessage.state == MessageState.SENDING)
+        .values(claimed_at=now)
+        .returning(OutboundMessage.id)
+        .execution_options(synchronize_session=False)
+    )
+    return set(kept)
 
 
 def recover(session: Session, caps: Mapping[str, ChannelCaps], now: datetime) -> int:
@@ -458,7 +490,9 @@ def reported(
         return False
     if (after := later(row.state, state)) is not row.state:
         row.state, row.reported_at = after, now
-        if after is MessageState.FAILED:
+        if after is MessageState.FAILED and row.voice and error == MEDIA_REFUSED:
+            _in_words(row, now)
+        elif after is MessageState.FAILED:
             row.reason = error or "provider"
         else:
             row.sent_at = row.sent_at or now
@@ -520,6 +554,10 @@ class Outbox(Records):
     def settle(self, message_id: int, result: SendResult) -> None:
         with self._writing() as session:
             settle(session, message_id, result, self._clock())
+
+    def hold(self, message_ids: Sequence[int]) -> set[int]:
+        with self._writing() as session:
+            return hold(session, message_ids, self._clock())
 
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int:
         with self._writing() as session:

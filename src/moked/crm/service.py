@@ -64,6 +64,9 @@ _NEVER_CAME = "stream_never_came"
 _ORPHANED = "orphaned"
 _PROVISIONAL = (_NEVER_CAME, _ORPHANED)  # endings that others concluded; the session's own replaces them
 _CALL_STATUS = "call_status"
+_TYPING = timedelta(
+    seconds=30
+)  # for whoever is refused to say where to be called, if the carrier does not tell the end
 _OVER = ("completed", "busy", "failed", "no-answer", "canceled")  # CallStatus values after which nothing comes
 
 
@@ -223,7 +226,7 @@ class Crm(Records):
                     media_url = place.address
             if refuse:
                 if call.status is CallState.OPEN:
-                    self._finish(session, call, CallEnd(call.sid, Outcome.REFUSED, refuse, 0, LeadDraft()))
+                    self._turn_away(session, call, refuse, now)
                 return Reception("", refuse)
             if not new:
                 call.heartbeat_at = now
@@ -358,8 +361,7 @@ class Crm(Records):
                 log.warning("turn of an unknown call", extra={"call_sid": call_sid, "turn": turn.number})
                 return
             numbers = hiding.has_numbers(turn)
-            if numbers:
-                turn = hiding.still_hidden(session, found.id, turn)
+            turn = hiding.still_hidden(session, found.id, turn) if numbers else replace(turn, word_times=())
             values = asdict(privacy.turn_kept(turn, kept))
             values.update(values.pop("waterfall"))
             session.execute(
@@ -372,7 +374,7 @@ class Crm(Records):
                 )
             )
             if numbers and (call := session.get(Call, found.id, populate_existing=True)) is not None:
-                hiding.hide_turns(session, call, hiding.policy_of_call(session, call))
+                hiding.hide_turns(session, call, hiding.policy_of_call(session, call), turn.number)
                 search.index_call(session, found.id)
             else:
                 search.add_words(session, found.id, found.business_id, (values["caller_text"], values["heard"]))
@@ -403,7 +405,17 @@ class Crm(Records):
                 log.warning("callback request of an unknown call", extra={"call_sid": call_sid})
                 return
             self._event(session, call, CALLBACK_REQUEST, {"number": number}, key)
-            if call.ended_at is not None:
+            if _unsettled(call):
+                outbox.hurry(session, outbox.call_key(call_sid), self._clock())
+            elif call.ended_at is not None:
+                self._settle(session, call, learn=True)
+
+    def settle_refused(self, call_sid: str) -> None:
+        """Make a refused call's lead, of all its caller has typed. Nothing, where it is made; any number of times."""
+        with self._writing() as session:
+            call = self._locked(session, call_sid)
+            if call is not None and _unsettled(call):
+                search.index_call(session, call.id)
                 self._settle(session, call, learn=True)
 
     def call_status(self, call_sid: str, status: str, data: dict[str, Any], *, key: str | None = None) -> None:
@@ -418,7 +430,11 @@ class Crm(Records):
                 log.warning("status of an unknown call", extra={"call_sid": call_sid, "status": status})
                 return
             self._event(session, call, _CALL_STATUS, {"status": status, **data}, key)
-            if status in _OVER and call.ended_at is None:
+            if status not in _OVER:
+                return
+            if _unsettled(call):
+                outbox.hurry(session, outbox.call_key(call_sid), self._clock())
+            elif call.ended_at is None:
                 between = moves.state(session, call)
                 if call.status is CallState.OPEN or (between is not None and between.left_at is not None):
                     self._finish(session, call, self._abandoned(session, call))
@@ -666,10 +682,27 @@ class Crm(Records):
         self._follow(session, call, outbox.AFTER_CALL, outbox.call_key(call.sid))
         return left
 
-    def _follow(self, session: Session, call: Call, name: str, key: str, *, lane: str = outbox.CALLS) -> None:
+    def _turn_away(self, session: Session, call: Call, why: str, now: datetime) -> None:
+        """End a call that is refused. Its lead is left to the work after it (`settle_refused`), which is promised by
+        this transaction: who is refused costs the calls in progress as little as can be, and a lead made once has what
+        the caller typed meanwhile."""
+        call.status, call.outcome, call.detail = CallState.ENDED, Outcome.REFUSED, why
+        call.ended_at, call.duration_ms = now, 0
+        self._follow(session, call, outbox.AFTER_CALL, outbox.call_key(call.sid), lane=outbox.REFUSED, delay=_TYPING)
+
+    def _follow(
+        self,
+        session: Session,
+        call: Call,
+        name: str,
+        key: str,
+        *,
+        lane: str = outbox.CALLS,
+        delay: timedelta = timedelta(0),
+    ) -> None:
         """Work after the call, due from this transaction on; once more, where its end is told a second time."""
         given, now = {"call": call.sid}, self._clock()
-        if not outbox.put(session, name, given, key=key, business_id=call.business_id, now=now, lane=lane):
+        if not outbox.put(session, name, given, key=key, business_id=call.business_id, now=now, lane=lane, delay=delay):
             outbox.put_again(session, key, now)
 
     def _settle_again(self, session: Session, call_sid: str) -> None:
@@ -682,6 +715,11 @@ class Crm(Records):
         next_opening = self.openings.get(call.business_id, self._next_opening)
         opening = next_opening(now) if next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
+
+
+def _unsettled(call: Call) -> bool:
+    """It was refused, and its lead is not made yet."""
+    return call.outcome is Outcome.REFUSED and call.lead_id is None and call.lead_missing_reason is None
 
 
 def _step(call: Call) -> NextStep:

@@ -70,8 +70,10 @@ class DialResult(StrEnum):
 
 
 class ConsentRow(Base):
-    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording,
-    or `text` in their own words. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
+    """Given at `given_at`, or NULL where they only refused. The proof: `call_sid` and `offset_ms` into its recording;
+    or the message, by the carrier's id of it (`message_key` on `message_channel`), when it was written, and the SHA-256
+    of its text as we keep it; and `text`, in their own words. The message may lose its words by age, the ledger keeps
+    them. `how`: 'call', 'message', 'person' (somebody of the business wrote it down)."""
 
     __tablename__ = "consent"
     __table_args__ = (Index(None, "contact_id"),)
@@ -85,6 +87,10 @@ class ConsentRow(Base):
     how: Mapped[str] = mapped_column(SafeText(16))
     call_sid: Mapped[str] = mapped_column(SafeText(64), default="")
     offset_ms: Mapped[int | None]
+    message_key: Mapped[str] = mapped_column(SafeText(128), default="")
+    message_channel: Mapped[str] = mapped_column(SafeText(32), default="")
+    message_at: Mapped[datetime | None]
+    message_digest: Mapped[str] = mapped_column(SafeText(64), default="")
     text: Mapped[str] = mapped_column(SafeText(500), default="")
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
@@ -119,7 +125,8 @@ class DncRow(Base):
 
 class SendingPolicy(Base):
     """`week`: {"0": ["08:00", "21:00"], ...}, Monday = 0. `notify`: [{"channel": ..., "to": ...}], in this order.
-    `texts`: the owner's own wording by the template's name."""
+    `texts`: the owner's own wording by the template's name. `caller_id`: the number it calls from, one of its own; ''
+    = the first of them (`caller_ids`)."""
 
     __tablename__ = "sending_policy"
 
@@ -131,15 +138,17 @@ class SendingPolicy(Base):
     notify: Mapped[list[Any]] = mapped_column(default=list)
     texts: Mapped[dict[str, Any]] = mapped_column(default=dict)
     agent_calls_back: Mapped[bool] = mapped_column(default=False)
+    caller_id: Mapped[str] = mapped_column(SafeText(32), default="", server_default="")
     updated_at: Mapped[datetime]
 
 
 class OutboundMessage(Base):
     """`to` is the channel's own address. `key`: the same key is the same message. `reasons` are the gate's rules.
 
-    `template_values` fill its places, in order. `reply`: an answer in a conversation, which is no approach of ours and
-    counts for no limit. `first_at`: when it was first given to a channel. `provider_id`: known before it is sent where
-    the channel takes ids of ours. `reported_at`: the provider's last word."""
+    `template_values` fill its places, in order. `voice`: it shall go as a voice note; False once it went as words.
+    `reply`: an answer in a conversation, which is no approach of ours and counts for no limit. `first_at`: when
+    it was first given to a channel. `provider_id`: known before it is sent where the channel takes ids of ours.
+    `reported_at`: the provider's last word."""
 
     __tablename__ = "outbound_message"
     __table_args__ = (
@@ -159,7 +168,9 @@ class OutboundMessage(Base):
     subject: Mapped[str] = mapped_column(SafeText(200), default="")
     text: Mapped[str] = mapped_column(default="")
     template: Mapped[str] = mapped_column(SafeText(64), default="")
+    template_language: Mapped[str] = mapped_column(SafeText(16), default="")
     template_values: Mapped[list[Any]] = mapped_column(default=list)
+    voice: Mapped[bool] = mapped_column(default=False)
     reply: Mapped[Reply] = mapped_column(words(Reply), default=Reply.NONE)
     purpose: Mapped[Purpose] = mapped_column(words(Purpose))
     key: Mapped[str] = mapped_column(SafeText(128))

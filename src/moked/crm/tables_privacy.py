@@ -39,7 +39,8 @@ class Recording(Base):
     """A call's recording. `key` is its own, sealed with DATA_KEY: without it (NULL) no copy of the audio opens any
     more.
 
-    `token` names its files. `silences`: [channel, from_ms, to_ms] that nobody may hear; 0 is the caller. A row with
+    `token` names its files. `silences`: [channel, from_ms, to_ms] that nobody may hear, 0 is the caller; then the
+    number of the turn of the caller's it was made for, if it was. There never are fewer than there were. A row with
     `refused_at` stands for a caller who is not recorded, whether or not anything ever was; `words` says what of their
     words is kept. `scrubbed_at`: the database's freed pages have been cleaned since the call ended.
     """

@@ -22,8 +22,10 @@ class Conversation(Base):
     from, and are answered.
 
     `taken_by`: the person who answers; NULL = the agent does. `wants_person`: they asked for one. `answered_id`: the
-    newest message of theirs that needs no answer any more. `agent`: where the agent stands (`Agent.keep`) in talk
-    number `talk`, which ends with a long silence; `lead_id` is that talk's. `unread` counts what no person has seen.
+    newest message of theirs that needs no answer any more. `read_id`: the newest that somebody of ours has read, the
+    agent among them; `shown_id`: the newest of which they were told so. `agent`: where the agent stands (`Agent.keep`)
+    in talk number `talk`, which ends with a long silence; `lead_id` is that talk's. `unread` counts what no person has
+    seen.
     Whoever was merged into somebody keeps theirs, empty, so that it can be undone (`folding`).
     """
 
@@ -44,6 +46,8 @@ class Conversation(Base):
     wants_person: Mapped[bool] = mapped_column(default=False)
     talk: Mapped[int] = mapped_column(default=0)
     answered_id: Mapped[int] = mapped_column(default=0)
+    read_id: Mapped[int] = mapped_column(default=0)
+    shown_id: Mapped[int] = mapped_column(default=0)
     agent: Mapped[dict[str, Any] | None]
     last_in_at: Mapped[datetime | None]
     last_at: Mapped[datetime]

@@ -77,7 +77,10 @@ class WhatsAppStore(Records):
                     )
                 ).all()
                 found |= {row.key_id: row.value for row in rows}
-        return {key: self._sealer.open(value, self._place(category, key)).decode() for key, value in found.items()}
+        return {
+            key: self._sealer.open(value, sealed_for(self._business, category, key)).decode()
+            for key, value in found.items()
+        }
 
     def auth_set(self, owner: str, rows: Mapping[str, Mapping[str, str | None]]) -> None:
         """None deletes. Raises `NotOurs` and changes nothing where the lease is not `owner`'s."""
@@ -88,7 +91,7 @@ class WhatsAppStore(Records):
                 if value is None:
                     gone.append((category, key))
                     continue
-                sealed = self._sealer.seal(value.encode(), self._place(category, key))
+                sealed = self._sealer.seal(value.encode(), sealed_for(self._business, category, key))
                 kept.append(
                     {
                         "business_id": self._business,
@@ -148,9 +151,6 @@ class WhatsAppStore(Records):
 
     # ---- inside
 
-    def _place(self, category: str, key: str) -> str:
-        return f"whatsapp:{self._business}:{category}:{key}"
-
     def _own(self, session: Session, owner: str) -> None:
         lease = self._lease(session)
         if lease is None or lease.owner != owner or lease.expires_at <= self._clock():
@@ -186,3 +186,8 @@ def account_row(session: Session, business_id: int, channel: str, now: datetime)
         .on_conflict_do_nothing(index_elements=["business_id", "channel"])
     )
     return session.get_one(ChannelAccount, (business_id, channel), with_for_update=True, populate_existing=True)
+
+
+def sealed_for(business_id: int, category: str, key: str) -> str:
+    """What one of WhatsApp's keys is sealed for."""
+    return f"whatsapp:{business_id}:{category}:{key}"

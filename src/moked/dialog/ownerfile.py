@@ -50,6 +50,12 @@ class Place:
             self.fail("a text is needed here, not a list or a group of fields", "text")
         return " ".join(self._node.value.split()) if not self.empty else ""
 
+    def lines(self) -> str:
+        """The value with its lines, as it is written."""
+        if not isinstance(self._node, yaml.ScalarNode):
+            self.fail("a text is needed here, not a list or a group of fields", "text")
+        return "\n".join(line.rstrip() for line in self._node.value.strip().splitlines())
+
     def one_of(self, options: Collection[str]) -> str:
         value = self.text()
         if value not in options:

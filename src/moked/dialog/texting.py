@@ -27,6 +27,12 @@ _IN_WRITING: Final = (
     ("שממנו התקשרתם", "שממנו כתבתם"),
     ("לא שמעתי", "לא הבנתי"),
 )
+_LINK: Final = re.compile(
+    r"https?://|www\.|[\w.+-]+@[\w-]+\.\w|\b[\w-]+\.(?:com|net|org|co\.il|org\.il|gov\.il)\b", re.IGNORECASE
+)
+_BULLET: Final = re.compile(r"^\s*(?:[-*•–]|\d{1,2}[.)])\s+")
+_HEBREW: Final = re.compile(r"[א-ת]")
+_LONGEST_ALOUD: Final = 700  # letters: most of a minute
 VOICE_MARK: Final = "[הודעה קולית]"
 FILE_MARK: Final = "[קובץ]"
 
@@ -108,3 +114,12 @@ def pieces(text: str, longest: int) -> list[str]:
         found.append(left[:cut].strip())
         left = left[cut:].strip()
     return [*found, left] if left else found
+
+
+def aloud(text: str) -> str:
+    """A message as it is said in a voice note: its lines as sentences. '' for what is to be read: a link or an address
+    of mail, something long, or not in Hebrew."""
+    if len(text) > _LONGEST_ALOUD or not _HEBREW.search(text) or _LINK.search(text):
+        return ""
+    lines = [_BULLET.sub("", line).strip() for line in text.splitlines()]
+    return " ".join(line if line[-1] in ".!?…,:;" else f"{line}." for line in lines if line)

@@ -1,13 +1,14 @@
 """The work after a call, `call:<sid>`: what must be there at once first, what may take its time last.
 
-    read      a model, or rules: summary, next step, the lead's empty fields        crm.extraction, crm.after
+    read      the lead of a call that was refused; then a model, or rules: summary,
+              next step, the lead's empty fields                                    crm.extraction, crm.after
     notice    the people of the business are told, by the channels they have        injected
     announce  webhooks that wait leave at once                                      injected
     follow_up the ledger of consents, what the caller was promised, other notices   injected
     recording what was recorded is completed, and goes to its store                 injected
 
-The lead itself is there already: it is made in the transaction that ends the call. Each step is found done, or undone,
-by records of its own: any of them may run twice.
+The lead itself is there already, made in the transaction that ends the call, unless that was refused. Each step is
+found done, or undone, by records of its own: any of them may run twice.
 """
 
 from collections.abc import Callable
@@ -30,10 +31,11 @@ class Parts:
     """What others do after a call, by its SID. Each may be called twice for one call and from any thread, does its own
     effect once (by a key that holds the SID), and raises `ProviderError` where an outside service fails.
 
-    `notice`: tell the people of the business. `announce`: webhooks about the call and its lead. `follow_up`: messages
-    to the caller. `store_recording`: fetch and keep its audio.
+    `settle`: make the lead of a call that was refused. `notice`: tell the people of the business. `announce`: webhooks
+    about the call and its lead. `follow_up`: messages to the caller. `store_recording`: fetch and keep its audio.
     """
 
+    settle: Callable[[str], object] = _nothing
     notice: Callable[[str], object] = _nothing
     announce: Callable[[str], object] = _nothing
     follow_up: Callable[[str], object] = _nothing
@@ -50,6 +52,7 @@ def work(records: AfterCalls, parts: Parts, reader: Reads | None = None) -> tupl
     """The work after a call, and the shorter one after its transcript was written anew."""
 
     def read(given: Payload) -> dict[str, Any]:
+        parts.settle(given["call"])
         material = records.material(given["call"])
         if material is None:
             return {}

@@ -2,6 +2,9 @@
 
     channel.run -> sink -> Inbox.receive            transcribe -> Inbox.heard
     Inbox.waiting -> agent -> Inbox.answered -> the outbox, which `jobs.sending` empties
+    Inbox.unshown -> channel.read -> Inbox.shown    who wrote sees that it was read, by the agent or at the desk
+
+Who spoke is answered by voice where the answer can be said: it is spoken before it is on record that it shall be.
 
 Everything that must not be lost is a row before it is acknowledged, and is found again by whoever starts next. Each
 loop looks by itself now and then, and at once when it is nudged. What fails for one conversation does not stop others.
@@ -10,6 +13,7 @@ loop looks by itself now and then, and at once when it is nudged. What fails for
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -17,7 +21,7 @@ import anyio
 from anyio import to_thread
 
 from moked import metrics
-from moked.channels import Channel, Inbound, Kind, Report, family
+from moked.channels import Channel, Inbound, Kind, Report, VoiceNote, family
 from moked.crm.inbox import Inbox, Line, Unheard, Waiting
 from moked.dialog import Agent, CallContext, Entry, Speaker
 from moked.dialog.texting import FILE_MARK, VOICE_MARK, Written, in_writing, pieces, write
@@ -31,6 +35,8 @@ QUIET_FOR: Final = timedelta(seconds=2)
 _GIVE_UP: Final = timedelta(hours=1)
 _NOT_HEARD: Final = "[הודעה קולית שלא ניתן היה לתמלל]"
 
+Speak = Callable[[str], Awaitable[VoiceNote | None]]
+"""Words, spoken; None where they are to be read."""
 Hear = Callable[[bytes], Awaitable[str | None]]
 """A voice note's words; None = not now. Raises `ProviderError` for what is no sound."""
 
@@ -40,7 +46,8 @@ class Messenger:
     known of somebody, as notes for it.
 
     `tell(conversation_id)` is called when something people see has changed. `unsaid`: sentences that are for the
-    telephone alone, such as that the call is transcribed.
+    telephone alone, such as that the call is transcribed. `speak`: who spoke is answered by voice. `receipts`: who
+    wrote is told that it was read.
     """
 
     def __init__(
@@ -57,6 +64,8 @@ class Messenger:
         tell: Callable[[int], None] = lambda conversation: None,
         quiet_for: timedelta = QUIET_FOR,
         unsaid: Callable[[], Sequence[str]] = tuple,
+        speak: Speak | None = None,
+        receipts: bool = True,
     ) -> None:
         self._inbox = inbox
         self._channels: Mapping[str, Channel] = {family(channel.kind): channel for channel in channels}
@@ -69,6 +78,9 @@ class Messenger:
         self._tell = tell
         self._quiet_for = quiet_for
         self._unsaid = unsaid
+        self._speak = speak
+        self._receipts = receipts
+        self._reading = tuple(name for name, channel in self._channels.items() if channel.caps.read)
         self._news = anyio.Event()
         self._failed: dict[int, datetime] = {}  # answers that did not work: when to try again
 
@@ -79,6 +91,8 @@ class Messenger:
                 tasks.start_soon(self._serve, channel)
             tasks.start_soon(self._loop, self._transcribe)
             tasks.start_soon(self._loop, self._answer)
+            if self._reading:
+                tasks.start_soon(self._loop, self._show_read)
 
     def nudge(self) -> None:
         """There may be something to do."""
@@ -144,6 +158,14 @@ class Messenger:
             return _NOT_HEARD if late or error.kind in (Failure.PROTOCOL, Failure.CONFIG) else None
         return _NOT_HEARD if text is None and late else text
 
+    # ---- receipts
+
+    async def _show_read(self) -> None:
+        for one in await to_thread.run_sync(self._inbox.unshown, self._business, self._reading):
+            wanted = self._receipts and one.provider_ids
+            if not wanted or await self._channels[one.channel].read(one.address, one.provider_ids):
+                await to_thread.run_sync(self._inbox.shown, one)
+
     # ---- answers
 
     async def _answer(self) -> None:
@@ -158,8 +180,10 @@ class Messenger:
     async def _answer_one(self, wanted: Waiting) -> None:
         channel = self._channels.get(wanted.channel)
         try:
+            if wanted.channel in self._reading:
+                await to_thread.run_sync(self._inbox.read, self._business, wanted.id, wanted.upto)
+                self.nudge()
             if channel is not None and channel.caps.typing:
-                await channel.read(wanted.address, ())
                 await channel.typing(wanted.address, True)
             made = await self._made(wanted)
         except Exception as error:  # the model is away, or our own mistake: a person sees that it waits
@@ -169,10 +193,21 @@ class Messenger:
         longest = channel.caps.max_text if channel is not None else 4096
         texts = [piece for text in made.texts for piece in pieces(in_writing(text, self._unsaid()), longest)]
         kept = {"state": made.agent, "turns": _turns(wanted) + 1}
-        if await to_thread.run_sync(self._inbox.answered, wanted, texts, kept, made.lead, made.person):
+        voice = channel is not None and channel.caps.voice_replies and _spoke(wanted) and await self._said(texts)
+        answered = partial(self._inbox.answered, wanted, texts, kept, made.lead, made.person, voice=voice)
+        if await to_thread.run_sync(answered):
             metrics.messages.labels(wanted.channel, "answered").inc()
             self._tell(wanted.id)
             self.nudge()
+
+    async def _said(self, texts: Sequence[str]) -> bool:
+        """All of it is spoken, and at hand for whoever sends it."""
+        if self._speak is None or not texts:
+            return False
+        for text in texts:
+            if await self._speak(text) is None:
+                return False
+        return True
 
     async def _made(self, wanted: Waiting) -> Written:
         notes = await to_thread.run_sync(self._past, wanted.contact_id, wanted.id)
@@ -197,6 +232,12 @@ class Messenger:
 
 def _turns(wanted: Waiting) -> int:
     return int(wanted.agent.get("turns", 0)) if wanted.agent else 0
+
+
+def _spoke(wanted: Waiting) -> bool:
+    """The last that they sent is a voice note, and it was understood."""
+    last = wanted.new[-1] if wanted.new else None
+    return last is not None and last.kind is Kind.VOICE and last.text not in ("", _NOT_HEARD)
 
 
 def _marked(line: Line) -> str:

@@ -1,7 +1,8 @@
 """Places the calls that are due: a click to call, promised call-backs, campaigns.
 
-The record decides (`crm.dialling`): the gate, the pace, the places. Here the carrier is asked, one call after another,
-at most one a second, as Twilio takes them from an account by default. While the house drains nothing is placed.
+The record decides (`crm.dialling`): the gate, the pace, the places, whose turn it is. Here the carrier is asked, one
+call after another, at most one a second, as Twilio takes them from an account by default. While the house drains
+nothing is placed.
 """
 
 import logging
@@ -25,11 +26,11 @@ _UNKNOWN: Final = (Failure.TIMEOUT, Failure.UNAVAILABLE)
 class Book(Protocol):
     """`crm.dialling.Dialling`."""
 
-    def idle(self) -> bool: ...
+    def turns(self) -> list[int]: ...
 
-    def promise(self) -> int: ...
+    def promise(self, business_id: int) -> int: ...
 
-    def claim(self, free_places: int) -> list[Placement]: ...
+    def claim(self, business_id: int, free_places: int, most: int) -> list[Placement]: ...
 
     def placed(self, dial_id: int, call_sid: str) -> None: ...
 
@@ -48,18 +49,36 @@ async def dial_due(
     may: Callable[[], bool] = lambda: True,
     every_s: float = EVERY_S,
 ) -> None:
-    """Run for ever. `free_places` asks the database; `may`: the house does not drain."""
+    """Run for ever. `free_places` asks the database; `may`: the house does not drain. One call of each business in
+    turn; what fails for one is no other's."""
     while True:
         try:
-            if may() and not await to_thread.run_sync(book.idle):
-                await to_thread.run_sync(book.promise)
-                free = await to_thread.run_sync(free_places)
-                for one in await to_thread.run_sync(book.claim, free):
-                    await place_one(book, place, one)
+            waiting = await to_thread.run_sync(book.turns) if may() else []
+        except Exception as error:  # a database that is away
+            log.warning("calls could not be looked for", extra={"error": type(error).__name__})
+            waiting = []
+        for business in waiting:
+            if not may():
+                break
+            try:
+                if await _serve(book, place, business, free_places):
                     await anyio.sleep(every_s)
-        except Exception as error:  # the next round may do
-            log.warning("calls could not be placed", extra={"error": type(error).__name__})
+            except Exception as error:  # the next round may do
+                log.warning(
+                    "calls of a business could not be placed",
+                    extra={"business": business, "error": type(error).__name__},
+                )
         await anyio.sleep(every_s)
+
+
+async def _serve(book: Book, place: Place, business: int, free_places: Callable[[], int]) -> bool:
+    """One call of this business, where one is due; whether the carrier was asked."""
+    await to_thread.run_sync(book.promise, business)
+    free = await to_thread.run_sync(free_places)
+    found = await to_thread.run_sync(book.claim, business, free, 1)
+    for one in found:
+        await place_one(book, place, one)
+    return bool(found)
 
 
 async def place_one(book: Book, place: Place, one: Placement) -> None:

@@ -1,6 +1,6 @@
 """What a worker does all day: hands due jobs to the engine, says that it lives, and takes over from those that do not.
 
-    every RELAY_S   outbox -> engine: enqueue with the order's id, then note that it was
+    every RELAY_S   outbox -> engine: enqueue with the order's id, then note that it was; one alone while calls press
     every BEAT_S    heartbeat; workers silent for SILENT_S are dead: what they had begun is taken up here
     every LOOK_S    jobs the engine has had for STUCK_S without a word are asked about; figures for the metrics
 
@@ -17,7 +17,7 @@ import anyio
 from anyio import to_thread
 
 from moked import metrics
-from moked.crm.job_store import JobStore, Order
+from moked.crm.job_store import AT_ONCE, JobStore, Order
 from moked.jobs.engine import ALIVE
 
 log = logging.getLogger(__name__)
@@ -45,16 +45,20 @@ class Engine(Protocol):
 
 @dataclass(slots=True)
 class Runner:
-    """The rounds of one worker. Each method waits for the database: never on an event loop."""
+    """The rounds of one worker. Each method waits for the database: never on an event loop.
+
+    `spare`: nothing more urgent needs this process. Jobs compute, and the calls of the same process wait meanwhile.
+    """
 
     store: JobStore
     engine: Engine
+    spare: Callable[[], bool] = lambda: True
     relay_s: float = RELAY_S
     silent_s: float = SILENT_S
 
     def relay(self) -> int:
         """How many jobs were handed over. Killed in the middle, the next round hands them over again, to no effect."""
-        due = self.store.due()
+        due = self.store.due(AT_ONCE if self.spare() else 1)
         for order in due:
             self.engine.take(order)
         self.store.handed(due)

@@ -1,5 +1,7 @@
 """Sends what is due, through the channels that are connected: the one caller of a channel's `send`.
 
+An answer that shall be heard is spoken before it is given to its channel; what cannot be, goes as its words.
+
 Each line ('email', 'whatsapp@3') has a loop of its own, so that one that hangs keeps nobody else waiting; the messages
 of a line go one after another. Any number of senders may run; a row is claimed by one. A database that is away is tried
 again at the next round.
@@ -7,14 +9,15 @@ again at the next round.
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import anyio
 from anyio import to_thread
 
 from moked import metrics
-from moked.channels import Address, Carrier, ChannelCaps, MessageState, SendResult
+from moked.channels import Address, Carrier, ChannelCaps, MessageState, Outbound, SendResult, VoiceNote
 from moked.crm.sending import BEHIND, Claimed
 from moked.errors import Failure, ProviderError
 
@@ -23,8 +26,14 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 0.5
 TIDY_EVERY_S: Final = 30.0
 SEND_S: Final = 20.0
+HOLD_S: Final = 30.0
+"""So often a batch that takes long says that it is still on its way."""
 """How long a channel may take."""
+ALOUD_S: Final = 20.0
+"""How long an answer may take to be spoken while others wait; mostly it was before it was queued."""
 
+Speak = Callable[[int, str], Awaitable[VoiceNote | None]]
+"""A business's words, spoken; None where they are to be read."""
 Told = Callable[[int], None]
 """Called with the business, one of whose messages has changed."""
 
@@ -36,6 +45,8 @@ class Box(Protocol):
 
     def settle(self, message_id: int, result: SendResult) -> None: ...
 
+    def hold(self, message_ids: Sequence[int]) -> set[int]: ...
+
     def recover(self, caps: Mapping[str, ChannelCaps]) -> int: ...
 
     def strand(self, caps: Mapping[str, ChannelCaps]) -> int: ...
@@ -45,11 +56,16 @@ def _nobody(business_id: int) -> None:
     """Nobody looks."""
 
 
+async def mute(business_id: int, text: str) -> None:
+    """There is no voice."""
+
+
 async def send_due(
     outbox: Box,
     channels: Mapping[str, Carrier],
     *,
     told: Told = _nobody,
+    speak: Speak = mute,
     every_s: float = EVERY_S,
     tidy_every_s: float = TIDY_EVERY_S,
 ) -> None:
@@ -62,7 +78,7 @@ async def send_due(
             for line, channel in channels.items():
                 if line not in served:
                     served.add(line)
-                    tasks.start_soon(_serve, outbox, line, channel, channels, told, every_s)
+                    tasks.start_soon(_serve, outbox, line, channel, channels, told, speak, every_s)
             await anyio.sleep(every_s)
 
 
@@ -71,11 +87,17 @@ def _caps(channels: Mapping[str, Carrier]) -> dict[str, ChannelCaps]:
 
 
 async def _serve(
-    outbox: Box, line: str, channel: Carrier, channels: Mapping[str, Carrier], told: Told, every_s: float
+    outbox: Box,
+    line: str,
+    channel: Carrier,
+    channels: Mapping[str, Carrier],
+    told: Told,
+    speak: Speak,
+    every_s: float,
 ) -> None:
     while True:
         try:
-            while await once(outbox, line, channel, _caps(channels), told):
+            while await once(outbox, line, channel, _caps(channels), told, speak):
                 pass
         except Exception as error:  # the next round may do
             log.warning("messages could not be sent", extra={"error": type(error).__name__})
@@ -95,17 +117,32 @@ async def _tidy(outbox: Box, channels: Mapping[str, Carrier], every_s: float) ->
         await anyio.sleep(every_s)
 
 
-async def once(outbox: Box, line: str, channel: Carrier, caps: Mapping[str, ChannelCaps], told: Told = _nobody) -> int:
+async def once(
+    outbox: Box,
+    line: str,
+    channel: Carrier,
+    caps: Mapping[str, ChannelCaps],
+    told: Told = _nobody,
+    speak: Speak = mute,
+) -> int:
     """Send what is due on a line now; returns how many of them were tried."""
     tried = 0
     put_off: set[tuple[int, Address]] = set()
-    for message in await to_thread.run_sync(outbox.claim, caps, line):
+    claimed = await to_thread.run_sync(outbox.claim, caps, line)
+    ours, held_at = {message.id for message in claimed}, anyio.current_time()
+    for place, message in enumerate(claimed):
+        if anyio.current_time() - held_at >= HOLD_S:
+            ours = await to_thread.run_sync(outbox.hold, [one.id for one in claimed[place:]])
+            held_at = anyio.current_time()
+        if message.id not in ours:  # we were away so long that it was taken for lost
+            continue
         who = (message.business_id, message.out.to)
         if who in put_off:  # what comes later never overtakes what they are to read before it
             await to_thread.run_sync(outbox.settle, message.id, SendResult(MessageState.QUEUED, error=BEHIND))
             continue
         tried += 1
-        result = await _sent(channel, message)
+        out = await _aloud(message, speak) if message.voice and channel.caps.voice_replies else message.out
+        result = await _sent(channel, out)
         metrics.messages.labels(channel.kind, result.error or result.state.value).inc()
         await to_thread.run_sync(outbox.settle, message.id, result)
         told(message.business_id)
@@ -116,11 +153,21 @@ async def once(outbox: Box, line: str, channel: Carrier, caps: Mapping[str, Chan
     return tried
 
 
-async def _sent(channel: Carrier, message: Claimed) -> SendResult:
+async def _aloud(message: Claimed, speak: Speak) -> Outbound:
+    note = None
+    try:
+        with anyio.move_on_after(ALOUD_S):
+            note = await speak(message.business_id, message.out.text)
+    except Exception as error:  # whatever it is, the words go
+        log.error("a voice note could not be made", extra={"error": type(error).__name__})
+    return replace(message.out, voice=note)
+
+
+async def _sent(channel: Carrier, out: Outbound) -> SendResult:
     again = MessageState.QUEUED if channel.caps.idempotent else MessageState.FAILED
     try:
         with anyio.move_on_after(SEND_S):
-            return await channel.send(message.out)
+            return await channel.send(out)
     except ProviderError as error:
         final = error.kind is Failure.CONFIG
         return SendResult(MessageState.FAILED if final else MessageState.QUEUED, error=error.kind.value)

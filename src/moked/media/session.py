@@ -89,6 +89,7 @@ from moked.stt import (
     Interim,
     Recognizer,
     Transcript,
+    Word,
 )
 from moked.stt.transcripts import TurnText
 from moked.tts import Synthesizer
@@ -457,7 +458,7 @@ class CallSession:
                 if isinstance(transcript, Interim):
                     self._log.interim(transcript.text, transcript.engine)
                 else:
-                    self._log.final(transcript.text, transcript.engine)
+                    self._log.final(transcript.text, transcript.engine, self._places(transcript.words))
                     self._save_by(now)  # it will not come again
         self._save_by(self._saved_at + _SAVE_MS)
         self._mind_recording(transcript.text)
@@ -482,6 +483,13 @@ class CallSession:
         behind = isinstance(transcript, Interim) and transcript.behind
         end = self._call_time(now, transcript.start_ms if behind else transcript.end_ms)
         self._act(self._turns.heard(now, self._text.text, end=end, final=self._text.final_only))
+
+    def _places(self, words: Sequence[Word]) -> tuple[Word, ...]:
+        """The words with their places on the recording; none where there is no recording."""
+        place = self._recorder.place if self._recorder is not None else None
+        if place is None:
+            return ()
+        return tuple(Word(one.text, place(one.start_ms), place(one.end_ms)) for one in words)
 
     def _without_echo(self, heard: Interim | Final) -> Interim | Final:
         """Our own words, come back on the caller's line, are nobody's turn."""

@@ -5,7 +5,7 @@ it is committed and again when its reply is over, so that a crash in between los
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from moked.bus import Bus
 from moked.media.journal import Journal
 from moked.media.reply import ReplyRun
 from moked.records import Decision, LeadDraft, LeftCall, TurnRecord, Waterfall
+from moked.stt import Word
+from moked.stt.word_times import WordTimes
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class TurnLog:
         self._open: _OpenTurn | None = None
         self._reopened: tuple[int, tuple[Decision, ...]] = (0, ())  # what was decided before about the open turn
         self._unheard: tuple[int, TurnRecord] | None = None  # over by the clock, its first mark still on the way
+        self._times = WordTimes()
         self._wordless = False  # the caller refused: no word is written or shown any more
 
     def publish(self, event: str, **data: Any) -> None:
@@ -76,6 +79,7 @@ class TurnLog:
         if self._wordless:
             tools = tuple(replace(use, arguments="{}", result="") for use in record.tools)
             record = replace(record, caller_text="", said="", heard="", dtmf="", tools=tools)
+        record = replace(record, word_times=self._times.of(record.caller_text))
         self._journal.put_turn(self._sid, record, self._lead())
 
     def interim(self, text: str, engine: str) -> None:
@@ -84,7 +88,9 @@ class TurnLog:
         if self._transcripts and not self._wordless:
             log.info("🟡 Partial", extra={"pii_text": text, "engine": engine})
 
-    def final(self, text: str, engine: str) -> None:
+    def final(self, text: str, engine: str, words: Sequence[Word] = ()) -> None:
+        """`words`: those of `text` with their places on the recording, where they are known."""
+        self._times.heard(words)
         metrics.stt_finals.labels(engine).inc()
         self.publish("turn.final", text=text, engine=engine)
         if self._transcripts and not self._wordless:

@@ -201,6 +201,10 @@ class CallRecorder:
             while (block := self._timeline.take()) is not None:
                 self._put(_Order(self._call, *block))
 
+    def place(self, heard_ms: int) -> int:
+        """Where on the recording, in call ms, the caller's sample at `heard_ms` of this stream's audio is."""
+        return self._timeline.place(heard_ms)
+
     def played(self, at_ms: int, audio: bytes) -> None:
         """Ours: was sent, and is played from `at_ms` on unless it is `cut`."""
         if not self._over:

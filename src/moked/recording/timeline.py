@@ -34,6 +34,10 @@ class Timeline:
         """Samples of the caller's."""
         return self._given + len(self._caller)
 
+    def place(self, heard_ms: int) -> int:
+        """Call ms of this stream's sample at `heard_ms`, as it is recorded."""
+        return heard_ms + (self._base or 0) // SAMPLES_PER_MS
+
     def hear(self, now_ms: int, audio: bytes) -> None:
         """The caller's audio arrived. Audio that waited arrives late; what was least late lately says how far the
         caller's clock is behind ours."""

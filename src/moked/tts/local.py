@@ -16,6 +16,7 @@ from moked.tts.hebrew import prepare
 
 _CHILD = "moked.tts.kokoro_child"
 _VERSION = 1  # of the recipe: part of the cache key, raised when the sound changes
+CALLS_NICE = 5
 _WAIT_S = 60.0  # for the queue and the rendering of one text
 
 
@@ -66,7 +67,7 @@ class LocalVoice(_ChildVoice):
         gender: str = "m",
         threads: int = 1,
         max_pending: int = 16,
-        nice: int = 5,
+        nice: int = CALLS_NICE,
     ) -> None:
         config: dict[str, object] = {
             "nakdimon": str(nakdimon),

@@ -71,8 +71,6 @@ def add(views: Blueprint, desk: DeskParts) -> None:
     def run_campaign(campaign_id: int) -> AnyResponse:
         """`running` is '1' or '0'."""
         running = request.form.get("running") == "1"
-        if running and not desk.outreach.calls_out:
-            return campaign_page(campaign_id, refusal_of(Unreadable("no_calls")))
         try:
             desk.outreach.run_campaign(actor(), campaign_id, running=running)
         except LookupError:

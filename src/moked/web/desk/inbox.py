@@ -1,7 +1,7 @@
 """The inbox: what is written with people, by the agent or by a person; and the WhatsApp account it goes through."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import segno
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -23,12 +23,19 @@ def add(views: Blueprint, desk: DeskParts) -> None:
     if inbox is None:
         return
 
-    def page(conversation_id: int | None = None, refusal: str = "", draft: str = "") -> str:
+    def page(
+        conversation_id: int | None = None,
+        refusal: str = "",
+        draft: str = "",
+        chosen: str = "",
+        filled: Sequence[str] = (),
+    ) -> str:
+        """`chosen`: a template, and what was `filled` into its places."""
         business = actor().business_id
         which = asked.word(Which, request.args.get("which", "")) or Which.ALL
         thread = None
         if conversation_id is not None:
-            thread = inbox.thread(business, conversation_id)
+            thread = inbox.thread(business, conversation_id, actor().name)
             if thread is None:
                 abort(404)
         return render_template(
@@ -40,6 +47,8 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             thread=thread,
             refusal=refusal,
             draft=draft,
+            chosen=chosen,
+            filled=filled,
             form_key=secrets.token_hex(8),
             channel=inbox.channel(business, BAILEYS),
         )
@@ -81,6 +90,18 @@ def add(views: Blueprint, desk: DeskParts) -> None:
         except Unreadable as refusal:
             told = words.say(gate.language(), f"refused.{refusal}")
             return page(conversation_id, told, text), 400
+        return redirect(url_for("desk.conversation", conversation_id=conversation_id))
+
+    @views.post("/inbox/<int:conversation_id>/template")
+    @needs(Permission.EDIT)
+    def send_template(conversation_id: int) -> AnyResponse | tuple[str, int]:
+        name, values = request.form.get("template", ""), request.form.getlist("value")
+        key = request.form.get("key", "")[:64]
+        try:
+            _found(lambda: inbox.send_template(actor(), conversation_id, name, values, key))
+        except Unreadable as refusal:
+            told = words.say(gate.language(), f"refused.{refusal}")
+            return page(conversation_id, told, chosen=name, filled=values), 400
         return redirect(url_for("desk.conversation", conversation_id=conversation_id))
 
     def channel_page(refusal: str = "") -> str:

@@ -26,7 +26,7 @@ def tools(desk: DeskParts) -> dict[str, Any]:
     return {
         "outreach_of": lambda contact_id: desk.outreach.of_contact(actor().business_id, contact_id),
         "my_phone": lambda: desk.outreach.my_phone(actor()),
-        "calls_out": desk.outreach.calls_out,
+        "calls_out": lambda: bool(desk.outreach.callers(actor().business_id)),
         "reason": lambda code: explained(code, language) if code in RULES else "",
         "reason_source": lambda code: RULES[code].source if code in RULES else "",
         "channels": CHANNELS,
@@ -122,6 +122,7 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             "desk/outreach_settings.html",
             section="outreach",
             policy=desk.outreach.settings(actor().business_id),
+            callers=desk.outreach.callers(actor().business_id),
             days=_DAYS,
             defaults=TEXTS,
             notify_by=NOTIFY_BY,
@@ -150,6 +151,7 @@ def add(views: Blueprint, desk: DeskParts) -> None:
             ],
             texts={name: form.get(f"text_{name}", text) for name, text in TEXTS.items()},
             agent_calls_back=form.get("agent_calls_back") == "1",
+            caller_id=form.get("caller_id", "")[:32],
         )
         try:
             desk.outreach.save_settings(actor(), new)

@@ -6,7 +6,7 @@ from alembic import op
 from moked.crm import lead_values
 
 revision = "0017_lead_values"
-down_revision = "0014_whatsapp"
+down_revision = "0019_caller_id"
 branch_labels = None
 depends_on = None
 

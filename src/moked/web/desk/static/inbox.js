@@ -8,10 +8,14 @@ const said = () => document.querySelector("[data-live=said]");
 const atEnd = (box) => box && box.scrollHeight - box.scrollTop - box.clientHeight < 80;
 const toEnd = () => said()?.scrollTo(0, said().scrollHeight);
 
+// It is too late for free text, until they write again.
+const closed = (page) => page.querySelector("[data-conversation]")?.hasAttribute("data-closed");
+
 async function look() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok || answer.redirected) return location.reload();
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (closed(document) && !closed(fresh) && !document.activeElement?.closest("form")) return location.reload();
   const follow = atEnd(said());
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.querySelector(`[data-live="${part.dataset.live}"]`);
