@@ -399,6 +399,7 @@ async def test_settings_choose_the_checks(monkeypatch, tmp_path):
         google_voices=partial(parts.ask_google_voices, settings),
         media=lambda: (),
         jobs=dict,
+        others=dict,
     )
     found = await doctor.examine(checks)
     names = [finding.name for finding in found]
@@ -456,3 +457,13 @@ async def test_the_mail_server_is_knocked_at():
     (away,) = await doctor.mail_server("127.0.0.1", 1, "moked@example.com", "none")
     assert away.status == "fail"
     assert (await doctor.mail_server("", 587, "", "none"))[0].status == "ok"
+
+
+async def test_a_further_business_whose_profile_is_broken_is_named():
+    assert await doctor.businesses(dict) == []
+    _one(await doctor.businesses(lambda: {"clinic": "", "haifa": ""}), Status.OK)
+    broken = _one(
+        await doctor.businesses(lambda: {"clinic": "", "haifa": "profile, line 3: name is missing"}), Status.FAIL
+    )
+    assert (broken.name, "line 3" in broken.detail) == ("business haifa", True)
+    assert await doctor.businesses(lambda: {}["no database"]) == []

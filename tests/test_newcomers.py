@@ -1,6 +1,7 @@
 """Businesses that come while a process runs: served at the next look, told of by the bus, harmless when broken."""
 
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import anyio
@@ -8,6 +9,7 @@ import pytest
 
 from moked import newcomers
 from moked.bus import MemoryBus
+from moked.crm.agent_versions import Published
 from moked.crm.businesses import Businesses
 from moked.crm.service import Crm
 from moked.dialog.published import files_of
@@ -73,6 +75,8 @@ async def test_a_broken_profile_is_told_once_and_harms_nobody(place, caplog):
     told = [record for record in caplog.records if record.msg == "the profile of a business cannot be used"]
     assert [record.business for record in told] == ["broken"]
     assert await found.need(broken) is None
+    wrong = place.register.wrong()
+    assert (wrong.pop("clinic"), list(wrong), bool(wrong["broken"])) == ("", ["broken"], True)
     assert place.register.versions.current(broken).texts.profile == "name: ["  # its people see what is wrong
     with pytest.raises(ProfileError):  # and never another business's
         place.register.versions.current(place.crm.ensure_business("בלי תיקייה", key="nowhere"))
@@ -94,6 +98,17 @@ async def test_a_profile_brought_up_to_date_is_followed_until_something_is_publi
     place.add("clinic", PROFILE.replace("אורן אינסטלציה", "אחרת לגמרי"))
     await found.look()
     assert served[clinic].business.name == "מרפאת הכרמל"
+
+
+async def test_what_was_published_holds_though_the_file_is_broken(place, monkeypatch):
+    clinic = place.add("clinic", "name: [")
+    texts = replace(files_of(None, None), profile=PROFILE.replace("אורן אינסטלציה", "מרפאת הכרמל"))
+    held = place.register.versions.current
+    monkeypatch.setattr(
+        place.register.versions, "current", lambda one: Published(4, texts) if one == clinic else held(one)
+    )
+    _, served, _ = looking(place)
+    assert (served[clinic].business.name, served[clinic].version) == ("מרפאת הכרמל", 4)
 
 
 async def test_what_could_not_be_served_is_tried_again(place, monkeypatch):

@@ -341,6 +341,7 @@ def doctor() -> None:
     from moked.crm import db
     from moked.crm.job_store import JobStore
     from moked.crm.service import Crm
+    from moked.practice import Register
 
     try:
         settings = load_settings()
@@ -360,6 +361,7 @@ def doctor() -> None:
                     google_speech=partial(parts.ask_google_speech, settings),
                     google_voices=partial(parts.ask_google_voices, settings),
                     media=Crm(engine).live_nodes,
+                    others=lambda: Register(settings, engine, Crm(engine)).wrong(),
                     jobs=lambda: {**{state.value: n for state, n in jobs.counts().items()}, "workers": jobs.workers()},
                 ),
             )

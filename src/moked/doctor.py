@@ -103,11 +103,12 @@ def checks_for(
     google_voices: Callable[[], Awaitable[Sequence[str] | None]],
     media: Callable[[], Sequence["NodeReport"]],
     jobs: Callable[[], Mapping[str, int]],
+    others: Callable[[], Mapping[str, str]],
 ) -> list[tuple[str, Check]]:
     """The checks that these settings call for.
 
     `schema` reaches the database (`crm.db.schema_state`), `media` reads there which media processes report, `jobs` how
-    many jobs there are, by state, and 'workers';
+    many jobs there are, by state, and 'workers', `others` what is wrong with further businesses' profiles, by key;
     `google_speech` and `google_voices` ask Google (`parts.ask_google_...`) and give None where it does not serve.
     """
     s = settings
@@ -131,6 +132,7 @@ def checks_for(
         ("port", partial(port, s.host, s.port)),
         ("weights", partial(model_weights, needed_weights, s.models_root)),
         ("database", partial(database, schema)),
+        ("businesses", partial(businesses, others)),
         ("media processes", partial(media_processes, media)),
         ("work after calls", partial(work_after_calls, jobs)),
         ("mail", partial(mail_server, s.smtp_host, s.smtp_port, s.mail_sender, s.smtp_security)),
@@ -446,6 +448,17 @@ async def media_processes(live: Callable[[], Sequence["NodeReport"]]) -> list[Fi
             what = "Start more media processes (MEDIA_PROCESSES), or lower MAX_CALLS: this one cannot keep up."
             found.append(_warn(name, detail=f"takes no calls: {detail}", what_to_do=what))
     return found
+
+
+async def businesses(wrong: Callable[[], Mapping[str, str]]) -> list[Finding]:
+    """The profiles of further businesses; no finding where there is but one business."""
+    try:
+        found = await anyio.to_thread.run_sync(wrong)
+    except Exception:  # no tables yet, or no database: its own check says so
+        return []
+    what = "Put it right with `moked business add`: running servers take it up. Its calls wait, or keep to what it was."
+    bad = [_fail(f"business {key}", detail=why, what_to_do=what) for key, why in found.items() if why]
+    return bad or ([_ok("businesses", detail=f"{len(found)} more, all readable")] if found else [])
 
 
 async def work_after_calls(jobs: Callable[[], Mapping[str, int]]) -> list[Finding]:

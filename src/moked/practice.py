@@ -87,9 +87,8 @@ class Register:
 
     def first(self) -> Practice:
         """The business that the settings describe. Raises `ProfileError`."""
-        texts = self.versions.files
-        self.versions.first = _ensure(self._crm, read_agent(texts))
-        practice = _published(self.versions, self.versions.first, texts)
+        self.versions.first = _ensure(self._crm, read_agent(self.versions.files))
+        practice = self._holding(self.versions.first)
         if practice.version:
             _ensure(self._crm, practice.plan)
         self._crm.openings[practice.id] = practice.opening
@@ -100,9 +99,13 @@ class Register:
         return [one for one in self._businesses.all() if one.key != FIRST]
 
     def open(self, one: Known) -> Practice:
-        """One of the others, as it holds now. Raises `ProfileError`."""
-        texts = self.versions.others[one.id] = _texts(self._folder(one.key))  # its people see what is wrong
-        practice = _published(self.versions, one.id, texts)
+        """One of the others, as it holds now: what was published, else its files. Raises `ProfileError`."""
+        try:
+            self.versions.others[one.id] = _texts(self._folder(one.key))  # its people see what is wrong
+        except ProfileError:
+            if not self.versions.version(one.id):
+                raise
+        practice = self._holding(one.id)
         self._crm.openings[one.id] = practice.opening
         return practice
 
@@ -121,6 +124,27 @@ class Register:
     def stamp(self, one: Known) -> tuple[tuple[int, int], ...]:
         """Changes when its files do."""
         return tuple(_stamp(path) for path in _paths(self._folder(one.key)))
+
+    def wrong(self) -> dict[str, str]:
+        """What is wrong with each of the others' files, by its key; '' = nothing."""
+        found = {}
+        for one in self.others():
+            try:
+                read_agent(_texts(self._folder(one.key)))
+                found[one.key] = ""
+            except ProfileError as error:
+                found[one.key] = str(error)
+        return found
+
+    def _holding(self, business_id: int) -> Practice:
+        current = self.versions.current(business_id)
+        if current.version:
+            try:
+                return Practice(business_id, read_agent(current.texts), current.version)
+            except ProfileError as error:  # of a newer Moked, perhaps
+                extra = {"version": current.version, "key": error.key}
+                log.error("the published version cannot be used", extra=extra)
+        return Practice(business_id, read_agent(self.versions.get(business_id, 0).texts), current.version)
 
     def _folder(self, key: str) -> Path:
         return self._settings.businesses_root / key
@@ -161,17 +185,3 @@ def _texts(folder: Path) -> AgentTexts:
     if not profile.is_file():
         raise ProfileError(f"{profile}: the profile of the business is not there", "missing")
     return files_of(profile, script if script.is_file() else None)
-
-
-def _published(versions: AgentVersions, business_id: int, files: AgentTexts) -> Practice:
-    """What holds."""
-    plan = read_agent(files)
-    current = versions.current(business_id)
-    if current.version == 0:
-        return Practice(business_id, plan)
-    try:
-        plan = read_agent(current.texts)
-    except ProfileError as error:  # of a newer Moked, perhaps
-        log.error("the published version cannot be used", extra={"version": current.version, "key": error.key})
-        return Practice(business_id, plan, current.version)
-    return Practice(business_id, plan, current.version)
