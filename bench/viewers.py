@@ -1,12 +1,13 @@
 """Does watching cost the calls anything? The same calls without and with people at the board and in the line.
 
-    python -m bench.viewers [--calls 50] [--viewers 20] [--listeners 5] [--turns 150] [--rounds 2] [--quick]
-                            [--out FOLDER]
+    python -m bench.viewers [--calls 50] [--viewers 20] [--listeners 5] [--turns 150] [--rounds 2]
+                            [--processes 1 --redis redis://127.0.0.1] [--quick] [--out FOLDER]
 
 Rounds alternate, so that what the machine does beside it meets both halves. Watched means: viewers of the live board
 (server-sent events), listeners to single calls, and one of each who opens their stream and never reads. `added` is as
 in `bench.density`. A viewer's delay is from the event's own id, which is the time it was made, to its arrival; what one
-viewer got and another did not, between its own first and last event, is missed.
+viewer got and another did not, between its own first and last event, is missed. With `--processes 1` the media process
+has its core to itself, and the office shares the callers'.
 """
 
 import argparse
@@ -212,7 +213,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     delays = Delays()
     rows: dict[str, list[dict[str, Any]]] = {"alone": [], "watched": []}
     crowds: list[Crowd] = []
-    async with stage(delays) as on, httpx2.AsyncClient(base_url=on.base_url, trust_env=False) as http:
+    settings = {"REDIS_URL": options.redis} if options.redis else None
+    on_stage = stage(delays, processes=options.processes, settings=settings)
+    async with on_stage as on, httpx2.AsyncClient(base_url=on.base_url, trust_env=False) as http:
+        for process in on.server.children():
+            if "office" in process.cmdline():  # a host with calls for a core has others for the rest
+                process.cpu_affinity([on.load_core])
         setup = re.search(r"/setup\?token=\S+", on.log.read_text("utf-8"))
         assert setup is not None, "the server printed no link"
         desk = Desk(http)
@@ -235,6 +241,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             "voice": voice,
             "calls": options.calls,
             "viewers": options.viewers,
+            "processes": options.processes,
             "listeners": options.listeners,
             "never_read": 1 + (options.listeners > 0),
         },
@@ -276,6 +283,8 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--listeners", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=0, help="media processes beside an office; needs --redis")
+    parser.add_argument("--redis", default="", metavar="URL", help="live events go by this server")
     parser.add_argument("--turns", type=int, default=150, help="least turns of a round")
     parser.add_argument("--seconds", type=float, default=30, help="least seconds of a round")
     parser.add_argument("--rounds", type=int, default=2, help="of each half")
