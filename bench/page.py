@@ -223,10 +223,12 @@ MIGRATION_NOTES: Final = """
 OVERLOAD_NOTES: Final = """
 - **as many as places**: every place of the server is taken. **twice as many**: as many callers more keep calling, are
   told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
-- Refused calls are the webhook's: one or two requests each, which the same core answers. Figures as under Density.
-- Where the core is nearly used up by the calls themselves, the refusals have to share it when the web plane is in the
-  same process: with 90 places (0.74 of the core without a crowd) 90 more callers took all of it, and the served calls'
-  p95 went from 138 to 3,627 ms, with 18 of them failing. Give such a machine a web process of its own.
+- Refused calls are the webhook's: three requests each, which the same core answers; by an office beside the media
+  process (`--processes 1`, as here), or in the same process (`--processes 0`). Figures as under Density.
+- What a refused call costs on one and the same machine, work after it included: 54 ms of a core before their leads were
+  left to jobs, 28 ms since, of which 10 at the webhook. Where the core is nearly used up by the calls themselves, one
+  process for everything does not do: at 90 places (0.74 of the core without a crowd, before that change) the served
+  calls' p95 went from 138 to 3,627 ms.
 """
 
 
@@ -492,6 +494,7 @@ def write() -> None:
         ("after_call", "After the call", after_call, AFTER_CALL_NOTES),
         ("after_call_kill", "Workers that are killed", after_call_kill, AFTER_CALL_KILL_NOTES),
         ("desk", "The desk's pages", desk, DESK_NOTES),
+        ("desk-postgresql", "The desk's pages on PostgreSQL", desk, ""),
         ("whisper_fallback", "Local Whisper", whisper_fallback, WHISPER_NOTES),
         ("accuracy", "Accuracy of Hebrew", accuracy, ACCURACY_NOTES),
         ("phone_numbers", "Phone numbers", phone_numbers, PHONE_NUMBERS_NOTES),

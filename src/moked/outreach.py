@@ -50,11 +50,14 @@ def build(
     engine: Engine, settings: Settings, practices: Mapping[int, Practice], base_url: Callable[[], str]
 ) -> Outreach:
     """`practices`: the businesses by id, the first one first; more may come."""
-    first = next(iter(practices.values())).business
 
     def address(business_id: int) -> str:
         found = practices.get(business_id)
         return found.business.address if found is not None else ""
+
+    def male_voice(business_id: int) -> bool:
+        found = practices.get(business_id)
+        return found is None or found.business.voice_gender == "male"
 
     return Outreach(
         Outbox(engine),
@@ -69,7 +72,7 @@ def build(
             engine,
             practices.keys(),
             default=settings.outbound_caller_id,
-            male_voice=first.voice_gender == "male",  # the same in all of them
+            male_voice=male_voice,
         ),
         channels(settings),
         bool(settings.outbound_caller_id),

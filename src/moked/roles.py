@@ -632,12 +632,19 @@ def _privacy(house: House, engine: Database) -> PrivacyParts:
     records = settings.recordings == "on"
     place = "s3" if settings.recordings_s3_bucket else "disk"
     outside = Leftovers(settings.data_dir, archive.keeper)
+
+    def greeting(business_id: int) -> tuple[str, bool]:
+        practice = house.practices.get(business_id)
+        if practice is None:
+            return "", False
+        return practice.business.greeting, practice.business.voice_gender == "female"
+
     return PrivacyParts(
         desk=PrivacyDesk(engine, house.sealer, records=records, place=place),
         erasure=Erasure(engine, source=archive.library, outside=outside, provider=provider),
         retention=Retention(engine, provider),
         recordings=archive.library,
-        business_greeting=house.business.greeting,
+        greeting=greeting,
     )
 
 

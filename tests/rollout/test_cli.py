@@ -6,8 +6,7 @@ import anyio
 import pytest
 from typer.testing import CliRunner
 
-from moked import rollout_cli
-from moked.bus import RedisBus, redis_ping
+from moked.bus import RedisBus, announce, redis_ping
 from moked.cli import app
 from moked.crm import db
 from moked.crm.rollouts import Rollouts
@@ -97,7 +96,7 @@ async def test_servers_behind_redis_are_told_at_once():
         pytest.skip(f"no Redis at {url}")
     bus = RedisBus(url)
     async with bus.running(), bus.subscribe(TOPIC) as events:
-        await rollout_cli._announce(url)
+        await announce(url, TOPIC, "rollout.changed")
         with anyio.fail_after(10):
             assert (await anext(events)).event == "rollout.changed"
 

@@ -155,7 +155,7 @@ class DeskOffice:
             erasure=erasure,
             retention=Retention(self.engine),
             recordings=self.archive.library,
-            business_greeting="שלום, מדבר העוזר הקולי של מזגנים בצפון. במה אפשר לעזור?",
+            greeting=lambda business: ("שלום, מדבר העוזר הקולי של מזגנים בצפון. במה אפשר לעזור?", False),
         )
 
     def build(self):

@@ -182,7 +182,7 @@ async def test_where_googles_voice_is_gone_the_callers_hear_another(tmp_path):
     async with house(tmp_path, voice=voice, llm=llm, tts_fallback="local") as home:
         voice.faults.clear()
         steps = [Say(audio=says("המזגן שלי לא מקרר")), Say(audio=says("אפשר מחר בבוקר")), HangUp("agent_done")]
-        placed = await home.place(steps, at=dies, manners=replace(QUICK, patience_ms=20_000, quiet_ms=1500))
+        placed = await home.place(steps, at=dies, manners=replace(QUICK, patience_ms=30_000, quiet_ms=5000))
     heard = [turn["heard"] for turn in placed.turns[1:3]]
     assert heard == list(answers)
     assert voice.counts["hung"] >= 1

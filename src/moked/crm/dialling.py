@@ -79,7 +79,7 @@ class Errand:
 
 class Dialling(Records):
     """Calls of `businesses` on `engine`; each method is one transaction. More businesses may come. `default`:
-    OUTBOUND_CALLER_ID. `clock` gives aware UTC."""
+    OUTBOUND_CALLER_ID. `male_voice`: whether a man's voice speaks for a business. `clock` gives aware UTC."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Dialling(Records):
         businesses: Collection[int],
         *,
         default: str,
-        male_voice: bool = True,
+        male_voice: Callable[[int], bool] = lambda business_id: True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(engine)
@@ -407,7 +407,7 @@ class Dialling(Records):
             dial.subject,
             purpose=dial.purpose,
             callback=dial.kind is DialKind.CALLBACK,
-            male=self._male,
+            male=self._male(dial.business_id),
             name=contact.name,
         )
         return Errand(dial.id, dial.business_id, dial.number, contact.name, text, dial.kind)

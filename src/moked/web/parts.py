@@ -111,13 +111,14 @@ class AgentParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyParts:
-    """What the privacy pages stand on; `recordings` is where players get the sound."""
+    """What the privacy pages stand on; `recordings` is where players get the sound. `greeting` of a business, and
+    whether a woman's voice says it."""
 
     desk: PrivacyDesk
     erasure: Erasure
     retention: Retention
     recordings: RecordingSource
-    business_greeting: str = ""
+    greeting: Callable[[int], tuple[str, bool]] = lambda business_id: ("", False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

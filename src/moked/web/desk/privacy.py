@@ -11,7 +11,16 @@ from moked.crm.models import Contact
 from moked.crm.permissions import Permission
 from moked.crm.phone import to_e164
 from moked.crm.privacy_desk import Wrong
-from moked.crm.privacy_rules import KEYS, LONGEST_DAYS, LONGEST_NOTICE, NOTICE, RefusedWords, Rules, opening
+from moked.crm.privacy_rules import (
+    KEYS,
+    LONGEST_DAYS,
+    LONGEST_NOTICE,
+    NOTICE,
+    NOTICE_FEMALE,
+    RefusedWords,
+    Rules,
+    opening,
+)
 from moked.errors import ProviderError, SealError
 from moked.web.desk import asked, gate, words
 from moked.web.desk.gate import actor, needs
@@ -27,7 +36,7 @@ def add(views: Blueprint, desk: DeskParts) -> None:
 def _add(views: Blueprint, desk: DeskParts, privacy: PrivacyParts) -> None:
     def page(rules: Rules, *, refusal: str = "", counts: dict[str, int] | None = None) -> Response:
         by = actor()
-        greeting = privacy.business_greeting
+        greeting, female = privacy.greeting(by.business_id)
         shown = render_template(
             "desk/privacy.html",
             section="privacy",
@@ -36,8 +45,8 @@ def _add(views: Blueprint, desk: DeskParts, privacy: PrivacyParts) -> None:
             wrong=refusal,
             records=privacy.desk.records,
             place=privacy.desk.place,
-            said=opening(greeting, by.business, rules, recorded=privacy.desk.records and rules.record),
-            standard=NOTICE,
+            said=opening(greeting, by.business, rules, recorded=privacy.desk.records and rules.record, female=female),
+            standard=NOTICE_FEMALE if female else NOTICE,
             keys=KEYS,
             kept=list(RefusedWords),
             longest_days=LONGEST_DAYS,
@@ -175,7 +184,7 @@ def _wanted(before: Rules) -> Rules:
     return replace(
         before,
         record=on("record"),
-        notice="" if notice == NOTICE else notice,
+        notice="" if notice in (NOTICE, NOTICE_FEMALE) else notice,
         refuse_key=form.get("refuse_key", "")[:2],
         refused_words=asked.word(RefusedWords, form.get("refused_words", "")) or before.refused_words,
         recordings_days=_days(form.get("recordings_days", "")),
