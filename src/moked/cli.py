@@ -131,11 +131,11 @@ def _serve_on_host(role: str, host: str | None, port: int | None, processes: int
     count = settings.media_processes if processes is None else processes
     if count == 0:
         count = len(os.sched_getaffinity(0))
-    alone = count is None or (role == "media" and count == 1)
-    several.adopt(settings.data_dir, 0 if alone else count or 0)
-    if count is None or alone:
+    if count is None or (role == "media" and count == 1):
+        several.adopt(settings.data_dir, 0)
         _serve(role, host, port)
         return
+    several.adopt(settings.data_dir, count)
     _configure_log(settings)
     host, port = host or settings.host, settings.port if port is None else port
     ports = several.choose_ports(host, port, several.ports_needed(role, count))
