@@ -92,14 +92,15 @@ async def level(
 
 async def _watch(on: Stage, start: float, end: float, spy: Path | None) -> Window:
     metrics, rss = await on.metrics(), on.rss
-    names = profile.thread_names(on.server.pid) if spy is not None else {}
-    cpu, threads = CpuTimes.now(on), profile.Threads.now(on.server)
-    profiler = None if spy is None else profile.start(on.server.pid, spy, max(1, int(end - start) - 4))
+    media = on.media
+    names = profile.thread_names(media.pid) if spy is not None else {}
+    cpu, threads = CpuTimes.now(on), profile.Threads.now(media)
+    profiler = None if spy is None else profile.start(media.pid, spy, max(1, int(end - start) - 4))
     lateness: list[float] = []
     while (now := time.monotonic()) < end:
         await asyncio.sleep(0.02)
         lateness.append((time.monotonic() - now - 0.02) * 1000)
-    used = profile.Threads.now(on.server).cores(threads, names)
+    used = profile.Threads.now(media).cores(threads, names)
     window = Window(start, end, cpu, CpuTimes.now(on), metrics, await on.metrics(), rss, lateness, used)
     if profiler is not None:
         await asyncio.to_thread(profiler.wait)
@@ -232,6 +233,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "levels": [],
     }
     async with stage(delays, processes=options.processes) as on:
+        await on.rested()
         idle = on.rss
         result["idle_mb"] = round(idle / 2**20, 1)
         calls, window = await level(on, 1, options.alone * CYCLE_S, lines)
@@ -239,6 +241,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["levels"].append(_told(describe(on, calls, window, alone, idle)))
         for count in options.levels:
             seconds = max(options.seconds, options.turns * CYCLE_S / count)
+            await on.rested()  # a level's calls end together, and their leads are no part of the next one
             calls, window = await level(on, count, seconds, lines)
             row = _told(describe(on, calls, window, alone, idle))
             result["levels"].append(row)
@@ -246,6 +249,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 break
         result["held"] = max((row["calls"] for row in result["levels"] if _holds(row)), default=0)
         if options.profile:
+            await on.rested()
             spy = Path(on.log).with_name("spy.raw")
             _, window = await level(on, options.profile, 25, lines, spy=spy)
             cores = window.cpu_end.share(window.cpu, on.server)

@@ -99,12 +99,14 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds = max(options.seconds, options.turns * CYCLE_S / places)
     refuses = {"ADMIT_LAG_MS": str(options.admit_lag_ms)}
     async with stage(delays, max_calls=places, settings=refuses, processes=options.processes) as on:
+        await on.rested()
         idle = on.server.memory_info().rss
         calls, window = await level(on, 1, options.alone * CYCLE_S, lines)
         alone = {line: float(np.median(some)) for line, some in answers(calls, window).items()}
+        await on.rested()
         calls, window = await level(on, places, seconds, lines)
         rows = {"without": _row(on, calls, window, alone, idle)}
-        await asyncio.sleep(5)  # the pressure of the first calls' end is over
+        await on.rested()
         calls, window, crowd = await both(on, places, seconds, lines)
         rows["overload"] = _row(on, calls, window, alone, idle)
     p95 = [(row["added"] or {}).get("p95") for row in rows.values()]

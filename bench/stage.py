@@ -43,6 +43,8 @@ ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "bench" / "results"
 TOKEN: Final = "bench-" + "0" * 26
 READY_S: Final = 60.0
+REST_S: Final = 120.0
+RESTING: Final = 0.08  # cores
 
 LINES: Final = (
     "שלום אני צריכה עזרה עם המזגן",
@@ -99,12 +101,30 @@ class Stage:
         return [self.server, *self.server.children(recursive=True)]
 
     @property
+    def media(self) -> psutil.Process:
+        """The (first) process that serves calls."""
+        numbered = (one for one in self.server.children() if "--number" in one.cmdline())
+        return next(numbered, self.server)
+
+    @property
     def rss(self) -> int:
         return sum(process.memory_info().rss for process in self.processes)
 
     def setup(self, **more: Any) -> CallSetup:
         manners = more.pop("manners", Manners(quiet_ms=600, linger_ms=0))
         return CallSetup(base_url=self.base_url, auth_token=TOKEN, manners=manners, **more)
+
+    async def rested(self) -> None:
+        """The work after calls, or of starting, is done: the server is all but idle, and takes calls. Two minutes at
+        most."""
+        give_up = time.monotonic() + REST_S
+        while time.monotonic() < give_up:
+            before = CpuTimes.now(self)
+            await asyncio.sleep(2)
+            idle = CpuTimes.now(self).share(before, self.server) < RESTING
+            if idle and not (await self.metrics()).get("moked_pressure_level"):
+                return
+        print(f"the server was still at work after {REST_S:g} s", file=sys.stderr)
 
     async def metrics(self) -> dict[str, float]:
         """The server's `/metrics`, by 'name{labels}'; of several media processes the sum."""

@@ -17,7 +17,6 @@ import time
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -41,8 +40,7 @@ Key = tuple[int, int]
 _START: Final[Key] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class BusEvent:
+class BusEvent(msgspec.Struct, frozen=True, gc=False):
     """`data` is JSON-ready. An event named `resync` means: some events are missing before this point."""
 
     id: str

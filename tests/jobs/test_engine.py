@@ -7,7 +7,7 @@ from dbos import DBOS
 from sqlalchemy import text
 
 from moked.crm.job_store import JobStore
-from moked.crm.outbox import CALLS, LATER
+from moked.crm.outbox import CALLS, LATER, REFUSED
 from moked.crm.tables_jobs import JobState
 from moked.errors import Failure, ProviderError
 from moked.jobs import Lane, Patience
@@ -68,6 +68,18 @@ def test_while_calls_press_jobs_go_one_by_one_and_those_after_served_calls_go_fi
     worker.runner.spare = lambda: True
     for key in ("k1", "k2", "k3"):
         assert worker.done(key).state is JobState.DONE
+
+
+def test_of_a_crowd_that_was_refused_one_goes_a_round_and_nobody_else_waits_for_it(worker, effects):
+    effects.work("a")
+    for number in range(60):
+        worker.store.enqueue("w", {"call": "r"}, key=f"r{number:02}", lane=REFUSED)
+    worker.clock.later(seconds=1)
+    for key, lane in (("later", LATER), ("call", CALLS)):
+        worker.store.enqueue("w", {"call": key}, key=key, lane=lane)
+    assert [order.key for order in worker.store.due()] == ["call", "r00", "later"]
+    assert worker.runner.relay() == 3
+    assert [order.key for order in worker.store.due()] == ["r01"]
 
 
 def test_what_failed_is_done_again_and_what_was_done_is_not(worker, effects, clock):

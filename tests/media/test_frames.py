@@ -62,7 +62,7 @@ class Line:
             await send({"type": "websocket.accept"})
             if self._short_way:
                 call.set("CA1")
-                scope["extensions"][SHORT_WAY](self._came)
+                scope["extensions"][SHORT_WAY].take(self._came)
                 call.set("")
             self.send = send
             taken.set()

@@ -21,7 +21,7 @@ from moked.crm.audit import Actor
 from moked.crm.db import Records
 from moked.crm.desk import PAGE, Page
 from moked.crm.models import Call, Contact
-from moked.crm.outbox import CALLS, put
+from moked.crm.outbox import CALLS, REFUSED, put
 from moked.crm.settle import insert
 from moked.crm.tables_jobs import Job, JobState, JobWorker
 
@@ -134,15 +134,16 @@ class JobStore(Records):
     # ---- whoever does it
 
     def due(self, most: int = AT_ONCE) -> list[Order]:
-        """What is to be handed to an engine now, the oldest first; after calls that were served before all else."""
+        """What is to be handed to an engine now, the oldest first; after calls that were served before all else. Of
+        callers nobody had a line for one at a time: a crowd of them comes just when calls in progress need the machine.
+        """
+        waiting = select(Job).where(Job.state == JobState.WAITING, Job.due_at <= self._clock())
         with self._read.begin() as session:
-            jobs = session.scalars(
-                select(Job)
-                .where(Job.state == JobState.WAITING, Job.due_at <= self._clock())
-                .order_by(Job.lane != CALLS, Job.due_at)
-                .limit(most)
-            )
-            return [_order(job) for job in jobs]
+            others = waiting.where(Job.lane != REFUSED).order_by(Job.lane != CALLS, Job.due_at).limit(most)
+            refused = waiting.where(Job.lane == REFUSED).order_by(Job.due_at).limit(1)
+            jobs = [*session.scalars(others), *session.scalars(refused)]
+            jobs.sort(key=lambda job: (job.lane != CALLS, job.due_at))
+            return [_order(job) for job in jobs[:most]]
 
     def handed(self, orders: Sequence[Order]) -> None:
         """An engine has them, for good."""

@@ -1,6 +1,7 @@
 """What a worker does all day: hands due jobs to the engine, says that it lives, and takes over from those that do not.
 
-    every RELAY_S   outbox -> engine: enqueue with the order's id, then note that it was; one alone while calls press
+    every RELAY_S   outbox -> engine: enqueue with the order's id, then note that it was; one alone while calls press,
+                    and never more than one that was refused
     every BEAT_S    heartbeat; workers silent for SILENT_S are dead: what they had begun is taken up here
     every LOOK_S    jobs the engine has had for STUCK_S without a word are asked about; figures for the metrics
 

@@ -20,6 +20,7 @@ so that the carrier can go on with the TwiML after <Connect> while we still writ
                                                                this one, goes on with the call
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -95,6 +96,16 @@ class Refusal(Protocol):
     def reason(self) -> str: ...
 
 
+class ShortWay(Protocol):
+    """Past the server's queues, where it has such a way (`frames`). Neither waits."""
+
+    def take(self, sink: Callable[[bytes], None]) -> None:
+        """Hand every ordinary text message to `sink`, as its UTF-8 bytes. It must neither wait nor raise."""
+
+    def write(self, text: str) -> bool:
+        """Send one text message; False, and nothing was sent, where it has to go the usual way."""
+
+
 SessionFactory = Callable[[Start, CallStart, Outlet], Session]
 Redeem = Callable[[str, str], Awaitable[CallStart | Refusal]]
 
@@ -133,7 +144,7 @@ class Connection:
         limits: Limits,
         count: Count,
         calls: MutableMapping[str, "Connection"],
-        short_way: Callable[[Callable[[bytes], None]], None] | None = None,
+        short_way: ShortWay | None = None,
     ) -> None:
         self._receive = receive
         self._send = send
@@ -143,13 +154,15 @@ class Connection:
         self._limits = limits
         self._count = count
         self._calls = calls  # one socket a call; shared with the other connections
-        self._short_way = short_way  # past `receive`, where the server has one
+        self._short_way = short_way  # past `receive` and `send`, where the server has one
+        self._now = asyncio.get_running_loop().time
         self._stream = MediaStream()
         self._writer = anyio.Lock(fast_acquire=True)
         self._waiting = anyio.CancelScope()  # what to interrupt when the call ends
         self._ended: tuple[int, str] | None = None
         self._dead = False  # nothing can be sent any more
         self._heard_at = 0.0
+        self._over = False  # the session
         self._finished = anyio.Event()
         self._session: Session | None = None
         self._bad = 0
@@ -167,6 +180,9 @@ class Connection:
         return self._stream.clear()
 
     async def send(self, text: str) -> None:
+        short = self._short_way
+        if short is not None and not self._dead and not self._writer.locked() and short.write(text):
+            return
         async with self._writer:
             if self._dead:
                 raise anyio.BrokenResourceError("the media socket is closed")
@@ -259,12 +275,12 @@ class Connection:
             return
         self._session = session
         log.info("call connected", extra={"stream_sid": start.stream_sid})
-        self._heard_at = anyio.current_time()
+        self._heard_at = self._now()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._run, session)
             tasks.start_soon(self._watch)
             if self._short_way is not None:
-                self._short_way(lambda text: self._arrived(session, text))
+                self._short_way.take(lambda text: self._arrived(session, text))
             with anyio.CancelScope() as self._waiting:
                 await self._read(session)
             reason = self._ended[1] if self._ended is not None else "done"
@@ -292,13 +308,14 @@ class Connection:
         else:
             self.end(GOING_AWAY if why == MOVING else NORMAL, why)
         finally:
+            self._over = True
             self._finished.set()
 
     async def _watch(self) -> None:
         """Twilio sends audio as long as the stream lives, silence too: none means that nobody is there."""
         while self._ended is None:
             heard_at = self._heard_at
-            wait = heard_at + self._limits.silence_s - anyio.current_time()
+            wait = heard_at + self._limits.silence_s - self._now()
             if wait > 0:
                 await anyio.sleep(wait)
                 continue
@@ -318,7 +335,7 @@ class Connection:
     def _take(self, session: Session, event: Event | None) -> None:
         match event:
             case Media():
-                self._heard_at = anyio.current_time()
+                self._heard_at = self._now()
                 self._hand(session, event)
             case Mark() | Dtmf():
                 self._hand(session, event)
@@ -329,7 +346,7 @@ class Connection:
                 pass
 
     def _hand(self, session: Session, event: Event | Gone) -> None:
-        if self._finished.is_set():
+        if self._over:
             return
         try:
             session.handle(event)

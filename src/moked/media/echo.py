@@ -17,6 +17,7 @@ All times are call ms; levels are dB below full scale of one window of 32 ms.
 from collections import deque
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,9 @@ _BLOCK: Final = _BLOCK_MS * SAMPLES_PER_MS
 _WINDOW_BLOCKS: Final = 4
 _RING: Final = 512  # blocks: four seconds
 _LAGS: Final = np.arange(2, 90, 2)  # blocks: 16 to 704 ms
+_LATEST_MS: Final = 88 * _BLOCK_MS + 64
+_READ_AT: Final = 8000  # samples: a second, a quarter of the ring
+_READ_PIECES: Final = 8  # that do not follow on one another
 _SILENT: Final = -200.0
 _SQUARES: Final = (to_float(bytes(range(256))) ** 2).astype(np.float64)
 
@@ -58,7 +62,8 @@ class EchoGuard:
 
     def __init__(self, policy: EchoPolicy = EchoPolicy()) -> None:
         self._policy = policy
-        self._ours = np.zeros(_RING)  # mean square of each block
+        self._ours = np.zeros(_RING)  # mean square of each block, of what was sent but what waits in `_unread`
+        self._unread: list[tuple[int, bytes]] = []  # sample it begins at: read when somebody is heard
         self._written = 0  # first block that is not known
         self._sent_end = -1000  # call ms at which the audio known so far ends
         self._active_until = -1000
@@ -80,22 +85,35 @@ class EchoGuard:
         if abs(at - self._sent_end) <= 40:  # it goes on where it ended; clocks and frames are not exact
             at = self._sent_end
         self._sent_end = at + len(audio) // SAMPLES_PER_MS
-        squares = _SQUARES[np.frombuffer(audio, dtype=np.uint8)]
-        first, offset = divmod(at * SAMPLES_PER_MS, _BLOCK)
-        padded = np.zeros(-(-(offset + len(squares)) // _BLOCK) * _BLOCK)
-        padded[offset : offset + len(squares)] = squares
-        blocks = padded.reshape(-1, _BLOCK).mean(axis=1)
-        self._forget_until(first)
-        index = np.arange(first, first + len(blocks)) % _RING
-        shared = max(0, self._written - first)
-        self._ours[index[shared:]] = 0.0
-        self._ours[index] += blocks
-        self._written = max(self._written, first + len(blocks))
-        if float(blocks.max(initial=0.0)) > 10 ** (self._policy.voice / 10):
-            self._active_until = self._sent_end
+        unread, start = self._unread, at * SAMPLES_PER_MS
+        if unread and unread[-1][0] + len(unread[-1][1]) == start:
+            unread[-1] = (unread[-1][0], unread[-1][1] + audio)
+        else:
+            unread.append((start, audio))
+        if len(unread[-1][1]) >= _READ_AT or len(unread) == _READ_PIECES:
+            self._read()
+
+    def _read(self) -> None:
+        """How loud what was sent is, many messages at once: most of the cost is for each time, not for its length."""
+        unread, self._unread = self._unread, []
+        for start, audio in unread:
+            first, offset = divmod(start, _BLOCK)
+            squares = _SQUARES[np.frombuffer(audio, dtype=np.uint8)]
+            padded = np.zeros(-(-(offset + len(squares)) // _BLOCK) * _BLOCK)
+            padded[offset : offset + len(squares)] = squares
+            blocks = padded.reshape(-1, _BLOCK).mean(axis=1)
+            self._forget_until(first)
+            index = np.arange(first, first + len(blocks)) % _RING
+            shared = max(0, self._written - first)
+            self._ours[index[shared:]] = 0.0
+            self._ours[index] += blocks
+            self._written = max(self._written, first + len(blocks))
+            if float(blocks.max(initial=0.0)) > 10 ** (self._policy.voice / 10):
+                self._active_until = (start + len(audio)) // SAMPLES_PER_MS
 
     def cleared(self, at: int) -> None:
         """Nothing of ours is played from `at` on."""
+        self._read()
         first = max(at // _BLOCK_MS, self._written - _RING)
         if first < self._written:
             self._ours[np.arange(first, self._written) % _RING] = 0.0
@@ -116,7 +134,8 @@ class EchoGuard:
 
     def heard(self, at: int, level_db: float) -> bool:
         """The caller's window that ends at `at`. True when this taught us an echo that we did not know."""
-        if at - self._active_until > int(_LAGS[-1]) * _BLOCK_MS + 64:  # nothing of ours can come back any more
+        active_until = self._sent_end if self._unread else self._active_until
+        if at - active_until > _LATEST_MS:  # nothing of ours can come back any more
             self._heard.clear()
             return False
         self._heard.append((at, level_db))
@@ -126,6 +145,7 @@ class EchoGuard:
         if self._since_look < self._policy.every or level_db < self._policy.quietest:
             return False
         self._since_look = 0
+        self._read()
         return self._learn()
 
     def floor_db(self, at: int) -> float:
@@ -148,6 +168,8 @@ class EchoGuard:
     def _expected(self, at: int, *, spread: int) -> float:
         """The echo's level in the window that ends at `at`, where the lag is right to `spread` blocks."""
         assert self.gain_db is not None
+        if self._unread:
+            self._read()
         end = at // _BLOCK_MS - self._lag
         blocks = np.arange(end - _WINDOW_BLOCKS - spread, end + spread)
         ours = self._ours[blocks % _RING]
@@ -263,7 +285,7 @@ class OwnWords:
         if not self._words or end > self._words[-1][0] + self._kept_ms:
             return text
         written = text.split()
-        theirs = [normalise(word) for word in written]
+        theirs = [_plain(word) for word in written]
         ours = [word for _, word in self._words]
         best = 0
         for start in range(len(ours)):
@@ -280,10 +302,21 @@ def _alike(theirs: list[str], ours: list[str]) -> int:
     """How many words of `theirs`, from the first on, follow `ours`; one in four may be misheard."""
     length = misheard = 0
     for place, (one, other) in enumerate(zip(theirs, ours, strict=False), 1):
-        if one == other or SequenceMatcher(None, one, other).ratio() >= _LIKE:
+        if one == other or _like(one, other):
             length = place
         else:
             misheard += 1
             if misheard * 4 > place + 2:
                 break
     return length
+
+
+_plain = lru_cache(maxsize=8192)(normalise)
+
+
+@lru_cache(maxsize=16_384)
+def _like(one: str, other: str) -> bool:
+    """Two spellings of one word. Remembered: an interim has the words of the one before it, and so has what we say."""
+    if 2 * min(len(one), len(other)) < _LIKE * (len(one) + len(other)):
+        return False  # all letters of the shorter one would not do
+    return SequenceMatcher(None, one, other).ratio() >= _LIKE

@@ -29,7 +29,7 @@ except ImportError:  # where the library was built without its C part
     from websockets.utils import apply_mask
 
 SHORT_WAY: Final = "moked.short_way"
-"""ASGI extension, a function: given a sink it takes the short way from now on, in the context of whoever asked."""
+"""ASGI extension, `connection.ShortWay`. What came goes to its sink in the context of whoever asked for it."""
 
 _TEXT: Final = 0x81  # the last and only frame of a text message, no extension bits
 _MASKED: Final = 0x80
@@ -55,7 +55,7 @@ class MediaSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            cast(dict[str, Any], self.scope["extensions"])[SHORT_WAY] = self.take
+            cast(dict[str, Any], self.scope["extensions"])[SHORT_WAY] = self
 
     def data_received(self, data: bytes) -> None:
         if not self._framing:
@@ -102,22 +102,21 @@ class MediaSocket(WebSocketsSansIOProtocol):
         """Nothing is before this message, and the socket is open."""
         return not self._in_message and self.conn.state is State.OPEN and self.queue.empty()
 
+    def write(self, text: str) -> bool:
+        """Send one text message at once; False where the socket is not open, or its buffer is full."""
+        if self.conn.state is not State.OPEN or not self.writable.is_set() or self.close_sent or self.disconnected:
+            return False
+        data = text.encode()
+        size = len(data)
+        if size < 126:
+            head = bytes((_TEXT, size))
+        elif size < 65536:
+            head = bytes((_TEXT, 126)) + size.to_bytes(2)
+        else:
+            head = bytes((_TEXT, 127)) + size.to_bytes(8)
+        self.transport.write(head + data)
+        return True
+
     async def send(self, message: Any) -> None:
-        if (
-            message["type"] == "websocket.send"
-            and self.conn.state is State.OPEN
-            and self.writable.is_set()
-            and not self.close_sent
-            and not self.disconnected
-        ):
-            text = message["text"].encode()
-            size = len(text)
-            if size < 126:
-                head = bytes((_TEXT, size))
-            elif size < 65536:
-                head = bytes((_TEXT, 126)) + size.to_bytes(2)
-            else:
-                head = bytes((_TEXT, 127)) + size.to_bytes(8)
-            self.transport.write(head + text)
-            return
-        await super().send(message)
+        if message["type"] != "websocket.send" or not self.write(message["text"]):
+            await super().send(message)

@@ -16,10 +16,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, get_type_hints
 
 import anyio
 import msgspec
@@ -56,7 +56,20 @@ class Store(Protocol):
 class _Entry:
     kind: str  # 'turn', 'event', 'end', 'snapshot'
     call_sid: str
+    data: Any  # `_DATA` of the kind; nothing is copied or encoded before it has to be
+
+
+class _Turn(NamedTuple):
+    turn: TurnRecord
+    lead: LeadDraft
+
+
+class _Event(NamedTuple):
+    kind: str
     data: dict[str, Any]
+
+
+_DATA: dict[str, type] = {"turn": _Turn, "event": _Event, "end": CallEnd}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,7 @@ class Journal:
         self._spill = spill
         self._on_spill = on_spill
         self._send, self._receive = anyio.create_memory_object_stream[_Entry | _Replay | anyio.Event](QUEUE_BOUND)
+        self._standing: dict[str, Callable[[], SnapshotSave]] = {}
         self._live: set[str] = set()
         self._file = threading.Lock()  # the loop and the writer's thread both spill
         self._spilt = False
@@ -80,17 +94,20 @@ class Journal:
 
     def put_turn(self, call_sid: str, turn: TurnRecord, lead: LeadDraft) -> None:
         """A turn, or its newer version, and what the agent knows so far: a crash must not lose it."""
-        self._put(_Entry("turn", call_sid, {"turn": asdict(turn), "lead": asdict(lead)}))
+        self._put(_Entry("turn", call_sid, _Turn(turn, lead)))
 
     def put_event(self, call_sid: str, kind: str, data: dict[str, Any]) -> None:
-        self._put(_Entry("event", call_sid, {"kind": kind, "data": data}))
+        self._put(_Entry("event", call_sid, _Event(kind, data)))
 
     def put_end(self, end: CallEnd) -> None:
-        self._put(_Entry("end", end.call_sid, asdict(end)))
+        self._put(_Entry("end", end.call_sid, end))
 
-    def put_snapshot(self, snapshot: SnapshotSave) -> None:
-        """Where a call stands. Only the newest is worth writing, and only at once: nothing of it is ever spilt."""
-        self._put(_Entry("snapshot", snapshot.call_sid, {"snapshot": snapshot}))
+    def put_snapshot(self, call_sid: str, snapshot: Callable[[], SnapshotSave]) -> None:
+        """Where a call stands, which is asked when it is written: once for all that changed until then. Only the
+        newest is worth writing, and only soon: nothing of it is ever spilt."""
+        if call_sid not in self._standing:
+            self._put(_Entry("snapshot", call_sid, None))
+        self._standing[call_sid] = snapshot
 
     async def flush(self) -> None:
         done = anyio.Event()
@@ -167,13 +184,22 @@ class Journal:
                     break
                 if isinstance(more, _Entry):
                     batch.append(more)
-            await to_thread.run_sync(self._write_batch, _newest(batch))
+            await to_thread.run_sync(self._write_batch, _newest(batch), self._snapshots())
             for marker in markers:
                 marker.set()
 
-    def _write_batch(self, batch: list[_Entry]) -> None:
+    def _snapshots(self) -> list[SnapshotSave]:
+        standing, self._standing = self._standing, {}
+        made = []
+        for call_sid, snapshot in standing.items():
+            try:
+                made.append(snapshot())
+            except Exception:  # of one call; the others have theirs
+                log.exception("a snapshot could not be made", extra={"call_sid": call_sid})
+        return made
+
+    def _write_batch(self, batch: list[_Entry], snapshots: list[SnapshotSave]) -> None:
         # After the turns they tell of, before the ends: a call that has ended keeps none.
-        snapshots = [entry.data["snapshot"] for entry in batch if entry.kind == "snapshot"]
         rest = [entry for entry in batch if entry.kind != "snapshot"]
         self._write_each([entry for entry in rest if entry.kind != "end"])
         if snapshots:
@@ -200,14 +226,11 @@ class Journal:
     def _write(self, entry: _Entry) -> None:
         match entry.kind:
             case "turn":
-                turn, lead = entry.data["turn"], entry.data["lead"]
-                self._store.add_turn(
-                    entry.call_sid, msgspec.convert(turn, TurnRecord), msgspec.convert(lead, LeadDraft)
-                )
+                self._store.add_turn(entry.call_sid, entry.data.turn, entry.data.lead)
             case "event":
-                self._store.add_event(entry.call_sid, entry.data["kind"], entry.data["data"])
+                self._store.add_event(entry.call_sid, entry.data.kind, entry.data.data)
             case "end":
-                self._store.finish_call(msgspec.convert(entry.data, CallEnd))
+                self._store.finish_call(entry.data)
             case other:
                 raise AssertionError(other)
 
@@ -221,7 +244,7 @@ class Journal:
             with self._spill.open("a", encoding="utf-8") as file:
                 for entry in entries:
                     self._on_spill()
-                    file.write(json.dumps(asdict(entry), ensure_ascii=False, default=_plain) + "\n")
+                    file.write(json.dumps(_plain(entry), ensure_ascii=False) + "\n")
 
     def _replay(self) -> None:
         """Write what had to be spilt, by this run or a former one. What still cannot be written is spilt again."""
@@ -231,7 +254,7 @@ class Journal:
                 return
             taken = self._spill.with_suffix(f".{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
             self._spill.rename(taken)
-        entries = [_Entry(**json.loads(line)) for line in taken.read_text(encoding="utf-8").splitlines() if line]
+        entries = [_read(line) for line in taken.read_text(encoding="utf-8").splitlines() if line]
         log.info("writing spilt records", extra={"count": len(entries)})
         left, failures = [], 0
         for entry in entries:
@@ -265,13 +288,24 @@ class Journal:
 
 def _newest(batch: list[_Entry]) -> list[_Entry]:
     """Without the versions of a turn that another in the batch replaces."""
-    last = {(entry.call_sid, entry.data["turn"]["number"]): entry for entry in batch if entry.kind == "turn"}
-    return [
-        entry for entry in batch if entry.kind != "turn" or last[entry.call_sid, entry.data["turn"]["number"]] is entry
-    ]
+    last = {(entry.call_sid, entry.data.turn.number): entry for entry in batch if entry.kind == "turn"}
+    return [entry for entry in batch if entry.kind != "turn" or last[entry.call_sid, entry.data.turn.number] is entry]
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(type(value).__name__)
+def _plain(entry: _Entry) -> dict[str, Any]:
+    """As it stands in the spill file."""
+    data = entry.data._asdict() if isinstance(entry.data, _Turn | _Event) else entry.data
+    return {"kind": entry.kind, "call_sid": entry.call_sid, "data": msgspec.to_builtins(data)}
+
+
+def _read(line: str) -> _Entry:
+    """What `_plain` wrote."""
+    spilt = json.loads(line)
+    return _Entry(spilt["kind"], spilt["call_sid"], _object(_DATA[spilt["kind"]], spilt["data"]))
+
+
+def _object(kind: type, data: dict[str, Any]) -> Any:
+    if issubclass(kind, tuple):
+        kinds = get_type_hints(kind)
+        return kind(**{name: msgspec.convert(value, kinds[name]) for name, value in data.items()})
+    return msgspec.convert(data, kind)

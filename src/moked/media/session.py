@@ -23,6 +23,7 @@ from anyio.abc import TaskGroup
 
 from moked import metrics
 from moked.audio import to_float
+from moked.autoreset import AutoResetEvent
 from moked.bus import Bus
 from moked.dialog import (
     Agent,
@@ -242,7 +243,7 @@ class CallSession:
         self._agent: Agent | None = None
         self._tasks: TaskGroup | None = None
         self._runs: dict[int, ReplyRun] = {}
-        self._wake = anyio.Event()
+        self._wake = AutoResetEvent(self._loop)
         self._over = anyio.Event()
         self._listened = anyio.Event()
         self._outgoing: deque[str] = deque()
@@ -1074,11 +1075,19 @@ class CallSession:
     # --- a call that goes on in another process
 
     def _save(self, *, left: str = "") -> None:
-        """Put down where the call stands."""
-        if self._agent is None:
+        """Put down where the call stands: soon, and once for what happens until then; at once where it is `left`."""
+        if self._agent is None or (self._end is not None and not left):
             return
+        self._save_due, self._saved_at = None, self._clock()
+        if left:
+            final = self._snapshot(left)
+            self._parts.journal.put_snapshot(self._start.call_sid, lambda: final)
+        else:
+            self._parts.journal.put_snapshot(self._start.call_sid, self._snapshot)
+
+    def _snapshot(self, left: str = "") -> SnapshotSave:
+        assert self._agent is not None
         now, floor = self._clock(), self._turns
-        self._save_due, self._saved_at = None, now
         last = self._last
         if last is not None and not last.over:
             last = self._last = self._as_it_is(last)
@@ -1099,8 +1108,7 @@ class CallSession:
             lead=self._lead(),
             engines=tuple(dict.fromkeys(self._engines)),
         )
-        save = SnapshotSave(self._start.call_sid, self._start.stream, snapshots.encode(snapshot), left)
-        self._parts.journal.put_snapshot(save)
+        return SnapshotSave(self._start.call_sid, self._start.stream, snapshots.encode(snapshot), left)
 
     def _as_it_is(self, last: LastReply) -> LastReply:
         """The reply that is being made or heard, as far as it is."""
@@ -1204,7 +1212,6 @@ class CallSession:
 
     async def _drive_on(self) -> None:
         while not self._over.is_set():
-            wake = self._wake
             now = self._clock()
             due = self._floor_due
             if due is not None and due <= now:
@@ -1244,9 +1251,9 @@ class CallSession:
                 self._leave(MOVING)
             if self._save_due is not None and self._save_due <= now and self._end is None:
                 self._save()
-            await self._sleep_until_news(wake)
+            await self._sleep_until_news()
 
-    async def _sleep_until_news(self, wake: anyio.Event) -> None:
+    async def _sleep_until_news(self) -> None:
         times = [self._floor_due, self._playout.deadline, self._fillers.due, self._save_due]
         if self._after is not None and not self._runs:
             times.append(self._playout.confirm_deadline)
@@ -1258,7 +1265,7 @@ class CallSession:
         if due is not None:
             timer = self._loop.call_at(self._t0 + max(due, self._clock() + 1) / 1000, self._nudge)
         try:
-            await wake.wait()
+            await self._wake.wait()
         finally:
             if timer is not None:
                 timer.cancel()
@@ -1284,7 +1291,6 @@ class CallSession:
 
     def _nudge(self) -> None:
         self._wake.set()
-        self._wake = anyio.Event()
 
     # --- time
 

@@ -79,8 +79,7 @@ class Start:
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(msgspec.Struct, frozen=True, gc=False):
     """Mu-law audio of the caller. `timestamp_ms` is presentation time since the stream began; `chunk` counts from 1.
 
     Chunks arrive in rising order; a gap in the numbers is audio that never came. `sequence` is 0 when absent.
@@ -231,7 +230,7 @@ class MediaStream:
                 if _text(message, "streamSid") != self.stream_sid:
                     raise _Wrong(WRONG_STREAM, name)
             case str():
-                raise _Wrong(UNKNOWN_EVENT, ascii(name[:40]))
+                raise _Wrong(UNKNOWN_EVENT, ascii(name[:40])[:100])
             case _:
                 raise _Wrong(UNKNOWN_EVENT, "no event name")
         if name == "stop":

@@ -21,6 +21,7 @@ import anyio
 
 from moked import metrics
 from moked.audio import FRAME_MS, SAMPLES_PER_MS, SILENCE
+from moked.autoreset import AutoResetEvent
 from moked.errors import Failure, ProviderError
 from moked.stt import Final, Interim
 from moked.stt import google_rules as rules
@@ -54,14 +55,14 @@ class GoogleStream:
         self._uplink = Uplink(batch_ms=settings.batch_ms, bound_ms=settings.bound_ms)
         self._loop = asyncio.get_running_loop()  # gRPC's own loop; its timers cost a tenth of a cancel scope
         self._timer: asyncio.TimerHandle | None = None
-        self._due = anyio.Event()
-        self._room = anyio.Event()
+        self._due = AutoResetEvent(self._loop)
+        self._room = AutoResetEvent(self._loop)
         self._hurry_until = 0  # until then audio leaves as it comes
         self._sent = 0  # bytes of the call's own audio
         self._kept: bytearray | None = None if wire.ladder.proven else bytearray()
         self._inbox: deque[Interim | Final] = deque()
-        self._news = anyio.Event()
-        self._taken = anyio.Event()
+        self._news = AutoResetEvent(self._loop)
+        self._taken = AutoResetEvent(self._loop)
         self._error: ProviderError | None = None
         self._ended = False
         self._finishing = False
@@ -122,7 +123,6 @@ class GoogleStream:
                 raise self._error
             if self._ended:
                 raise StopAsyncIteration
-            self._news = anyio.Event()
             await self._news.wait()
         self._taken.set()
         return self._inbox.popleft()
@@ -245,7 +245,6 @@ class GoogleStream:
                 while not self._uplink.due(self._now()):
                     if self._finishing and self._uplink.empty:
                         break
-                    self._due = anyio.Event()
                     await self._due.wait()
                 audio = self._uplink.take(self._now())
                 if not audio:
@@ -284,7 +283,6 @@ class GoogleStream:
         if self._inbox and isinstance(self._inbox[-1], Interim):
             self._inbox.pop()
         while len(self._inbox) >= _INBOX:
-            self._taken = anyio.Event()
             await self._taken.wait()
         self._inbox.append(item)
         self._news.set()
@@ -303,7 +301,6 @@ class GoogleStream:
         if not self._uplink.empty:
             self._timer = self._loop.call_later(self._wire.settings.batch_ms / 1000, self._flush)
         self._room.set()
-        self._room = anyio.Event()
 
     def _fail(self, error: ProviderError) -> None:
         if self._error is None:

@@ -21,6 +21,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moked.audio import FRAME_BYTES, SAMPLES_PER_MS
+from moked.autoreset import AutoResetEvent
 from moked.errors import Failure, Overloaded, ProviderError, first_leaf
 from moked.stt import Engine, EngineSwitched, Final, HearingBack, HearingLost, Interim, Stream, Transcript
 from moked.stt.failover import Breaker, EngineChooser, RelayPolicy, SlowAnswers
@@ -72,7 +73,7 @@ class _Leg:
     worth_when_quiet: int = _WORTH_WAKING
     at_once: int = FRAME_BYTES  # in one write
     waiting: bool = False
-    wake: anyio.Event = field(default_factory=anyio.Event)
+    wake: AutoResetEvent = field(default_factory=AutoResetEvent)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
     def call(self) -> None:
@@ -123,7 +124,7 @@ class Relay:
         self._tape = Tape()
         self._ledger = Ledger()
         self._debounce = Debounce(debounce_ms)
-        self._interim_news = anyio.Event()
+        self._interim_news = AutoResetEvent()
         self._guess: Interim | None = None  # told after the last final
         self._guess_at_ms = 0
         self._replay_until_ms = 0  # the end of a guess that another leg had told
@@ -356,7 +357,6 @@ class Relay:
                 await stream.finish()
                 return
             else:
-                leg.wake = anyio.Event()
                 leg.waiting = True
                 await leg.wake.wait()
 
@@ -656,7 +656,6 @@ class Relay:
         while True:
             deadline = self._debounce.deadline
             if deadline is None:
-                self._interim_news = anyio.Event()
                 await self._interim_news.wait()
                 continue
             await anyio.sleep(max(deadline - _now(), 0) / 1000)

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final as Const
 
+import msgspec
+
 from moked.stt import Final, Interim, Word
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ def _timed(text: str, start_ms: int, end_ms: int, words: Sequence[Word]) -> list
     written = text.split()
     if words:
         if len(written) == len(words):
-            return [replace(word, text=token) for word, token in zip(words, written, strict=True)]
+            return [Word(token, word.start_ms, word.end_ms) for word, token in zip(words, written, strict=True)]
         return list(words)
     total = sum(len(token) + 1 for token in written) or 1
     span = max(end_ms - start_ms, 0)
@@ -88,7 +90,16 @@ def _middle(word: Word) -> int:
     return (word.start_ms + word.end_ms) // 2
 
 
-def _share(one: Word, other: Word) -> float:
+class _Committed(msgspec.Struct, frozen=True, gc=False):
+    """A word that was told, by its `normalise`d text."""
+
+    start_ms: int
+    end_ms: int
+    key: str
+    generation: int
+
+
+def _share(one: Word, other: _Committed) -> float:
     """The overlap of two words, as a part of the shorter."""
     overlap = min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms)
     shorter = min(one.end_ms - one.start_ms, other.end_ms - other.start_ms)
@@ -121,13 +132,6 @@ _SAME_WORD: Const = 0.3  # equal words overlapping by more than this are one wor
 _SHORT_OVERLAP_MS: Const = 400  # in less than this no whole foreign word can hide: keep what does not match
 _FASTEST_WORD_MS: Const = 150
 _VAD_LATE_MS: Const = 100
-
-
-@dataclass(frozen=True, slots=True)
-class _Committed:
-    word: Word
-    key: str
-    generation: int
 
 
 class Ledger:
@@ -171,7 +175,7 @@ class Ledger:
         if kept or not words:
             self._covered[generation] = max(self._covered.get(generation, 0), end_ms)
             self.committed_ms = max(self.committed_ms, end_ms)
-        self._words.extend(_Committed(word, normalise(word.text), generation) for word in kept)
+        self._words.extend(_Committed(word.start_ms, word.end_ms, normalise(word.text), generation) for word in kept)
         if not kept:
             return None
         if cut == 0:
@@ -200,7 +204,7 @@ class Ledger:
         cut = sum(_middle(word) <= limit - _BORDER_MS for word in words)
         if last is not None and cut < len(words):
             following = words[cut]
-            if normalise(following.text) == last.key and _share(following, last.word) > _SAME_WORD:
+            if normalise(following.text) == last.key and _share(following, last) > _SAME_WORD:
                 cut += 1
         return cut
 

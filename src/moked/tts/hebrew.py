@@ -13,6 +13,7 @@ more is a code, read digit by digit.
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from moked.tts.lexicon import ABBREVIATIONS, DUALS, FEMININE, MASCULINE, MONTHS, WEEKDAYS
@@ -23,10 +24,12 @@ __all__ = ["DIGIT_WORDS", "prepare", "spell_digits"]
 M, F = Gender.MASCULINE, Gender.FEMININE
 
 
+@lru_cache(maxsize=512)
 def prepare(text: str, *, gender: str = "m") -> str:
     """`text` as words to speak: no digits, emoji or markup remain. Latin words are left to the engine.
 
-    `gender` is the voice's: it settles forms written both ways ("אשמח/ה", "מעוניין/ת").
+    `gender` is the voice's: it settles forms written both ways ("אשמח/ה", "מעוניין/ת"). The last texts are remembered:
+    a clause is asked for several times before it is spoken.
     """
     for _ in range(_ROUNDS):
         before, text = text, _once(text, gender)
