@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from moked.crm import hidden_words
 from moked.crm.lead_fields import SEALED
 from moked.crm.models import Call, Turn
+from moked.crm.number_runs import numbers_in
 from moked.crm.privacy import rules_of
 from moked.crm.redaction import MARK, MARKS, NUMBERISH, Line, Policy, find, hide, hide_json, hide_lines
 from moked.crm.sealed import Sealer
@@ -42,11 +43,11 @@ def policy_of_call(session: Session, call: Call) -> Policy:
 
 
 def has_numbers(turn: TurnRecord) -> bool:
-    return any(NUMBERISH.search(text) for text in (turn.caller_text, turn.dtmf, turn.said, turn.heard))
+    return any(numbers_in(text) for text in (turn.caller_text, turn.dtmf, turn.said, turn.heard))
 
 
 def draft_has_numbers(draft: dict[str, Any]) -> bool:
-    return any(name not in _CLEAN and NUMBERISH.search(str(value)) for name, value in draft.items())
+    return any(name not in _CLEAN and numbers_in(str(value)) for name, value in draft.items())
 
 
 def still_hidden(session: Session, call_id: int, turn: TurnRecord) -> TurnRecord:

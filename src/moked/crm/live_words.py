@@ -12,7 +12,8 @@ a number cost one search of a pattern.
 from collections import deque
 from typing import Any, Final
 
-from moked.crm.redaction import NUMBERISH, REACH, Line, Policy, hide_lines
+from moked.crm.number_runs import numbers_in
+from moked.crm.redaction import REACH, Line, Policy, hide_lines
 
 _OF_CALLER: Final = frozenset({"turn.partial", "turn.final", "turn.ignored", "turn.committed"})
 _OF_AGENT: Final = frozenset({"reply.text", "reply.heard"})
@@ -37,7 +38,7 @@ class LiveWords:
         if not caller and event not in _OF_AGENT:
             return data
         text = data.get("text", "")
-        numbers = len(NUMBERISH.findall(text))
+        numbers = numbers_in(text)
         line = Line(text, caller)
         hidden = self._hidden(line, numbers)
         keys = data.get("dtmf", "")

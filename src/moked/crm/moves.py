@@ -10,13 +10,15 @@ two processes never tell two stories of one call.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from moked.crm.models import Call, CallEvent, CallSnapshot, Turn
-from moked.crm.settle import handover, insert
+from moked.crm.settle import handover
 from moked.records import HANDOVER, Handover, LeftCall, SnapshotSave
 
 DIED: Final = "died"
@@ -68,20 +70,32 @@ def save(session: Session, snapshots: Iterable[SnapshotSave], *, now: datetime) 
     calls = session.execute(
         select(Call.sid, Call.id, Call.business_id).where(Call.sid.in_(sorted(newest)), Call.ended_at.is_(None))
     ).all()
-    for sid, call_id, business_id in sorted(calls, key=lambda row: row[1]):  # in one order: nobody waits in a circle
-        one = newest[sid]
-        values: dict[str, Any] = {
-            "stream": one.stream,
-            "data": one.data,
+    rows = [
+        {
+            "call_id": call_id,
+            "business_id": business_id,
+            "stream": newest[sid].stream,
+            "data": newest[sid].data,
             "saved_at": now,
-            "left_at": now if one.left else None,
-            "left_why": one.left,
+            "left_at": now if newest[sid].left else None,
+            "left_why": newest[sid].left,
         }
-        session.execute(
-            insert(session, CallSnapshot)
-            .values(call_id=call_id, business_id=business_id, **values)
-            .on_conflict_do_update(index_elements=["call_id"], set_=values, where=CallSnapshot.stream <= one.stream)
-        )
+        for sid, call_id, business_id in sorted(calls, key=lambda row: row[1])  # in one order: nobody waits in a circle
+    ]
+    if rows:
+        connection = session.connection()
+        connection.execute(_storing(connection.dialect.name), rows)
+
+
+@cache
+def _storing(dialect: str) -> Any:
+    """The statement that stores a snapshot. Made once: that takes longer than to run it."""
+    table = CallSnapshot.__table__
+    made: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    new = {name: made.excluded[name] for name in ("stream", "data", "saved_at", "left_at", "left_why")}
+    return made.on_conflict_do_update(
+        index_elements=["call_id"], set_=new, where=table.c.stream <= made.excluded.stream
+    )
 
 
 def ask(session: Session, call: Call, *, serves: bool, may_wait: bool, now: datetime) -> Asked:

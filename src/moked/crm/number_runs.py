@@ -8,6 +8,7 @@ two ways: `joined` takes "עשרים שלוש" as 23, otherwise it is 20 and 3.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from moked.dialog.words import listed
@@ -15,6 +16,7 @@ from moked.dialog.words import listed
 _MARKS: Final = "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"
 _TOKEN: Final = re.compile(rf"\d+|(?:[^\W\d_][{_MARKS}]*)+(?:[\"'\u05f3\u05f4](?:[^\W\d_][{_MARKS}]*)+)*")
 _BETWEEN: Final = re.compile(r"[\s,.\-\u2013\u2014\u05be/()*#]*")
+_QUOTES: Final = re.compile("[\"'\u05f3\u05f4]")
 _NIQQUD: Final = re.compile(f"[{_MARKS}]")
 _FILLERS: Final = listed("אה אהה אמ אמם אממ אז ואז אחר כך אחרי ואחרי רגע כן זה מקף פסיק סליחה")
 
@@ -107,7 +109,7 @@ def runs(texts: Sequence[str], *, joined: bool = True) -> list[Run | Word]:
 def _tokens(number: int, text: str) -> list[_Token]:
     tokens, before = [], 0
     for match in _TOKEN.finditer(text):
-        word = re.sub(r"[\"'\u05f3\u05f4]", "", _NIQQUD.sub("", match[0]))
+        word = _bare(match[0])
         plain = _plain(word)
         between = text[before : match.start()]
         apart = _BETWEEN.fullmatch(between) is None
@@ -122,6 +124,27 @@ def _plain(word: str) -> str:
     if word.isdecimal():
         return "".join(str(int(digit)) for digit in word)
     return next((one for one in (word, word[1:] if word[0] in _PREFIXES else "") if _is_number(one)), "")
+
+
+def numbers_in(text: str) -> int:
+    """How many numerals and number words there are; a numeral counts by its digits. 0 for most texts after one search.
+
+    What `runs` finds is made of these.
+    """
+    if not NUMBERISH.search(text):
+        return 0
+    return sum(_weight(match[0]) for match in _TOKEN.finditer(text))
+
+
+@lru_cache(maxsize=8192)
+def _weight(token: str) -> int:
+    plain = _plain(_bare(token))
+    return len(plain) if plain.isdecimal() else bool(plain)
+
+
+def _bare(token: str) -> str:
+    """Without niqqud and quotes."""
+    return _QUOTES.sub("", _NIQQUD.sub("", token))
 
 
 def _is_number(word: str) -> bool:

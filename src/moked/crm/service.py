@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from moked.crm import events, hiding, moves, nodes, outbox, people, privacy, report, search, tickets
@@ -364,15 +366,9 @@ class Crm(Records):
             turn = hiding.still_hidden(session, found.id, turn) if numbers else replace(turn, word_times=())
             values = asdict(privacy.turn_kept(turn, kept))
             values.update(values.pop("waterfall"))
-            session.execute(
-                insert(session, Turn)
-                .values(call_id=found.id, business_id=found.business_id, created_at=now, **values)
-                .on_conflict_do_update(
-                    index_elements=["call_id", "number"],
-                    set_=values,
-                    where=Turn.ended_ms <= turn.ended_ms,  # an older version that comes late changes nothing
-                )
-            )
+            keys = {"call_id": found.id, "business_id": found.business_id, "created_at": now}
+            connection = session.connection()
+            connection.execute(_storing(connection.dialect.name, tuple(values)), {**keys, **values})
             if numbers and (call := session.get(Call, found.id, populate_existing=True)) is not None:
                 hiding.hide_turns(session, call, hiding.policy_of_call(session, call), turn.number)
                 search.index_call(session, found.id)
@@ -715,6 +711,18 @@ class Crm(Records):
         next_opening = self.openings.get(call.business_id, self._next_opening)
         opening = next_opening(now) if next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
+
+
+@cache
+def _storing(dialect: str, columns: tuple[str, ...]) -> Any:
+    """The statement that stores a turn, or its newer version. Made once: that takes longer than to run it."""
+    turns = Turn.__table__
+    made: Any = (postgresql if dialect == "postgresql" else sqlite).insert(turns)
+    return made.on_conflict_do_update(
+        index_elements=["call_id", "number"],
+        set_={name: made.excluded[name] for name in columns},
+        where=turns.c.ended_ms <= made.excluded.ended_ms,  # an older version that comes late changes nothing
+    )
 
 
 def _unsettled(call: Call) -> bool:
