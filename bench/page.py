@@ -71,17 +71,20 @@ DENSITY_NOTES: Final = """
   bench has the kernel's favour: `nice` is not enough where the kernel schedules login groups (sched_autogroup)
   (`/proc/sys/kernel/sched_autogroup_enabled`); `echo -12 > /proc/self/autogroup` in the shell that starts it is.
 
+Before each level the server has done the work after the calls of the one before: those end together, which the calls
+of a business do not, and the lead of each costs some 50 ms of a core.
+
 What limits it: processor time, about 6 to 7 ms a second for each call, and no part of it stands out: the event loop's
 own turns (sockets, timers, task switches), the recogniser's messages, the detector's network, the language model's
 words and the records. The lock of the interpreter is the ceiling: one process uses one core, so a second core wants a
-second process (`--processes`). The tail comes before the mean: once the core is nine tenths busy, replies queue behind
+second process (`--processes`). The tail comes before the mean: once the core is eight tenths busy, replies queue behind
 one another.
 
 What was in the way and is not any more: full garbage collections of 120 to 140 ms (`moked/interpreter.py`), the switch
 interval of the interpreter, tool schemas made anew for every request to the model, the model's client imported during
 the first call; a queue, a task switch and two system calls for every message of a socket, a wake-up of recognition for
-every second frame, a client library's objects for every word of the model, and numbers made window by window
-([decision 21](decisions/0021-density.md)).
+every second frame, a client library's objects for every word of the model, numbers made window by window, and events
+that are made anew for every wait ([decision 21](decisions/0021-density.md)).
 
 Limits of these figures: every provider is on the same machine, without network delay, jitter or loss; there is no TLS;
 nobody watches a call live; callers do not cut in; the emulated model answers two short sentences. The response of one
@@ -225,10 +228,11 @@ OVERLOAD_NOTES: Final = """
   told that all lines are busy, type that they want to be called back, and call again after 2 to 8 seconds.
 - Refused calls are the webhook's: three requests each, which the same core answers; by an office beside the media
   process (`--processes 1`, as here), or in the same process (`--processes 0`). Figures as under Density.
-- What a refused call costs on one and the same machine, work after it included: 54 ms of a core before their leads were
-  left to jobs, 28 ms since, of which 10 at the webhook. Where the core is nearly used up by the calls themselves, one
-  process for everything does not do: at 90 places (0.74 of the core without a crowd, before that change) the served
-  calls' p95 went from 138 to 3,627 ms.
+- What a refused call costs, its requests and the work after it: 54 ms of a core at first, 28 ms since their leads are
+  made by jobs. Of these one begins each half second now, so that beside the calls a crowd costs its requests, 14 ms, and
+  the last of 500 leads is there some four minutes after the crowd. Where the core is nearly used up by the calls
+  themselves, one process for everything does not do: at 90 places (0.74 of the core without a crowd, on a slower
+  machine) the served calls' p95 went from 138 to 3,627 ms before that change.
 """
 
 
