@@ -229,8 +229,8 @@ OVERLOAD_NOTES: Final = """
 - Refused calls are the webhook's: three requests each, which the same core answers; by an office beside the media
   process (`--processes 1`, as here), or in the same process (`--processes 0`). Figures as under Density.
 - What a refused call costs, its requests and the work after it: 54 ms of a core at first, 28 ms since their leads are
-  made by jobs. Of these one begins each half second now, so that beside the calls a crowd costs its requests, 14 ms, and
-  the last of 500 leads is there some four minutes after the crowd. Where the core is nearly used up by the calls
+  made by jobs. Of these one begins each half second now, so that beside the calls a crowd costs its requests, 14 ms,
+  and the last of 500 leads is there some four minutes after the crowd. Where the core is nearly used up by the calls
   themselves, one process for everything does not do: at 90 places (0.74 of the core without a crowd, on a slower
   machine) the served calls' p95 went from 138 to 3,627 ms before that change.
 """
