@@ -29,7 +29,7 @@ import numpy as np
 import uvloop
 
 from bench import page, profile
-from bench.stage import RESULTS, CpuTimes, Delays, Stage, caller_lines, machine, other_work, save, spread, stage
+from bench.stage import REST_S, RESULTS, CpuTimes, Delays, Stage, caller_lines, machine, other_work, save, spread, stage
 from moked.simulate.caller import SimulatedCall
 from moked.simulate.result import CallResult, Ended
 from moked.simulate.scenario import Say
@@ -233,7 +233,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "levels": [],
     }
     async with stage(delays, processes=options.processes) as on:
-        await on.rested()
+        await on.rested(options.rest)
         idle = on.rss
         result["idle_mb"] = round(idle / 2**20, 1)
         calls, window = await level(on, 1, options.alone * CYCLE_S, lines)
@@ -241,7 +241,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         result["levels"].append(_told(describe(on, calls, window, alone, idle)))
         for count in options.levels:
             seconds = max(options.seconds, options.turns * CYCLE_S / count)
-            await on.rested()  # a level's calls end together, and their leads are no part of the next one
+            await on.rested(options.rest)  # a level's calls end together, and their leads are no part of the next one
             calls, window = await level(on, count, seconds, lines)
             row = _told(describe(on, calls, window, alone, idle))
             result["levels"].append(row)
@@ -249,7 +249,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                 break
         result["held"] = max((row["calls"] for row in result["levels"] if _holds(row)), default=0)
         if options.profile:
-            await on.rested()
+            await on.rested(options.rest)
             spy = Path(on.log).with_name("spy.raw")
             _, window = await level(on, options.profile, 25, lines, spy=spy)
             cores = window.cpu_end.share(window.cpu, on.server)
@@ -287,12 +287,13 @@ def main() -> None:
         "--processes", type=int, default=0, help="media processes, beside an office; several get all cores"
     )
     parser.add_argument("--alone", type=int, default=20, help="turns of the one call alone")
+    parser.add_argument("--rest", type=float, default=REST_S, help="seconds to wait for the server's own work at most")
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="profile the server at N calls, at the end")
     parser.add_argument("--quick", action="store_true", help="two small levels: does everything still work?")
     parser.add_argument("--out", type=Path, help=f"folder of the results; default {RESULTS}, nowhere with --quick")
     options = parser.parse_args()
     if options.quick:
-        options.levels, options.turns, options.seconds, options.alone = [3], 3, 8, 1
+        options.levels, options.turns, options.seconds, options.alone, options.rest = [3], 3, 8, 1, 0
     result = uvloop.run(measure(options))
     print(page.density(result))
     if options.out or not options.quick:

@@ -25,7 +25,7 @@ import uvloop
 
 from bench import page
 from bench.density import CYCLE_S, LIMIT_MS, Call, Window, answers, describe, level
-from bench.stage import RESULTS, Delays, Stage, caller_lines, machine, save, spread, stage
+from bench.stage import REST_S, RESULTS, Delays, Stage, caller_lines, machine, save, spread, stage
 from moked import telephony
 from moked.settings import Settings
 from moked.simulate.caller import SimulatedCall
@@ -99,14 +99,14 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     seconds = max(options.seconds, options.turns * CYCLE_S / places)
     refuses = {"ADMIT_LAG_MS": str(options.admit_lag_ms)}
     async with stage(delays, max_calls=places, settings=refuses, processes=options.processes) as on:
-        await on.rested()
+        await on.rested(options.rest)
         idle = on.server.memory_info().rss
         calls, window = await level(on, 1, options.alone * CYCLE_S, lines)
         alone = {line: float(np.median(some)) for line, some in answers(calls, window).items()}
-        await on.rested()
+        await on.rested(options.rest)
         calls, window = await level(on, places, seconds, lines)
         rows = {"without": _row(on, calls, window, alone, idle)}
-        await on.rested()
+        await on.rested(options.rest)
         calls, window, crowd = await both(on, places, seconds, lines)
         rows["overload"] = _row(on, calls, window, alone, idle)
     p95 = [(row["added"] or {}).get("p95") for row in rows.values()]
@@ -146,6 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--turns", type=int, default=150, help="least turns of a level")
     parser.add_argument("--seconds", type=float, default=30, help="least seconds of a level")
+    parser.add_argument("--rest", type=float, default=REST_S, help="seconds to wait for the server's own work at most")
     parser.add_argument("--alone", type=int, default=12, help="turns of the one call alone")
     usual = Settings.model_fields["admit_lag_ms"].default
     parser.add_argument(
@@ -156,6 +157,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.places, options.turns, options.seconds, options.alone = 2, 2, 9, 2
+        options.rest = 5  # the pressure of the first calls' end is over
         options.admit_lag_ms = 60_000  # how busy the machine is, is not asked
     result = uvloop.run(measure(options))
     print(page.overload(result))
