@@ -10,13 +10,12 @@ two processes never tell two stories of one call.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from moked.crm import people
 from moked.crm.models import Call, CallEvent, CallSnapshot, Turn
 from moked.crm.settle import handover
 from moked.records import HANDOVER, Handover, LeftCall, SnapshotSave
@@ -84,18 +83,8 @@ def save(session: Session, snapshots: Iterable[SnapshotSave], *, now: datetime) 
     ]
     if rows:
         connection = session.connection()
-        connection.execute(_storing(connection.dialect.name), rows)
-
-
-@cache
-def _storing(dialect: str) -> Any:
-    """The statement that stores a snapshot. Made once: that takes longer than to run it."""
-    table = CallSnapshot.__table__
-    made: Any = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    new = {name: made.excluded[name] for name in ("stream", "data", "saved_at", "left_at", "left_why")}
-    return made.on_conflict_do_update(
-        index_elements=["call_id"], set_=new, where=table.c.stream <= made.excluded.stream
-    )
+        columns = ("stream", "data", "saved_at", "left_at", "left_why")
+        connection.execute(people.storing(connection.dialect.name, CallSnapshot, ("call_id",), columns, "stream"), rows)
 
 
 def ask(session: Session, call: Call, *, serves: bool, may_wait: bool, now: datetime) -> Asked:

@@ -7,6 +7,7 @@ so that it can be undone for 30 days.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Insert, Table, select, update
@@ -28,9 +29,24 @@ _LEARNT = "WhatsApp"
 
 def insert(session: Session, table: type[Base]) -> Any:
     """An INSERT that knows ON CONFLICT; both databases spell it the same, SQLAlchemy keeps two constructs."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    statement: Insert = postgresql.insert(table) if postgres else sqlite.insert(table)
+    return _insert(session.get_bind().dialect.name, table)
+
+
+def _insert(dialect: str, table: Any) -> Any:
+    statement: Insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     return statement
+
+
+@cache
+def storing(dialect: str, table: type[Base], key: tuple[str, ...], columns: tuple[str, ...], newer: str) -> Any:
+    """The statement that stores a row, or its newer version by the column `newer`: an older one that comes late changes
+    nothing. For paths of calls: it is made once, which takes longer than to run it."""
+    made = _insert(dialect, table.__table__)
+    return made.on_conflict_do_update(
+        index_elements=list(key),
+        set_={name: made.excluded[name] for name in columns},
+        where=table.__table__.c[newer] <= made.excluded[newer],
+    )
 
 
 def known_at(session: Session, business_id: Any, value: str, scheme: str = TEL) -> Contact | None:

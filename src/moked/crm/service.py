@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import CursorResult, Engine, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from moked.crm import events, hiding, moves, nodes, outbox, people, privacy, report, search, tickets
@@ -368,7 +366,8 @@ class Crm(Records):
             values.update(values.pop("waterfall"))
             keys = {"call_id": found.id, "business_id": found.business_id, "created_at": now}
             connection = session.connection()
-            connection.execute(_storing(connection.dialect.name, tuple(values)), {**keys, **values})
+            statement = people.storing(connection.dialect.name, Turn, ("call_id", "number"), tuple(values), "ended_ms")
+            connection.execute(statement, {**keys, **values})
             if numbers and (call := session.get(Call, found.id, populate_existing=True)) is not None:
                 hiding.hide_turns(session, call, hiding.policy_of_call(session, call), turn.number)
                 search.index_call(session, found.id)
@@ -711,18 +710,6 @@ class Crm(Records):
         next_opening = self.openings.get(call.business_id, self._next_opening)
         opening = next_opening(now) if next_opening else None
         return settle(session, call, learn=learn, now=now, opening=opening)
-
-
-@cache
-def _storing(dialect: str, columns: tuple[str, ...]) -> Any:
-    """The statement that stores a turn, or its newer version. Made once: that takes longer than to run it."""
-    turns = Turn.__table__
-    made: Any = (postgresql if dialect == "postgresql" else sqlite).insert(turns)
-    return made.on_conflict_do_update(
-        index_elements=["call_id", "number"],
-        set_={name: made.excluded[name] for name in columns},
-        where=turns.c.ended_ms <= made.excluded.ended_ms,  # an older version that comes late changes nothing
-    )
 
 
 def _unsettled(call: Call) -> bool:

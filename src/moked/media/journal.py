@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, get_type_hints
+from typing import Any, Protocol
 
 import anyio
 import msgspec
@@ -59,12 +59,12 @@ class _Entry:
     data: Any  # `_DATA` of the kind; nothing is copied or encoded before it has to be
 
 
-class _Turn(NamedTuple):
+class _Turn(msgspec.Struct, frozen=True):
     turn: TurnRecord
     lead: LeadDraft
 
 
-class _Event(NamedTuple):
+class _Event(msgspec.Struct, frozen=True):
     kind: str
     data: dict[str, Any]
 
@@ -294,18 +294,10 @@ def _newest(batch: list[_Entry]) -> list[_Entry]:
 
 def _plain(entry: _Entry) -> dict[str, Any]:
     """As it stands in the spill file."""
-    data = entry.data._asdict() if isinstance(entry.data, _Turn | _Event) else entry.data
-    return {"kind": entry.kind, "call_sid": entry.call_sid, "data": msgspec.to_builtins(data)}
+    return {"kind": entry.kind, "call_sid": entry.call_sid, "data": msgspec.to_builtins(entry.data)}
 
 
 def _read(line: str) -> _Entry:
     """What `_plain` wrote."""
     spilt = json.loads(line)
-    return _Entry(spilt["kind"], spilt["call_sid"], _object(_DATA[spilt["kind"]], spilt["data"]))
-
-
-def _object(kind: type, data: dict[str, Any]) -> Any:
-    if issubclass(kind, tuple):
-        kinds = get_type_hints(kind)
-        return kind(**{name: msgspec.convert(value, kinds[name]) for name, value in data.items()})
-    return msgspec.convert(data, kind)
+    return _Entry(spilt["kind"], spilt["call_sid"], msgspec.convert(spilt["data"], _DATA[spilt["kind"]]))
